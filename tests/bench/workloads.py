@@ -1,0 +1,190 @@
+"""The workloads: the programs that the field measures itself by, on a runtime of their own and a store on a real file.
+
+Laws: activities return their argument; a workload is told its store, gives back figures and prints nothing; each run
+starts from an empty store. Called by `__main__.py`; a new workload is a function here and a line in `WORKLOADS`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+import trioflow
+from trioflow import durable
+
+app = trioflow.App("bench")
+
+
+@attrs.frozen(kw_only=True)
+class Figure:
+    """One measured number.
+
+    Attributes:
+        name: what was measured, such as "ms per step".
+        value: the number.
+        higher_is_better: False for times, True for rates.
+    """
+
+    name: str
+    value: float
+    higher_is_better: bool = False
+
+
+@app.activity
+async def echo(value: int) -> int:
+    """Give the argument back."""
+    return value
+
+
+@app.activity
+async def doze(value: int) -> int:
+    """Give the argument back after ten milliseconds."""
+    await trio.sleep(0.01)
+    return value
+
+
+@app.orchestration
+async def hello(value: int) -> int:
+    """One activity."""
+    return await echo(value)
+
+
+@app.orchestration
+async def chain(steps: int) -> int:
+    """Activities one after another."""
+    for step in range(steps):
+        await echo(step)
+    return steps
+
+
+@app.orchestration
+async def fan(width: int) -> int:
+    """Activities all at once."""
+    return len(await durable.gather(*(echo(number) for number in range(width))))
+
+
+@app.orchestration
+async def five(value: int) -> int:
+    """Five activities at once."""
+    return sum(await durable.gather(*(echo(value) for _ in range(5))))
+
+
+@app.orchestration
+async def five_dozing(value: int) -> int:
+    """Five activities at once that take ten milliseconds each."""
+    return sum(await durable.gather(*(doze(value) for _ in range(5))))
+
+
+@app.orchestration
+async def listen(count: int) -> int:
+    """Take events one by one."""
+    for _ in range(count):
+        await durable.wait_event("tick", int)
+    return count
+
+
+async def measure_hello(store: str, size: int) -> list[Figure]:
+    """Start and await one orchestration with one activity, `size` times, one after another."""
+    times: list[float] = []
+    async with trioflow.open_runtime(app, store) as runtime:
+        for number in range(size):
+            began = time.perf_counter()
+            handle = await runtime.client.start(hello, number)
+            await handle.result()
+            times.append((time.perf_counter() - began) * 1000)
+    times.sort()
+    return [
+        Figure(name="p50 ms", value=statistics.median(times)),
+        Figure(name="p99 ms", value=times[min(len(times) - 1, len(times) * 99 // 100)]),
+    ]
+
+
+async def measure_chain(store: str, size: int) -> list[Figure]:
+    """One orchestration awaits `size` activities in sequence."""
+    async with trioflow.open_runtime(app, store) as runtime:
+        began = time.perf_counter()
+        handle = await runtime.client.start(chain, size)
+        await handle.result()
+        return [Figure(name="ms per step", value=(time.perf_counter() - began) * 1000 / size)]
+
+
+async def measure_fan(store: str, size: int) -> list[Figure]:
+    """One orchestration runs `size` activities at once."""
+    async with trioflow.open_runtime(app, store) as runtime:
+        began = time.perf_counter()
+        handle = await runtime.client.start(fan, size)
+        await handle.result()
+        return [Figure(name="activities/s", value=size / (time.perf_counter() - began), higher_is_better=True)]
+
+
+async def measure_five(store: str, size: int) -> list[Figure]:
+    """`size` orchestrations started together, five parallel activities each."""
+    async with trioflow.open_runtime(app, store) as runtime:
+
+        async def one(number: int) -> None:
+            handle = await runtime.client.start(five, number)
+            await handle.result()
+
+        began = time.perf_counter()
+        async with trio.open_nursery() as nursery:
+            for number in range(size):
+                nursery.start_soon(one, number)
+        return [Figure(name="orchestrations/s", value=size / (time.perf_counter() - began), higher_is_better=True)]
+
+
+async def measure_five_dozing(store: str, size: int) -> list[Figure]:
+    """`size` orchestrations, twenty in flight, five parallel activities of ten milliseconds each."""
+    in_flight = trio.CapacityLimiter(20)
+    async with trioflow.open_runtime(app, store) as runtime:
+
+        async def one(number: int) -> None:
+            async with in_flight:
+                handle = await runtime.client.start(five_dozing, number)
+                await handle.result()
+
+        began = time.perf_counter()
+        async with trio.open_nursery() as nursery:
+            for number in range(size):
+                nursery.start_soon(one, number)
+        return [Figure(name="orchestrations/s", value=size / (time.perf_counter() - began), higher_is_better=True)]
+
+
+async def measure_events(store: str, size: int) -> list[Figure]:
+    """`size` events raised into one instance, which takes them one by one."""
+    async with trioflow.open_runtime(app, store) as runtime:
+        handle = await runtime.client.start(listen, size)
+        began = time.perf_counter()
+        async with trio.open_nursery() as nursery:
+            for _ in range(size):
+                nursery.start_soon(handle.raise_event, "tick", 1)
+        await handle.result()
+        return [Figure(name="events/s", value=size / (time.perf_counter() - began), higher_is_better=True)]
+
+
+@attrs.frozen(kw_only=True)
+class Workload:
+    """A named measurement.
+
+    Attributes:
+        run: takes the address of an empty store and a size.
+        sizes: the sizes measured when none is asked for.
+        warm_up: the size of the run that is not counted.
+    """
+
+    run: Callable[[str, int], Awaitable[list[Figure]]]
+    sizes: tuple[int, ...]
+    warm_up: int
+
+
+WORKLOADS: dict[str, Workload] = {
+    "hello": Workload(run=measure_hello, sizes=(200,), warm_up=20),
+    "chain": Workload(run=measure_chain, sizes=(100, 1_000, 10_000), warm_up=20),
+    "fan": Workload(run=measure_fan, sizes=(1_000, 10_000), warm_up=50),
+    "fan5": Workload(run=measure_five, sizes=(1_000,), warm_up=20),
+    "fan5/10ms": Workload(run=measure_five_dozing, sizes=(1_000,), warm_up=20),
+    "events": Workload(run=measure_events, sizes=(1_000,), warm_up=20),
+}

@@ -1,0 +1,122 @@
+"""The public API in use, as a type checker sees it: checked, never run."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from typing import assert_type
+
+import attrs
+import trio
+
+import trioflow
+from trioflow import activity, durable, stores, testing
+
+app = trioflow.App("typed")
+
+
+@attrs.frozen
+class Order:
+    """What is ordered."""
+
+    id: str
+    amount: int
+
+
+@app.exception
+class Rejected(Exception):
+    """Comes back as itself."""
+
+
+@app.activity
+async def charge(order: Order, *, dry: bool = False) -> str:
+    """An async activity."""
+    info = activity.info()
+    assert_type(info.attempt, int)
+    activity.heartbeat({"at": 1})
+    return order.id
+
+
+@app.activity(retry=trioflow.Retry(max_attempts=3, retry_on=(ConnectionError,)), tag="gpu", timeout=5.0)
+def render(order: Order) -> bytes:
+    """A plain function."""
+    return order.id.encode()
+
+
+@app.orchestration
+async def child(order: Order) -> int:
+    """A child."""
+    return order.amount
+
+
+@app.orchestration(name="checkout", version="2.0.0")
+async def checkout(order: Order) -> str:
+    """Everything an author writes."""
+    assert_type(await charge(order), str)
+    assert_type(await charge(order, dry=True), str)
+    assert_type(await render(order), bytes)
+    assert_type(await child(order), int)
+    assert_type(await charge.options(tag="x", timeout=None)(order), str)
+    assert_type(await child.options(id="c-1")(order), int)
+    await charge("not an order")  # type: ignore[arg-type]
+    await charge(order, wet=True)  # type: ignore[call-arg]
+
+    both = await durable.gather(charge(order), child(order))
+    assert_type(both, tuple[str, int])
+    assert_type(await durable.race(charge(order), charge(order)), tuple[int, str])
+    assert_type(await durable.map(charge, [order], limit=3), list[str])
+    assert_type(await durable.wait_event("approved", bool), bool)
+    assert_type(durable.wait_event_nowait("approved", bool), bool)
+    async for each in durable.events("orders", Order):
+        assert_type(each, Order)
+    assert_type(await durable.record(len, "abc"), int)
+    assert_type(durable.now(), datetime.datetime)
+    assert_type(durable.uuid4(), uuid.UUID)
+    assert_type(durable.random(), float)
+    assert_type(durable.info().execution, int)
+    assert_type(durable.patched("change"), bool)
+    assert_type(await durable.start_detached(child, order), str)
+    durable.set_status({"step": 1})
+    durable.kv["key"] = 1
+    durable.logger.info("at %s", 1)
+
+    with durable.move_on_after(5) as scope:
+        await durable.sleep(1)
+    assert_type(scope.cancelled_caught, bool)
+    with durable.fail_after(5):
+        await durable.lowlevel.checkpoint()
+    async with durable.open_nursery() as nursery:
+        assert_type(nursery, durable.Nursery)
+        nursery.start_soon(charge, order)
+        nursery.start_soon(charge.options(on_cancel="request"), order)
+    event = durable.Event()
+    await event.wait()
+    assert_type(durable.current_time(), float)
+    if order.amount:
+        durable.continue_as_new(order)
+    return "done"
+
+
+async def client_side(client: trioflow.Client) -> None:
+    """Everything a client does."""
+    handle = await client.start(checkout, Order("o", 1), id="o-1", if_exists="attach")
+    assert_type(handle, trioflow.Handle[str])
+    assert_type(await handle.result(timeout=5), str)
+    await handle.raise_event("approved", True)
+    await handle.cancel(reason="enough")
+    async for status in handle.watch():
+        print(status)
+    info = await client.get("o-1")
+    assert_type(info.state, trioflow.State)
+
+
+async def main() -> None:
+    """Ways to open a runtime."""
+    async with trioflow.open_runtime(app, "sqlite:shop.db", options=trioflow.RuntimeOptions()) as runtime:
+        assert_type(runtime.client, trioflow.Client)
+        await client_side(runtime.client)
+    async with trioflow.connect(stores.MemoryStore(), app) as client:
+        await client_side(client)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(trioflow.serve, app, stores.SqliteStore("shop.db"))
+    assert_type(await testing.run_durable(checkout, Order("o", 1)), str)

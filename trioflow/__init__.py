@@ -1,0 +1,134 @@
+"""trioflow: durable orchestrations inside a trio application.
+
+An orchestration is an ordinary ``async`` function whose every step is recorded, so that it survives crashes, restarts
+and deploys.
+
+General layout, from the top: `_open` joins a worker (`_runtime`) and a client (`_client`) on a store (`stores`); the
+worker evaluates turns with `_engine`, which drives the deterministic scheduler `_kernel` over a `history`; authors
+write with `app`, `durable` and `activity`; `abc` holds the contracts between them, `errors` every error, `testing` what
+tests need. Read next: `app`, `durable`, then `_open`.
+"""
+
+from trioflow import (
+    activity as activity,
+    durable as durable,
+    stores as stores,
+    testing as testing,
+)
+from trioflow._client import (
+    Client as Client,
+    Handle as Handle,
+    InstanceInfo as InstanceInfo,
+)
+from trioflow._open import (
+    Runtime as Runtime,
+    connect as connect,
+    open_runtime as open_runtime,
+    serve as serve,
+)
+from trioflow._runtime import (
+    RuntimeOptions as RuntimeOptions,
+)
+from trioflow.abc import (
+    State as State,
+)
+from trioflow.app import (
+    App as App,
+    Retry as Retry,
+)
+from trioflow.errors import (
+    ActivityFailed as ActivityFailed,
+    ActivityPoisoned as ActivityPoisoned,
+    ActivityTimedOut as ActivityTimedOut,
+    ChildCancelled as ChildCancelled,
+    ChildFailed as ChildFailed,
+    ChildTerminated as ChildTerminated,
+    ConfigurationError as ConfigurationError,
+    DecodeError as DecodeError,
+    DuplicateRequestError as DuplicateRequestError,
+    EncodeError as EncodeError,
+    EventTypeError as EventTypeError,
+    ForeignAwaitError as ForeignAwaitError,
+    HistoryError as HistoryError,
+    InstanceExists as InstanceExists,
+    InstanceFinished as InstanceFinished,
+    InstanceNotFound as InstanceNotFound,
+    InstanceParked as InstanceParked,
+    LimitExceeded as LimitExceeded,
+    LockLost as LockLost,
+    MailboxFull as MailboxFull,
+    NondeterminismError as NondeterminismError,
+    NotInOrchestration as NotInOrchestration,
+    OperationFailed as OperationFailed,
+    OrchestrationCancelled as OrchestrationCancelled,
+    OrchestrationFailed as OrchestrationFailed,
+    OrchestrationTerminated as OrchestrationTerminated,
+    OutcomeUnknown as OutcomeUnknown,
+    PayloadError as PayloadError,
+    SpinError as SpinError,
+    StoreCorrupt as StoreCorrupt,
+    StoreError as StoreError,
+    StoreFull as StoreFull,
+    StoreReadOnly as StoreReadOnly,
+    StoreSchemaNewer as StoreSchemaNewer,
+    StoreUnavailable as StoreUnavailable,
+    TrioflowError as TrioflowError,
+    UnknownEventKind as UnknownEventKind,
+    UnregisteredError as UnregisteredError,
+)
+
+__all__ = (
+    "ActivityFailed",
+    "ActivityPoisoned",
+    "ActivityTimedOut",
+    "App",
+    "ChildCancelled",
+    "ChildFailed",
+    "ChildTerminated",
+    "Client",
+    "ConfigurationError",
+    "DecodeError",
+    "DuplicateRequestError",
+    "EncodeError",
+    "EventTypeError",
+    "ForeignAwaitError",
+    "Handle",
+    "HistoryError",
+    "InstanceExists",
+    "InstanceFinished",
+    "InstanceInfo",
+    "InstanceNotFound",
+    "InstanceParked",
+    "LimitExceeded",
+    "LockLost",
+    "MailboxFull",
+    "NondeterminismError",
+    "NotInOrchestration",
+    "OperationFailed",
+    "OrchestrationCancelled",
+    "OrchestrationFailed",
+    "OrchestrationTerminated",
+    "OutcomeUnknown",
+    "PayloadError",
+    "Retry",
+    "Runtime",
+    "RuntimeOptions",
+    "SpinError",
+    "State",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreFull",
+    "StoreReadOnly",
+    "StoreSchemaNewer",
+    "StoreUnavailable",
+    "TrioflowError",
+    "UnknownEventKind",
+    "UnregisteredError",
+    "activity",
+    "connect",
+    "durable",
+    "open_runtime",
+    "serve",
+    "stores",
+    "testing",
+)

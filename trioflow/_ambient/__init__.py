@@ -1,0 +1,36 @@
+"""What a running orchestration may ask of whoever runs it. Floor 1b, between the kernel and what authors write with.
+
+Read first: `_asks.py`.
+"""
+
+from trioflow._ambient._asks import (
+    Ask as Ask,
+    AskActivity as AskActivity,
+    AskChild as AskChild,
+    AskDetached as AskDetached,
+    AskEvent as AskEvent,
+    OnCancel as OnCancel,
+    OnParentClose as OnParentClose,
+)
+from trioflow._ambient._host import (
+    Host as Host,
+    LogEntry as LogEntry,
+    OrchestrationInfo as OrchestrationInfo,
+    current_host as current_host,
+)
+from trioflow._ambient._restart import ContinueAsNew as ContinueAsNew
+
+__all__ = (
+    "Ask",
+    "AskActivity",
+    "AskChild",
+    "AskDetached",
+    "AskEvent",
+    "ContinueAsNew",
+    "Host",
+    "LogEntry",
+    "OnCancel",
+    "OnParentClose",
+    "OrchestrationInfo",
+    "current_host",
+)

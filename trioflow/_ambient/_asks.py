@@ -1,0 +1,64 @@
+"""What a branch of an orchestration may ask for and wait for: a small closed union.
+
+Laws: an ask is what the program said, before anybody gave it an id; `kind` is the event that records it. The answer to
+an ask is always the event that answers it; what that means to the program is read by whoever asked.
+Who makes them: `app` (calls of definitions) and `durable` (verbs). Who reads them: `_engine`. Read next: `_host.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+OnCancel = Literal["wait", "request", "abandon"]
+OnParentClose = Literal["cancel", "wait", "abandon"]
+
+
+@attrs.frozen
+class AskActivity:
+    """Run an activity. `options` is for whoever runs it, and is not compared on replay."""
+
+    name: str
+    payload: bytes
+    on_cancel: OnCancel = "wait"
+    tag: str | None = None
+    session: str | None = None
+    options: Mapping[str, Any] | None = None
+    kind: str = attrs.field(default="ActivityScheduled", init=False)
+
+
+@attrs.frozen
+class AskChild:
+    """Run another orchestration and wait for it. `instance=None`: an id made from the place."""
+
+    name: str
+    version: str | None
+    instance: str | None
+    payload: bytes
+    on_cancel: OnCancel = "wait"
+    on_parent_close: OnParentClose = "cancel"
+    kind: str = attrs.field(default="ChildScheduled", init=False)
+
+
+@attrs.frozen
+class AskDetached:
+    """Start a new root instance."""
+
+    name: str
+    version: str | None
+    instance: str | None
+    payload: bytes
+    kind: str = attrs.field(default="DetachedScheduled", init=False)
+
+
+@attrs.frozen
+class AskEvent:
+    """Wait for the next event of a name."""
+
+    name: str
+    kind: str = attrs.field(default="EventWaited", init=False)
+
+
+Ask = AskActivity | AskChild | AskDetached | AskEvent

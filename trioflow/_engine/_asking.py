@@ -1,0 +1,163 @@
+"""From an ask to the event that records it, the action that carries it out, and the comparison with what was recorded.
+
+Laws: one small function per kind of ask, found by table; an ask and an event that agree in kind, name and input are the
+same step. Inputs are compared as bytes first; bytes that differ are decoded with today's type and encoded again, so a
+new field with a default is harmless.
+
+Must never know: the kernel's state. Who calls it: `_execution.py`. Read next: `_inbox.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import attrs
+
+from trioflow._ambient import Ask, AskActivity, AskChild, AskDetached, AskEvent
+from trioflow._engine._results import Action, ScheduleActivity, StartChild, StartDetached
+from trioflow.app import App
+from trioflow.errors import TrioflowError
+from trioflow.history import (
+    ActivityCancelled,
+    ActivityCompleted,
+    ActivityFailed,
+    ActivityScheduled,
+    Answer,
+    AskedAt,
+    ChildCancelled,
+    ChildCompleted,
+    ChildFailed,
+    ChildScheduled,
+    ChildTerminated,
+    DetachedRefused,
+    DetachedScheduled,
+    DetachedStarted,
+    Event,
+    EventWaited,
+)
+
+
+@attrs.frozen
+class Whence:
+    """Who asks, where and when: what an event needs besides the ask itself."""
+
+    id: int
+    at: float
+    place: str
+    instance: str
+    execution: int
+
+
+def _activity(ask: AskActivity, whence: Whence) -> tuple[AskedAt, Action]:
+    event = ActivityScheduled(
+        id=whence.id,
+        at=whence.at,
+        place=whence.place,
+        name=ask.name,
+        payload=ask.payload,
+        on_cancel=ask.on_cancel,
+        tag=ask.tag,
+        session=ask.session,
+    )
+    return event, ScheduleActivity(event, ask.options or {})
+
+
+def _child(ask: AskChild, whence: Whence) -> tuple[AskedAt, Action]:
+    event = ChildScheduled(
+        id=whence.id,
+        at=whence.at,
+        place=whence.place,
+        name=ask.name,
+        version=ask.version,
+        instance=instance_of(ask, whence),
+        payload=ask.payload,
+        on_cancel=ask.on_cancel,
+        on_parent_close=ask.on_parent_close,
+    )
+    return event, StartChild(event)
+
+
+def _detached(ask: AskDetached, whence: Whence) -> tuple[AskedAt, Action]:
+    event = DetachedScheduled(
+        id=whence.id,
+        at=whence.at,
+        place=whence.place,
+        name=ask.name,
+        version=ask.version,
+        instance=instance_of(ask, whence),
+        payload=ask.payload,
+    )
+    return event, StartDetached(event)
+
+
+def _event(ask: AskEvent, whence: Whence) -> tuple[AskedAt, None]:
+    return EventWaited(id=whence.id, at=whence.at, place=whence.place, name=ask.name), None
+
+
+_MAKERS: dict[type[Ask], Callable[..., tuple[AskedAt, Action | None]]] = {
+    AskActivity: _activity,
+    AskChild: _child,
+    AskDetached: _detached,
+    AskEvent: _event,
+}
+
+
+def record(ask: Ask, whence: Whence) -> tuple[AskedAt, Action | None]:
+    """The event that records an ask, and what is to be done about it."""
+    return _MAKERS[type(ask)](ask, whence)
+
+
+def instance_of(ask: AskChild | AskDetached, whence: Whence) -> str:
+    """The id of a new instance: the one given, or one made of the place of the call, which no other call has."""
+    if ask.instance is not None:
+        return ask.instance
+    made = f"{whence.instance}:{whence.execution}:{whence.place}"
+    if len(made) <= 512:
+        return made
+    return f"{made[:400]}:{hashlib.blake2b(made.encode(), digest_size=16).hexdigest()}"
+
+
+def agrees(ask: Ask, whence: Whence, recorded: Event, app: App) -> bool:
+    """Whether an ask is the step that the history recorded at its place."""
+    if isinstance(ask, AskActivity):
+        return (
+            isinstance(recorded, ActivityScheduled)
+            and ask.name == recorded.name
+            and _same_input(ask.payload, recorded.payload, "activity", ask.name, app)
+        )
+    if isinstance(ask, AskEvent):
+        return isinstance(recorded, EventWaited) and ask.name == recorded.name
+    return (
+        isinstance(recorded, ChildScheduled if isinstance(ask, AskChild) else DetachedScheduled)
+        and ask.name == recorded.name
+        and instance_of(ask, whence) == recorded.instance
+        and _same_input(ask.payload, recorded.payload, "orchestration", ask.name, app)
+    )
+
+
+_ANSWERS: dict[type[Ask], tuple[type[Answer], ...]] = {
+    AskActivity: (ActivityCompleted, ActivityFailed, ActivityCancelled),
+    AskChild: (ChildCompleted, ChildFailed, ChildCancelled, ChildTerminated),
+    AskDetached: (DetachedStarted, DetachedRefused),
+}
+
+
+def can_answer(ask: Ask, event: Answer, *, cancel_asked: bool) -> bool:
+    """Whether an event is what an ask may be answered with. Nobody cancels an activity but its own branch."""
+    return isinstance(event, _ANSWERS[type(ask)]) and (cancel_asked or not isinstance(event, ActivityCancelled))
+
+
+def _same_input(asked: bytes, recorded: bytes, noun: str, name: str, app: App) -> bool:
+    if asked == recorded:
+        return True
+    what = f"the arguments of {noun} {name!r}"
+    try:
+        spec = (app.find_activity(name) if noun == "activity" else app.find_orchestration(name)).spec
+        today, then = (
+            app.codec.encode_arguments(spec, *app.codec.decode_arguments(spec, data, what=what), what=what)
+            for data in (asked, recorded)
+        )
+        return today == then
+    except (TrioflowError, TypeError):
+        return False  # not readable as today's type: then it is not the same input

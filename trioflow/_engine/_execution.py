@@ -1,0 +1,367 @@
+"""One live execution: a kernel, what it waits for, and how events reach it.
+
+Laws: events are delivered one at a time, in order; for each, the operation it answers is resumed, then every deadline
+that is due expires, then the kernel runs until blocked, and what it asked for goes into the journal right behind the
+event. Replay and live continuation are the same code: only the journal knows which it is. An exception out of here
+leaves the execution unusable: drop it.
+
+Must never know: stores, codecs of rows, clocks. Who calls it: `_turn.py` and the runtime. Read next: `_turn.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+import outcome
+
+from trioflow._ambient import Ask, AskActivity, AskChild, AskEvent
+from trioflow._engine._asking import Whence, agrees, can_answer, record
+from trioflow._engine._ending import ending_of
+from trioflow._engine._host import EngineHost
+from trioflow._engine._inbox import Next, time_of, what_is_next
+from trioflow._engine._journal import Journal
+from trioflow._engine._parting import parting_actions
+from trioflow._engine._results import CancelActivity, CancelChild, Message, TurnResult
+from trioflow._engine._segments import Segment, describe, segments
+from trioflow._engine._waits import EventWaits, OpenTimers
+from trioflow._kernel import (
+    Asked,
+    Kernel,
+    Operation,
+    OperationAsked,
+    OperationCancelAsked,
+    TimerOpened,
+)
+from trioflow.app import App, OrchestrationDefinition
+from trioflow.errors import HistoryError
+from trioflow.history import (
+    ActivityCancelRequested,
+    ActivityCancelled,
+    Answer,
+    CancelRequested,
+    CarriedEvent,
+    ChildCancelRequested,
+    ChildCancelled,
+    ChildScheduled,
+    Event,
+    EventReceived,
+    OrchestrationContinuedAsNew,
+    OrchestrationStarted,
+    OrchestrationTerminated,
+    PatchMarked,
+    TimerCancelled,
+    TimerCreated,
+    TimerFired,
+)
+
+
+class Execution:
+    """One live execution of an orchestration.
+
+    Args:
+        app: what the running worker knows; names are resolved in it.
+        definition: the pinned version of the orchestration.
+        step_limit: kernel steps without blocking after which the turn fails.
+    """
+
+    def __init__(self, app: App, definition: OrchestrationDefinition[Any, Any], *, step_limit: int = 1_000_000) -> None:
+        self._journal = Journal(f"orchestration {definition.name!r}")
+        self._kernel = Kernel(name=definition.name, step_limit=step_limit)
+        self._host = EngineHost(app, definition, self._journal, self._kernel.abort)
+        self._kernel.host = self._host
+        self._waiting: dict[int, Operation] = {}  # event id -> the operation it recorded, until it is answered
+        self._asked_id: dict[Operation, int] = {}  # the same, the other way round
+        self._children: dict[int, ChildScheduled] = {}  # of those, the children
+        self._event_waits = EventWaits()
+        self._timers = OpenTimers()
+        self._ended = False
+
+    # -- what others may see
+
+    @property
+    def length(self) -> int:
+        """Events in its history."""
+        return self._journal.length
+
+    @property
+    def size(self) -> int:
+        """Bytes of its history, about."""
+        return self._journal.size
+
+    @property
+    def ended(self) -> bool:
+        """Whether its terminal event is written."""
+        return self._ended
+
+    @property
+    def outcome(self) -> outcome.Outcome[Any] | None:
+        """How the main task ended, raw."""
+        return self._kernel.outcome
+
+    @property
+    def kernel(self) -> Kernel:
+        """For views and test hooks."""
+        return self._kernel
+
+    def close(self) -> None:
+        """Drop it: no durable step is taken, nothing is emitted, user `finally` blocks run (SEMANTICS 7).
+
+        Branches that swallow what ends them, again and again, are reported once, and kept in `App.undead`: the garbage
+        collector would run their code where no orchestration runs.
+        """
+        kernel = self._kernel
+        kernel.close()
+        undead, kernel.undead = kernel.undead, []
+        if undead:
+            self._host.app.undead += undead
+            warnings.warn(
+                f"{kernel.name} was dropped, but {', '.join(map(repr, undead))} swallowed every exception that was to "
+                f"end it; such code should catch Exception, and let the rest pass",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    # -- replay and live
+
+    def replay(self, history: Sequence[Event]) -> Iterator[None]:
+        """Evaluate a recorded history; yields between segments, so that the caller may breathe.
+
+        Raises NondeterminismError where the code does not ask for what it asked for then, HistoryError for what cannot
+        be a history.
+        """
+        for event in history:
+            if isinstance(event, PatchMarked):
+                self._host.marks[event.change] = True
+        for segment in segments(history):
+            if self._ended:
+                raise HistoryError(f"the history goes on with event {segment.opening.id} after it has ended")
+            self._step(segment.opening, segment)
+            yield
+        if history:
+            self._journal.length = max(self._journal.length, history[-1].id)
+
+    def run(self, messages: Sequence[Message], now: float) -> TurnResult:
+        """Deliver messages and due times as of `now`, and say what is to be done. One that has ended only consumes."""
+        inbox = deque(messages)
+        consumed: list[int] = []
+        now = max([now, *(message.at for message in messages)])
+        while not self._ended:
+            due = self._kernel.next_deadline
+            match what_is_next(inbox[0].at if inbox else None, due, now):
+                case Next.MESSAGE:
+                    message = inbox.popleft()
+                    consumed.append(message.seq)
+                    if self._is_wanted(message.event):
+                        self._step_live(
+                            message.event, time_of(message.at, later_due=due <= now, now=now, last=self._journal.at)
+                        )
+                case Next.DUE:
+                    self._step_live(TimerFired(), time_of(due, later_due=bool(inbox), now=now, last=self._journal.at))
+                case _:
+                    break
+        return self._result(consumed, inbox)
+
+    def _result(self, consumed: list[int], left: deque[Message]) -> TurnResult:
+        events, actions, logs = self._journal.take_turn()
+        host = self._host
+        if self._ended:
+            if events:
+                all_of_them = isinstance(events[-1], OrchestrationTerminated)
+                children = tuple(  # those asked to unwind need not be asked twice
+                    child
+                    for event_id, child in self._children.items()
+                    if all_of_them or not self._waiting[event_id].cancel_asked
+                )
+                events, actions = parting_actions(events, actions, host, self._kernel, children, left)
+            if not (events and isinstance(events[-1], OrchestrationContinuedAsNew)):
+                consumed = [*consumed, *(message.seq for message in left)]
+        changed_kv, host.changed_kv = host.changed_kv, {}
+        changed_status, host.changed_status = host.changed_status, None
+        due = self._kernel.next_deadline
+        return TurnResult(
+            events=events,
+            consumed=tuple(consumed),
+            actions=actions,
+            ended=self._ended,
+            wake_at=None if self._ended or due == float("inf") else due,
+            unread=host.unread,
+            status=changed_status,
+            kv_set={key: value for key, value in changed_kv.items() if value is not None},
+            kv_cleared=tuple(key for key, value in changed_kv.items() if value is None),
+            logs=logs,
+        )
+
+    # -- one event
+
+    def _is_wanted(self, event: Event) -> bool:
+        """Whether a message still means something; others are dropped without an event."""
+        match event:
+            case Answer():
+                operation = self._waiting.get(event.answers)
+                if operation is not None and not operation.waiting:
+                    self._forget(event.answers)  # its branch has gone on without it
+                return operation is not None and operation.waiting
+            case CancelRequested():
+                return not self._kernel.cancel_called
+            case OrchestrationStarted():
+                return self._host.started is None
+        return True
+
+    def _step_live(self, draft: Event, at: float) -> None:
+        changes: dict[str, Any] = {"id": self._journal.length + 1, "at": at}
+        if isinstance(draft, OrchestrationStarted) and draft.version is None:
+            changes["version"] = self._host.definition.version
+        self._step(attrs.evolve(draft, **changes), None)
+
+    def _step(self, event: Event, segment: Segment | None) -> None:
+        """Deliver one event, run until blocked, account for everything asked."""
+        journal, kernel = self._journal, self._kernel
+        if self._host.started is None and not isinstance(event, OrchestrationStarted):
+            raise HistoryError(f"the first event is {type(event).__name__}; it should be OrchestrationStarted")
+        journal.open(event, segment)
+        if isinstance(event, OrchestrationTerminated):
+            self._ended = True
+            if segment is not None:
+                segment.ending = None
+            journal.close()
+            return
+        self._deliver(event)
+        kernel.advance(event.at)
+        self._run_until_blocked()
+        if kernel.outcome is not None:
+            self._ended = True
+            journal.end(ending_of(kernel.outcome, self._host, kernel.cancel_reason))
+        else:
+            journal.go_on()
+        journal.close()
+
+    def _deliver(self, event: Event) -> None:
+        match event:
+            case Answer():
+                self._answer(event)
+            case EventReceived():
+                self._host.put_event(CarriedEvent(name=event.name, payload=event.payload))
+                self._event_waits.serve(event.name, self._host, self._kernel)
+            case CancelRequested():
+                self._kernel.cancel(event.reason)
+            case OrchestrationStarted():
+                self._start(event)
+
+    def _start(self, event: OrchestrationStarted) -> None:
+        host, kernel = self._host, self._kernel
+        host.begin(event)
+        kernel.name = self._journal.owner = f"instance {event.instance!r}"
+        kernel.advance(event.at)
+        definition = host.definition
+        args, kwargs = host.codec.decode_arguments(
+            definition.spec, event.payload, what=f"the arguments of orchestration {definition.name!r}"
+        )
+        kernel.start(functools.partial(definition.fn, *args, **kwargs))
+        if event.carried_cancel is not None:
+            kernel.cancel(event.carried_cancel.reason)
+
+    def _answer(self, event: Answer) -> None:
+        operation = self._waiting.get(event.answers)
+        if operation is None:
+            raise HistoryError(
+                f"event {event.id} ({type(event).__name__}) answers event {event.answers}, which nobody asked"
+            )
+        if not operation.waiting:  # live, its answer would have been dropped without an event
+            raise self._journal.disagreement(operation.key, f"{describe(event)}, waited for", "nobody waits for it")
+        if not can_answer(operation.request, event, cancel_asked=operation.cancel_asked):  # type: ignore[arg-type]
+            raise HistoryError(
+                f"event {event.id} ({type(event).__name__}) cannot answer event {event.answers}, at {operation.key}"
+            )
+        self._forget(event.answers)
+        if isinstance(event, ActivityCancelled | ChildCancelled) and operation.cancel_asked:
+            self._kernel.resume_cancelled(operation)
+        else:
+            self._kernel.resume(operation, outcome.Value(event))
+
+    def _forget(self, event_id: int) -> None:
+        """An operation is answered, or its answer means nothing any more."""
+        del self._asked_id[self._waiting.pop(event_id)]
+        self._children.pop(event_id, None)
+
+    # -- what was asked
+
+    def _run_until_blocked(self) -> None:
+        """Blocked means that no answer is at hand either: an event that is there already goes on in the same
+        segment.
+        """
+        served = True
+        while served:
+            served = False
+            for asked in self._kernel.run_until_blocked(settle=False):
+                served = self._note(asked) or served
+        if self._kernel.outcome is None:
+            for asked in self._kernel.run_until_blocked():
+                self._note(asked)
+
+    def _note(self, asked: Asked) -> bool:
+        """Account for one thing asked. Returns whether it was answered at once."""
+        match asked:
+            case OperationAsked():
+                return self._note_operation(asked.operation)
+            case OperationCancelAsked():
+                self._note_cancel(asked.operation)
+            case TimerOpened():
+                self._note_timer(asked)
+            case _:
+                self._journal.ask_about(TimerCancelled(about=self._timers.close(asked.key)), None)
+        return False
+
+    def _note_operation(self, operation: Operation) -> bool:
+        ask: Ask = operation.request  # type: ignore[assignment]  # nothing else is ever asked of this kernel
+        place = operation.key
+        started = self._host.started
+        assert started is not None
+
+        def whence(id: int, at: float) -> Whence:
+            return Whence(id, at, place, started.instance, started.execution)
+
+        event_id = self._journal.ask(
+            place,
+            lambda id, at: record(ask, whence(id, at)),
+            lambda recorded: agrees(ask, whence(0, 0.0), recorded, self._host.app),
+            operation.where,
+        )
+        if isinstance(ask, AskEvent):
+            self._event_waits.begin(operation, ask.name)
+            return self._event_waits.serve(ask.name, self._host, self._kernel)
+        if event_id:
+            self._waiting[event_id] = operation
+            self._asked_id[operation] = event_id
+            if isinstance(ask, AskChild):
+                event, _ = record(ask, whence(event_id, self._journal.at))
+                assert isinstance(event, ChildScheduled)
+                self._children[event_id] = event
+        return False
+
+    def _note_cancel(self, operation: Operation) -> None:
+        if isinstance(operation.request, AskEvent):
+            self._event_waits.end(operation, operation.request.name)
+            return
+        event_id = self._asked_id.get(operation)
+        if event_id is None:
+            return  # the history disagrees about the operation itself, which is reported at the block
+        if isinstance(operation.request, AskActivity):
+            self._journal.ask_about(ActivityCancelRequested(about=event_id), CancelActivity(event_id))
+        elif isinstance(operation.request, AskChild):
+            child = self._children[event_id]
+            self._journal.ask_about(ChildCancelRequested(about=event_id), CancelChild(child, None))
+
+    def _note_timer(self, timer: TimerOpened) -> None:
+        def make(id: int, at: float) -> tuple[Event, None]:
+            return TimerCreated(id=id, at=at, place=timer.key, deadline=timer.deadline), None
+
+        def agrees_with(recorded: Event) -> bool:
+            return isinstance(recorded, TimerCreated) and recorded.deadline == timer.deadline
+
+        event_id = self._journal.ask(timer.key, make, agrees_with, lambda: None)
+        self._timers.open(timer.key, event_id, timer.deadline, self._kernel.now)

@@ -1,0 +1,152 @@
+"""Where an execution writes what it asks for: into new events, or, while it is replayed, against the recorded ones.
+
+Laws: the code that asks never sees the difference; ids count up without gaps and are given here; what disagrees is
+collected and raised at the block, so the message can say what else was there.
+
+Who calls it: `_execution.py` and `_host.py`. Read next: `_host.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from trioflow._ambient import LogEntry
+from trioflow._engine._results import Action
+from trioflow._engine._segments import Segment, describe, mismatch, size_of
+from trioflow.errors import NondeterminismError
+from trioflow.history import AskedAt, Asking, Event
+
+
+@attrs.define(eq=False)
+class Journal:
+    """The history of one execution, as far as it has got."""
+
+    owner: str  # for messages: "instance 'order-1'"
+    length: int = 0  # id of the last event
+    size: int = 0  # bytes of all events, about
+    at: float = 0.0  # time of the last delivered event
+    opened_length: int = 0  # `length` and `size` with the delivered event that is being evaluated
+    opened_size: int = 0
+    segment: Segment | None = None  # what the history says follows; None while live
+    events: list[Event] = attrs.field(factory=list)  # new ones of this turn
+    actions: list[Action] = attrs.field(factory=list)
+    logs: list[LogEntry] = attrs.field(factory=list)
+    _disagreements: list[NondeterminismError] = attrs.field(factory=list)
+
+    @property
+    def replaying(self) -> bool:
+        """Whether what is asked for now was asked for before."""
+        return self.segment is not None
+
+    # -- a segment
+
+    def open(self, event: Event, segment: Segment | None = None) -> None:
+        """Begin with a delivered event: recorded (its segment given) or new."""
+        self.segment = segment
+        self.at = event.at
+        if segment is None:
+            self._append(event)
+            self.opened_length, self.opened_size = self.length, self.size
+        else:
+            self.opened_length, self.opened_size = event.id, self.size + size_of(event)
+
+    def close(self) -> None:
+        """The program has blocked: raise NondeterminismError if it has not done what was recorded."""
+        segment = self.segment
+        if segment is None:
+            return
+        for key, missing in segment.asked.items():
+            place = missing.place if isinstance(missing, AskedAt) else key
+            self._disagree(place, describe(missing), None)
+        if self._disagreements:
+            raise self._disagreements[0]
+        self.length = segment.last_id
+        self.size += segment.size
+        self.segment = None
+
+    def take_turn(self) -> tuple[tuple[Event, ...], tuple[Action, ...], tuple[LogEntry, ...]]:
+        """What is new since the last call."""
+        taken = tuple(self.events), tuple(self.actions), tuple(self.logs)
+        self.events, self.actions, self.logs = [], [], []
+        return taken
+
+    # -- asking
+
+    def say(self, make: Callable[[int, float], Event]) -> None:
+        """Something that is not compared: written while live, passed over in replay."""
+        if self.segment is None:
+            self._append(make(self.length + 1, self.at))
+
+    def ask(
+        self,
+        place: str,
+        make: Callable[[int, float], tuple[Event, Action | None]],
+        agrees: Callable[[Event], bool],
+        source: Callable[[], str | None],
+    ) -> int:
+        """Something asked for at a place. Returns the id of the event that records it, 0 if the history disagrees."""
+        if self.segment is None:
+            event, action = make(self.length + 1, self.at)
+            self._append(event)
+            if action is not None:
+                self.actions.append(action)
+            return event.id
+        recorded = self.segment.asked.pop(place, None)
+        if recorded is not None and agrees(recorded):
+            return recorded.id
+        event, _ = make(0, self.at)
+        expected, actual = describe(recorded) if recorded else None, describe(event)
+        if expected == actual:
+            actual += ", with another input"
+        self._disagree(place, expected, actual, source())
+        return 0
+
+    def ask_about(self, event: Asking, action: Action | None) -> None:
+        """Something asked for about an earlier event. `event` is a draft without id and time."""
+        if self.segment is None:
+            self._append(attrs.evolve(event, id=self.length + 1, at=self.at))
+            if action is not None:
+                self.actions.append(action)
+            return
+        key = f"{type(event).__name__} {event.about}"
+        if self.segment.asked.pop(key, None) is None:
+            self._disagree(key, None, describe(event))
+
+    def recorded_at(self, place: str) -> Event | None:
+        """In replay: the recorded event of a place, taken; None if the history has none there."""
+        assert self.segment is not None
+        return self.segment.asked.pop(place, None)
+
+    def disagreement(self, place: str, expected: str | None, actual: str | None) -> NondeterminismError:
+        """The error for something that cannot wait for the block."""
+        assert self.segment is not None
+        return mismatch(owner=self.owner, place=place, segment=self.segment, expected=expected, actual=actual)
+
+    def end(self, event: Event) -> None:
+        """The terminal event (a draft without id and time), recorded or compared."""
+        if self.segment is None:
+            self._append(attrs.evolve(event, id=self.length + 1, at=self.at))
+            return
+        recorded, self.segment.ending = self.segment.ending, None
+        if type(recorded) is not type(event):
+            self._disagree("0", describe(recorded) if recorded else None, describe(event))
+
+    def go_on(self) -> None:
+        """The program has blocked and not ended: so must the history."""
+        if self.segment is not None and self.segment.ending is not None:
+            self._disagree("0", describe(self.segment.ending), None)
+
+    def _append(self, event: Event) -> None:
+        self.events.append(event)
+        self.length = event.id
+        self.size += size_of(event)
+
+    def _disagree(self, place: str, expected: str | None, actual: str | None, source: str | None = None) -> None:
+        assert self.segment is not None
+        self._disagreements.append(
+            mismatch(
+                owner=self.owner, place=place, segment=self.segment, expected=expected, actual=actual, source=source
+            )
+        )

@@ -1,0 +1,106 @@
+"""What is still to be done when an execution has ended: tell the parent, end what it leaves behind, begin the next.
+
+Pure functions. Who calls it: `_execution.py`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+from trioflow._engine._host import EngineHost
+from trioflow._engine._results import (
+    Action,
+    CancelChild,
+    ContinueAsNewAction,
+    Message,
+    TellParent,
+    TerminateChild,
+)
+from trioflow._kernel import Kernel
+from trioflow.history import (
+    CarriedCancel,
+    CarriedEvent,
+    ChildCancelled,
+    ChildCompleted,
+    ChildFailed,
+    ChildScheduled,
+    ChildTerminated,
+    Event,
+    EventReceived,
+    OrchestrationCancelled,
+    OrchestrationCompleted,
+    OrchestrationContinuedAsNew,
+    OrchestrationFailed,
+    OrchestrationStarted,
+    OrchestrationTerminated,
+    derive,
+)
+
+
+def parting_actions(
+    events: tuple[Event, ...],
+    actions: tuple[Action, ...],
+    host: EngineHost,
+    kernel: Kernel,
+    children: tuple[ChildScheduled, ...],
+    left: deque[Message],
+) -> tuple[tuple[Event, ...], tuple[Action, ...]]:
+    """The last turn's events and actions, completed. `left`: messages behind the one that ended it."""
+    last = events[-1]
+    assert host.started is not None
+    if isinstance(last, OrchestrationContinuedAsNew):
+        return events, (*actions, *_left_children(last, children), _next_execution(last, host, kernel))
+    late = tuple(
+        CarriedEvent(name=message.event.name, payload=message.event.payload)
+        for message in left
+        if isinstance(message.event, EventReceived)
+    )
+    unread = (*host.unread_events(), *late)
+    if unread:
+        last = attrs.evolve(last, unread=unread)  # type: ignore[call-arg]  # every other ending lists what was not read
+    parent = host.started.parent
+    told = () if parent is None else (TellParent(parent, _answer_to_parent(last, parent.event_id)),)
+    return (*events[:-1], last), (*actions, *_left_children(last, children), *told)
+
+
+def _left_children(last: Event, children: tuple[ChildScheduled, ...]) -> tuple[Action, ...]:
+    """Children that nobody waits for any more, by their `on_parent_close`."""
+    if isinstance(last, OrchestrationTerminated):
+        return tuple(TerminateChild(child, last.reason) for child in children)
+    return tuple(CancelChild(child, "its parent has ended") for child in children if child.on_parent_close == "cancel")
+
+
+def _next_execution(last: OrchestrationContinuedAsNew, host: EngineHost, kernel: Kernel) -> ContinueAsNewAction:
+    started = host.started
+    assert started is not None
+    carried = CarriedCancel(reason=kernel.cancel_reason) if kernel.cancel_called else None
+    start = OrchestrationStarted(
+        instance=started.instance,
+        execution=started.execution + 1,
+        name=started.name,
+        version=last.version,
+        payload=last.payload,
+        seed=derive(started.seed, "continue", str(started.execution + 1)).hex(),
+        parent=started.parent,
+        headers=started.headers,
+        carried_events=host.unread_events(),
+        carried_kv=dict(host.kv),
+        carried_status=host.status,
+        carried_cancel=carried,
+    )
+    return ContinueAsNewAction(start, last.version)
+
+
+def _answer_to_parent(last: Event, event_id: int) -> Event:
+    match last:
+        case OrchestrationCompleted():
+            return ChildCompleted(answers=event_id, payload=last.payload)
+        case OrchestrationFailed():
+            return ChildFailed(answers=event_id, failure=last.failure)
+        case OrchestrationCancelled():
+            return ChildCancelled(answers=event_id, reason=last.reason)
+        case _:
+            assert isinstance(last, OrchestrationTerminated), last
+            return ChildTerminated(answers=event_id, reason=last.reason)

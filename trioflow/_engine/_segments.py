@@ -1,0 +1,119 @@
+"""A history as segments, and the comparison of what the code asks for with what it asked for then.
+
+Laws: a segment is one delivered event and everything asked for until the program blocked; what is asked for is compared
+as a set, by place; the comparison is complete at each block, before anything later is delivered. Administrative events
+(suspended, resumed, parked) belong to no segment.
+
+Must never know: the kernel. Who calls it: `_execution.py`. Read next: `_asking.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from trioflow.errors import HistoryError, NondeterminismError
+from trioflow.history import (
+    ActivityScheduled,
+    AskedAt,
+    Asking,
+    ChildScheduled,
+    DetachedScheduled,
+    Event,
+    EventWaited,
+    Parked,
+    Recorded,
+    Resumed,
+    Suspended,
+    TimerCreated,
+)
+
+
+@attrs.define(eq=False)
+class Segment:
+    """One delivered event, and what the history says was asked for behind it."""
+
+    opening: Event
+    asked: dict[str, Event] = attrs.field(factory=dict)  # by `key_of`; only what is compared
+    ending: Event | None = None  # the terminal event, if the execution ended here
+    last_id: int = 0  # of its last event
+    size: int = 0  # bytes of its events, about
+
+    def add(self, event: Event) -> None:
+        """Take the next event of the history."""
+        self.last_id = event.id
+        self.size += size_of(event)
+        if event.ends:
+            self.ending = event
+        elif isinstance(event, AskedAt | Asking):
+            self.asked[key_of(event)] = event
+
+
+def size_of(event: Event) -> int:
+    """Bytes of an event, about: the same whether it is new or replayed."""
+    return 64 + len(getattr(event, "payload", None) or b"")
+
+
+def key_of(event: AskedAt | Asking) -> str:
+    """What identifies something asked for within its segment."""
+    return event.place if isinstance(event, AskedAt) else f"{type(event).__name__} {event.about}"
+
+
+def segments(history: Iterable[Event]) -> Iterator[Segment]:
+    """Cut a history. Raises HistoryError where it cannot be one: ids with gaps, an asked event before any delivered
+    one.
+    """
+    current: Segment | None = None
+    expected_id = 1
+    for event in history:
+        if event.id != expected_id:
+            raise HistoryError(f"the history goes on with event {event.id} where {expected_id} should be")
+        expected_id += 1
+        if isinstance(event, Suspended | Resumed | Parked):
+            if current is not None:
+                current.last_id = event.id
+            continue
+        if event.delivered:
+            if current is not None:
+                yield current
+            current = Segment(event)
+        elif current is None:
+            raise HistoryError(f"the history begins with {describe(event)}; it should begin with OrchestrationStarted")
+        current.add(event)
+    if current is not None:
+        yield current
+
+
+def describe(event: Event) -> str:
+    """An event as one line of an error message. Never shows a payload."""
+    kind = type(event).__name__
+    match event:
+        case ActivityScheduled() | EventWaited() | Recorded():
+            return f"{kind} {event.name!r} at {event.place}"
+        case ChildScheduled() | DetachedScheduled():
+            return f"{kind} {event.name!r} as {event.instance!r} at {event.place}"
+        case TimerCreated():
+            return f"{kind} for {event.deadline!r} at {event.place}"
+        case Asking():
+            return f"{kind} of event {event.about}"
+    return kind
+
+
+def mismatch(
+    *, owner: str, place: str, segment: Segment, expected: str | None, actual: str | None, source: str | None = None
+) -> NondeterminismError:
+    """The error that shows both sides."""
+    where = f" ({source})" if source else ""
+    opening = segment.opening
+    return NondeterminismError(
+        f"{owner}: the code does not do what its history says it did, at {place}{where}, after event {opening.id} "
+        f"({type(opening).__name__}).\n"
+        f"  expected: {expected or 'nothing'}\n"
+        f"  actual:   {actual or 'nothing'}\n"
+        f"Code that has recorded steps must keep asking for them; guard a change with durable.patched(...) or a new "
+        f"version, or bring the old code back and resume the instance.",
+        place=place,
+        expected=expected,
+        actual=actual,
+    )

@@ -1,0 +1,98 @@
+"""The kernel: a deterministic scheduler of coroutines with trio's semantics, which asks for what it cannot do itself.
+Floor 1.
+
+General layout: user code awaits `_traps.py`, through `_timeouts.py`, `_nursery.py`, `_operations.py` and the verbs of
+`durable`; the scheduler `_scheduler.py` steps tasks (`_task.py`); cancellation flows from scopes (`_scope.py`,
+`_deadlines.py`) down the tree (`_status.py`). `_guard.py` keeps the rest of the process out, `_foreign.py` explains,
+`_drop.py` ends. Read first: `_traps.py`.
+"""
+
+from trioflow._kernel._branches import Branch as Branch
+from trioflow._kernel._cancelled import Cancelled as Cancelled, Dropped as Dropped
+from trioflow._kernel._current import (
+    Realm as Realm,
+    current_kernel as current_kernel,
+    current_task as current_task,
+    in_kernel as in_kernel,
+)
+from trioflow._kernel._deadlines import TimerClosed as TimerClosed, TimerOpened as TimerOpened
+from trioflow._kernel._idle import wait_all_tasks_blocked as wait_all_tasks_blocked
+from trioflow._kernel._nursery import Nursery as Nursery, open_nursery as open_nursery
+from trioflow._kernel._operations import (
+    Asked as Asked,
+    OnCancel as OnCancel,
+    Operation as Operation,
+    OperationAsked as OperationAsked,
+    OperationCancelAsked as OperationCancelAsked,
+    perform as perform,
+    take_operation_key as take_operation_key,
+)
+from trioflow._kernel._scheduler import Kernel as Kernel
+from trioflow._kernel._scope import (
+    CancelScope as CancelScope,
+    current_effective_deadline as current_effective_deadline,
+    current_time as current_time,
+)
+from trioflow._kernel._sealed import NoConstructor as NoConstructor, sealed as sealed
+from trioflow._kernel._start import TaskStatus as TaskStatus
+from trioflow._kernel._task import Task as Task
+from trioflow._kernel._timeouts import (
+    fail_after as fail_after,
+    fail_at as fail_at,
+    move_on_after as move_on_after,
+    move_on_at as move_on_at,
+    sleep as sleep,
+    sleep_forever as sleep_forever,
+    sleep_until as sleep_until,
+)
+from trioflow._kernel._traps import (
+    Abort as Abort,
+    RaiseCancel as RaiseCancel,
+    cancel_shielded_checkpoint as cancel_shielded_checkpoint,
+    checkpoint as checkpoint,
+    checkpoint_if_cancelled as checkpoint_if_cancelled,
+    wait_task_rescheduled as wait_task_rescheduled,
+)
+
+__all__ = (
+    "Abort",
+    "Asked",
+    "Branch",
+    "CancelScope",
+    "Cancelled",
+    "Dropped",
+    "Kernel",
+    "NoConstructor",
+    "Nursery",
+    "OnCancel",
+    "Operation",
+    "OperationAsked",
+    "OperationCancelAsked",
+    "RaiseCancel",
+    "Realm",
+    "Task",
+    "TaskStatus",
+    "TimerClosed",
+    "TimerOpened",
+    "cancel_shielded_checkpoint",
+    "checkpoint",
+    "checkpoint_if_cancelled",
+    "current_effective_deadline",
+    "current_kernel",
+    "current_task",
+    "current_time",
+    "fail_after",
+    "fail_at",
+    "in_kernel",
+    "move_on_after",
+    "move_on_at",
+    "open_nursery",
+    "perform",
+    "sealed",
+    "sleep",
+    "sleep_forever",
+    "sleep_until",
+    "take_operation_key",
+    "wait_all_tasks_blocked",
+    "wait_task_rescheduled",
+)

@@ -1,0 +1,104 @@
+"""Async generators that were begun and not finished: each belongs to the kernel that first iterated it, and is closed
+there.
+
+Laws: one that is collected while its kernel lives is closed by a task of that kernel, in a cancelled scope, and may not
+act durably (when the collector comes is no part of a history). Those that are left when the kernel is closed are closed
+with it. Either way a ResourceWarning says whose it was. After that, nobody closes any: no generator's `finally` runs
+outside of its kernel.
+Must never know: guards, tasks. Who calls it: `_guard.py` installs the hooks, `_scheduler.py` and `_drop.py` close. Read
+next: `_drop.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from types import AsyncGeneratorType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from trioflow._kernel._cancelled import CancelReason, Cancelled
+from trioflow._kernel._scope import CancelScope
+
+Generator = AsyncGeneratorType[Any, Any]
+
+LOGGER = logging.getLogger("trioflow.async_generator_errors")
+
+
+@attrs.define(eq=False, repr=False)
+class AsyncGenerators:
+    """The unfinished async generators of one kernel."""
+
+    # First iterated here and not collected yet, in that order; finished ones too, while somebody holds them.
+    _alive: WeakKeyDictionary[Generator, None] = attrs.field(factory=WeakKeyDictionary)
+    # Collected before they were finished, to be closed.
+    abandoned: list[Generator] = attrs.field(factory=list)
+    # Names of those that nobody had finished when the program ended, to be warned of.
+    _forgotten: list[str] = attrs.field(factory=list)
+    # For `sys.set_asyncgen_hooks`. They hold the two fields above, not this object: a cycle less.
+    hooks: tuple[Callable[[Generator], None], Callable[[Generator], None]] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        alive, abandoned = self._alive, self.abandoned
+
+        def first_iterated(generator: Generator) -> None:
+            alive[generator] = None
+
+        def finalize(generator: Generator) -> None:
+            abandoned.append(generator)
+            # Last, since it raises if warnings are errors.
+            warn(name_of_generator(generator), "garbage collected before it had been exhausted")
+
+        self.hooks = (first_iterated, finalize)
+
+    def take_abandoned(self) -> list[Generator]:
+        """Those that were collected since the last call."""
+        taken = self.abandoned[:]
+        self.abandoned.clear()
+        return taken
+
+    def abandon_all(self) -> bool:
+        """The program has ended: abandon all that are not finished, the youngest first. Whether there were any."""
+        unfinished = [generator for generator in reversed(list(self._alive)) if generator.ag_frame is not None]
+        self._alive.clear()
+        self._forgotten += map(name_of_generator, unfinished)
+        self.abandoned += unfinished
+        return bool(self.abandoned)
+
+    def warn_of_forgotten(self) -> None:
+        """Say which generators nobody had finished."""
+        names, self._forgotten = self._forgotten, []
+        for name in names:
+            warn(name, "left unexhausted by its orchestration")
+
+
+def name_of_generator(generator: Generator) -> str:
+    """Where it was defined, for messages."""
+    module = generator.ag_frame.f_globals.get("__name__") if generator.ag_frame is not None else None
+    return f"{module}.{generator.__qualname__}" if module else generator.__qualname__
+
+
+def warn(name: str, what: str) -> None:
+    """Say that a generator was not finished by those who iterated it."""
+    warnings.warn(
+        f"Async generator {name!r} was {what}. Surround its use with `async with contextlib.aclosing(...):`, so that "
+        "it is cleaned up where it is used.",
+        ResourceWarning,
+        stacklevel=2,
+    )
+
+
+async def close_generators(generators: list[Generator]) -> None:
+    """Close some, each as far as that needs no waiting; one after the other, since they may iterate each other."""
+    with CancelScope(shield=True) as scope:
+        scope._cancel(CancelReason("explicit", None, "an abandoned async generator may not wait for anything"))
+        for generator in generators:
+            try:
+                await generator.aclose()
+            except Cancelled:
+                continue
+            except Exception:
+                LOGGER.exception("Exception ignored during finalization of async generator %r", generator.__name__)

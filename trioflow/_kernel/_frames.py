@@ -1,0 +1,29 @@
+"""Walking from a coroutine to what it waits for: for messages that name the line.
+
+Laws: it looks and changes nothing. Async generators hide behind what `asend` returns; only the collector's view of an
+object shows them. Must never know: tasks. Who calls it: `_task.py`, `_operations.py`, `_foreign.py`. Read next:
+`_task.py`.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+
+def await_frames(awaitable: Any) -> Iterator[tuple[FrameType, int]]:
+    """The frames that an awaitable is suspended in, outermost first, each with its line number."""
+    while awaitable is not None:
+        if hasattr(awaitable, "cr_frame"):
+            frame, awaitable = awaitable.cr_frame, awaitable.cr_await
+        elif hasattr(awaitable, "gi_frame"):
+            frame, awaitable = awaitable.gi_frame, awaitable.gi_yieldfrom
+        elif hasattr(awaitable, "ag_frame"):
+            frame, awaitable = awaitable.ag_frame, awaitable.ag_await
+        else:
+            awaitable = next((held for held in gc.get_referents(awaitable) if hasattr(held, "ag_frame")), None)
+            continue
+        if frame is not None:
+            yield frame, frame.f_lineno

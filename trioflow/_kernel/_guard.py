@@ -1,0 +1,96 @@
+"""The border between a kernel's user code and everything else on the thread. The one module that touches trio's
+insides.
+
+Laws: while a kernel runs user code, trio has no current task on this thread and its runner answers only with the error
+that teaches (else `trio.open_nursery()` written in an orchestration would attach to whoever runs the kernel); asyncio
+has no running loop, sniffio knows no library, and new async generators belong to the kernel. What was absent stays
+absent, so all this works without trio, too. Everything is put back in `leave`, whatever happened: trio dies if its task
+is missing.
+Must never know: what runs. Who calls it: `_scheduler.py`, around each run and around closing. Read next:
+`_asyncgens.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from trio._core._run import GLOBAL_RUN_CONTEXT, sniffio_library  # type: ignore[attr-defined]
+from trio.lowlevel import disable_ki_protection, enable_ki_protection
+
+from trioflow._kernel._current import CURRENT
+from trioflow._kernel._foreign import foreign_call
+
+if TYPE_CHECKING:
+    from trioflow._kernel._scheduler import Kernel
+
+# Ctrl-C may stop user code, but not the bookkeeping around it.
+interruptible = disable_ki_protection
+uninterruptible = enable_ki_protection
+
+
+class RunnerGuard:
+    """Stands where trio's runner was: whatever is asked of it gets the teaching error."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise foreign_call(name)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise foreign_call(name)
+
+
+RUNNER_GUARD = RunnerGuard()
+
+
+@uninterruptible
+def enter(kernel: Kernel) -> tuple[Any, ...]:
+    """Make `kernel` the one that runs on this thread; returns what `leave` needs."""
+    trio_context = GLOBAL_RUN_CONTEXT.__dict__
+    runner = trio_context.get("runner")
+    task = trio_context.get("task")
+    library = sniffio_library.name
+    asyncio = sys.modules.get("asyncio.events")
+    loop = None if asyncio is None else asyncio._get_running_loop()
+    firstiter, finalizer = sys.get_asyncgen_hooks()
+    before = CURRENT.kernel
+    # From here on nothing can fail.
+    if runner is not None:
+        trio_context["runner"] = RUNNER_GUARD
+    if task is not None:
+        del trio_context["task"]
+    if library is not None:
+        sniffio_library.name = None
+    if loop is not None:
+        sys.modules["asyncio.events"]._set_running_loop(None)
+    sys.set_asyncgen_hooks(*kernel.generators.hooks)  # type: ignore[arg-type]  # what it gets is the concrete type
+    CURRENT.kernel = kernel
+    return trio_context, runner, task, library, loop, firstiter, finalizer, before
+
+
+@uninterruptible
+def leave(saved: tuple[Any, ...]) -> None:
+    """Put everything back as `enter` found it."""
+    trio_context, runner, task, library, loop, firstiter, finalizer, CURRENT.kernel = saved
+    if runner is not None:
+        trio_context["runner"] = runner
+    if task is not None:
+        trio_context["task"] = task
+    if library is not None:
+        sniffio_library.name = library
+    if loop is not None:
+        sys.modules["asyncio.events"]._set_running_loop(loop)
+    sys.set_asyncgen_hooks(firstiter, finalizer)
+
+
+@contextmanager
+def inside(kernel: Kernel) -> Iterator[None]:
+    """`enter` and `leave` around a block, for what is not worth a microsecond."""
+    saved = enter(kernel)
+    try:
+        yield
+    finally:
+        leave(saved)

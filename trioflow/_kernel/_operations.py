@@ -1,0 +1,137 @@
+"""Asking the world: an operation is what a branch waits for and the kernel cannot give.
+
+Laws: an operation is identified by its branch and the branch's own count, so what other branches do never renumbers it.
+A call that is cancelled before it could ask takes no number. An operation is answered at most once. When its scope is
+cancelled, `on_cancel` decides: "wait" asks for an end and stays for what happened, "request" asks and goes, "abandon"
+goes.
+Must never know: what requests are. Who calls it: verbs and definitions call `perform`; the engine reads what was asked
+and answers through `Kernel.resume`. Read next: `_scheduler.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from trioflow._kernel._current import CURRENT, current_kernel, current_task
+from trioflow._kernel._deadlines import TimerClosed, TimerOpened
+from trioflow._kernel._frames import await_frames
+from trioflow._kernel._traps import Abort, RaiseCancel, give_up, trap, unwrap
+
+if TYPE_CHECKING:
+    from trioflow._kernel._task import Task
+
+OnCancel = Literal["wait", "request", "abandon"]
+
+
+class Operation:
+    """Something a branch asked for and waits for.
+
+    Attributes:
+        place: the branch.
+        number: the branch's own count of operations, from 1.
+        request: what was asked for; opaque here.
+        on_cancel: what cancellation of the branch does to it.
+    """
+
+    # By hand, not attrs: one is made for each step of every replay, and this is the fastest way.
+    __slots__ = ("__weakref__", "_raise_cancel", "_task", "number", "on_cancel", "place", "request")
+
+    def __init__(self, task: Task, number: int, request: object, on_cancel: OnCancel) -> None:
+        self.place = task.place
+        self.number = number
+        self.request = request
+        self.on_cancel = on_cancel
+        self._task: Task | None = task  # who waits; None once answered or given up
+        self._raise_cancel: RaiseCancel | None = None  # set when its end was asked for and the branch stays
+
+    @property
+    def key(self) -> str:
+        """Its name within the execution, such as ``0.1#2``."""
+        return f"{self.place}#{self.number}"
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a branch still waits for it."""
+        return self._task is not None
+
+    @property
+    def cancel_asked(self) -> bool:
+        """Whether its branch was cancelled and stays for the answer."""
+        return self._raise_cancel is not None
+
+    def where(self) -> str | None:
+        """The line of user code that waits for it, as ``file:line in function``; None if nobody waits any more."""
+        if self._task is None:
+            return None
+        found = None
+        for frame, line in await_frames(self._task.coro):
+            if not frame.f_globals.get("__name__", "").startswith("trioflow."):
+                found = f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_qualname}"
+        return found
+
+    def abort(self, raise_cancel: RaiseCancel) -> Abort:
+        """The branch was cancelled while it waits (the abort function of the wait)."""
+        task = self._task
+        assert task is not None  # only a waiting task is aborted
+        if self.on_cancel != "abandon":
+            task._kernel.asked.append(OperationCancelAsked(self))
+        if self.on_cancel == "wait":
+            self._raise_cancel = raise_cancel
+            return Abort.FAILED
+        self._task = None
+        return Abort.SUCCEEDED
+
+    def __repr__(self) -> str:
+        return f"<Operation {self.key} {self.request!r}>"
+
+
+@attrs.frozen
+class OperationAsked:
+    """A branch waits for this operation from now on."""
+
+    operation: Operation
+
+
+@attrs.frozen
+class OperationCancelAsked:
+    """A branch that waited for this operation was cancelled: it should end."""
+
+    operation: Operation
+
+
+Asked = OperationAsked | OperationCancelAsked | TimerOpened | TimerClosed
+
+
+async def perform(request: object, *, on_cancel: OnCancel = "wait") -> Any:
+    """Ask the world for something and wait for the answer; a checkpoint.
+
+    Args:
+        request: what to ask for; handed to the driver as it is.
+        on_cancel: what to do if the calling task is cancelled while it waits: "wait" for what happens to the operation
+            after asking for its end, "request" its end and go, or "abandon" it.
+
+    Returns:
+        The value of the answer.
+
+    Raises:
+        Cancelled: the task was cancelled before asking, or the operation ended because it was.
+        BaseException: whatever error the answer is.
+    """
+    kernel = CURRENT.kernel
+    task = current_task() if kernel is None or kernel.running is None else kernel.running
+    if task._status.effectively_cancelled or task._barred:
+        await give_up()
+    task._operations = number = task._operations + 1
+    operation = Operation(task, number, request, on_cancel)
+    task._kernel.asked.append(OperationAsked(operation))
+    return unwrap(await trap(operation))
+
+
+def take_operation_key() -> str:
+    """Take the calling branch's next number for an operation that the host answers at once; its key, like ``0.1#2``."""
+    current_kernel()  # refuses if nothing may act any more
+    task = current_task()
+    task._operations += 1
+    return f"{task.place}#{task._operations}"

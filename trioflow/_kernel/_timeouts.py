@@ -1,0 +1,83 @@
+"""Scopes with deadlines under the names that people know, and sleeping.
+
+Laws: a sleep is a scope that sleeps for ever. Unlike other scopes it is an operation of its branch, so its timer is
+named by the operation number; one that does not have to wait takes none. Whatever is not a time is refused before
+anything happens.
+Must never know: timers. Who calls it: user code. Read next: `_deadlines.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from math import inf, isnan
+from typing import NoReturn
+
+from trioflow._kernel._current import current_task
+from trioflow._kernel._scope import CancelScope, current_time
+from trioflow._kernel._traps import abort_succeeds, checkpoint, give_up, wait_task_rescheduled
+from trioflow._util import TooSlowError
+
+
+def move_on_at(deadline: float, *, shield: bool = False) -> CancelScope:
+    """A scope that is cancelled at `deadline`: what is in it is left, and the program goes on behind it."""
+    return CancelScope(deadline=deadline, shield=shield)
+
+
+def move_on_after(seconds: float, *, shield: bool = False) -> CancelScope:
+    """A scope that is cancelled `seconds` after it is entered. Raises ValueError for less than none, or NaN."""
+    _require_duration(seconds)
+    return CancelScope(relative_deadline=seconds, shield=shield)
+
+
+def fail_at(deadline: float, *, shield: bool = False) -> AbstractContextManager[CancelScope]:
+    """Like `move_on_at`, but raises `TooSlowError` behind a block that was cancelled by it."""
+    return _failing(move_on_at(deadline, shield=shield))
+
+
+def fail_after(seconds: float, *, shield: bool = False) -> AbstractContextManager[CancelScope]:
+    """Like `move_on_after`, but raises `TooSlowError` behind a block that was cancelled by it."""
+    return _failing(move_on_after(seconds, shield=shield))
+
+
+@contextmanager
+def _failing(scope: CancelScope) -> Iterator[CancelScope]:
+    with scope:
+        yield scope
+    if scope.cancelled_caught:
+        raise TooSlowError("the block was not done when its deadline came")
+
+
+async def sleep(seconds: float) -> None:
+    """Wait for that many seconds; a checkpoint, even for none. Raises ValueError for less than none, or NaN."""
+    _require_duration(seconds)
+    if seconds == 0:
+        await checkpoint()
+    else:
+        await sleep_until(current_time() + seconds)
+
+
+async def sleep_until(deadline: float) -> None:
+    """Wait until `current_time()` is at least `deadline`; a checkpoint, even if it is by now."""
+    scope = CancelScope(deadline=deadline)
+    task = current_task()
+    if task._status.effectively_cancelled or task._barred:
+        await give_up()
+    if task._kernel.now < deadline < inf:
+        task._operations += 1
+        scope._timer_stem = f"{task.place}#{task._operations}"
+    with scope:
+        await sleep_forever()
+
+
+async def sleep_forever() -> NoReturn:
+    """Wait until cancelled."""
+    await wait_task_rescheduled(abort_succeeds)
+    raise RuntimeError("a task that sleeps for ever was rescheduled by somebody else")
+
+
+def _require_duration(seconds: float) -> None:
+    if seconds < 0:
+        raise ValueError("`seconds` must be non-negative")
+    if isnan(seconds):
+        raise ValueError("`seconds` must not be NaN")

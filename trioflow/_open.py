@@ -1,0 +1,137 @@
+"""The front door's verbs: open a runtime or a client on a store. The one place where runtime and client meet.
+
+Laws: a store that is given as a URL is opened here and closed here; an error from the body of an `async with` arrives
+as it was raised, if nothing else failed. Who calls it: users. Read next: `_runtime._worker`, `_client._client`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import NoReturn, final
+
+import attrs
+import trio
+
+from trioflow._client import POLL_INTERVAL, Client
+from trioflow._runtime import RuntimeOptions, Worker
+from trioflow.abc import Env, Store
+from trioflow.app import App
+from trioflow.stores import MemoryStore, open_store
+
+
+@final
+@attrs.define(eq=False, repr=False)
+class Runtime:
+    """A running worker and a client of the same store.
+
+    Attributes:
+        client: starts orchestrations and asks about them.
+        store: where everything is.
+    """
+
+    client: Client
+    store: Store
+    _worker: Worker
+
+    @property
+    def name(self) -> str:
+        """The worker's name."""
+        return self._worker.name
+
+    def __repr__(self) -> str:
+        worker = self._worker
+        return f"<Runtime {worker.name!r} [turns {worker.turns} | activities {worker.slots} | sessions 0]>"
+
+
+@asynccontextmanager
+async def open_runtime(
+    app: App, store: Store | str, *, options: RuntimeOptions | None = None, env: Env | None = None
+) -> AsyncIterator[Runtime]:
+    """Run orchestrations and activities of `app` for as long as the block lasts.
+
+    Leaving it drains: no new work is taken, running turns end, activities get `options.grace` seconds and are then
+    cancelled and left to other runtimes. Leaving it by an exception or a cancellation does not wait: what runs is
+    cancelled and given back. What has not ended goes on wherever the store is opened next.
+
+    Args:
+        app: what can be run here.
+        store: a URL such as "sqlite:shop.db", "memory:", or a store object, which several runtimes may share.
+        options: how much at once, and the like.
+        env: time, randomness and failpoints, for tests.
+    """
+    world, raised = env or Env(), list[BaseException]()
+    async with open_store(store) as opened:
+        client = _client(app, opened, world)
+        settings = options or RuntimeOptions()
+        if settings.poll_interval is None and isinstance(opened, MemoryStore):
+            settings = attrs.evolve(settings, poll_interval=math.inf)
+        worker = Worker(app=app, store=opened, options=settings, env=world, client=client)
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(worker.run)
+                try:
+                    yield Runtime(client, opened, worker)
+                except BaseException as exc:
+                    raised.append(exc)
+                    raise
+                worker.stop()
+        except BaseExceptionGroup as group:
+            _raise_alone(group, raised)
+
+
+async def serve(
+    app: App,
+    store: Store | str,
+    *,
+    options: RuntimeOptions | None = None,
+    env: Env | None = None,
+    task_status: trio.TaskStatus[Runtime] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run orchestrations and activities of `app` until cancelled; for ``await nursery.start(serve, app, store)``."""
+    async with open_runtime(app, store, options=options, env=env) as runtime:
+        task_status.started(runtime)
+        await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def connect(store: Store | str, app: App | None = None, *, env: Env | None = None) -> AsyncIterator[Client]:
+    """A client without a runtime: starts, steers and asks; what it starts runs wherever a runtime has the store open.
+
+    Args:
+        store: a URL or a store object.
+        app: whose names, types and exceptions the client is to know; without one, results are plain data.
+        env: time and randomness, for tests.
+    """
+    async with open_store(store) as opened:
+        yield _client(app or App("client"), opened, env or Env())
+
+
+def _client(app: App, store: Store, env: Env) -> Client:
+    """A client; it looks unasked only where another process may write."""
+    return Client(app, store, env, math.inf if isinstance(store, MemoryStore) else POLL_INTERVAL)
+
+
+def _raise_alone(group: BaseExceptionGroup[BaseException], raised: Sequence[BaseException]) -> NoReturn:
+    """Raise what a nursery's group holds, as it was raised, if that is one exception; `raised` left the block."""
+    alone: BaseException = group
+    own = _without_cancelled(raised[0]) if raised else None
+    if own is None:  # the worker's alone, from some nursery deep inside
+        while isinstance(alone, BaseExceptionGroup) and len(alone.exceptions) == 1:
+            alone = alone.exceptions[0]
+    elif len(group.exceptions) == 1:
+        alone = group.exceptions[0]
+    context = alone.__context__
+    try:
+        raise alone
+    finally:
+        alone.__context__ = context
+        del alone, context, own
+
+
+def _without_cancelled(exc: BaseException) -> BaseException | None:
+    """What is left of an exception when trio has taken its cancellations out."""
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.split(trio.Cancelled)[1]
+    return None if isinstance(exc, trio.Cancelled) else exc

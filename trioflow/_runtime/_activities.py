@@ -1,0 +1,297 @@
+"""The activities that run here: taken or born, run, and handed on with their verdicts.
+
+Laws: each runs in a task of its own, in a cancel scope that its lease ends; its lease is kept until its outcome is
+committed; a verdict goes to the turn runner if that holds the instance here, otherwise to the settler. Nothing waits
+for a commit while it holds a slot.
+
+Must never know: the engine. Who calls it: `_worker.py`, `_conductor.py`. Read next: `_conductor.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+
+from trioflow._runtime._body import Attempt, attempt_timeout, run_body
+from trioflow._runtime._clock import StoreClock
+from trioflow._runtime._dispatcher import Fetched
+from trioflow._runtime._ears import Ears
+from trioflow._runtime._leases import LeaseKeeper, Renewed
+from trioflow._runtime._options import RuntimeOptions
+from trioflow._runtime._settling import Settlement, Settler
+from trioflow._runtime._slots import Slots
+from trioflow._runtime._troubles import log, persistently
+from trioflow._runtime._verdicts import (
+    Again,
+    Answered,
+    GiveBack,
+    Nothing,
+    Verdict,
+    decide,
+    poisoned,
+    too_late,
+    unknown,
+    unreadable,
+)
+from trioflow.abc import (
+    Draft,
+    Env,
+    LockActivities,
+    LockedActivity,
+    ReleaseActivity,
+    RenewActivities,
+    SettleActivity,
+    Store,
+)
+from trioflow.app import ActivityOptions, App, decode_options
+from trioflow.errors import HistoryError, StoreError, UnregisteredError
+from trioflow.history import Answer, EventCodec
+
+LAST_WORDS = 1.0
+"""Seconds that giving something back may take when the host has cancelled us."""
+
+KNOWN_OPTIONS = 256
+EARLY = 1_000
+DEFAULT_OPTIONS = ActivityOptions()
+
+Offer = Callable[[Attempt, Answer], bool]
+"""Offers an outcome to whoever holds the instance here; False if nobody does."""
+
+
+@attrs.define(eq=False)
+class Activities:
+    """Runs activities."""
+
+    app: App
+    store: Store
+    env: Env
+    options: RuntimeOptions
+    worker: str
+    clock: StoreClock
+    codec: EventCodec
+    client: object
+    slots: Slots
+    keeper: LeaseKeeper[Attempt]
+    settler: Settler
+    ears: Ears
+    work: trio.Nursery
+    offer: Offer = lambda attempt, event: False
+    on_gone: Callable[[str, int], None] = lambda instance, execution: None
+    limiter: trio.CapacityLimiter = attrs.field(init=False)  # of threads that run user code, and nothing else
+    running: dict[str, Attempt] = attrs.field(factory=dict, init=False)  # token -> attempt
+    _here: dict[tuple[str, int], int] = attrs.field(factory=dict, init=False)  # execution -> how many run here
+    _known_options: dict[bytes, ActivityOptions] = attrs.field(factory=dict, init=False)  # by an item's `data`
+    _early: dict[str, None] = attrs.field(factory=dict, init=False)  # tokens whose end was asked for, not running here
+    _none: trio.Event = attrs.field(factory=trio.Event, init=False)  # set when nothing runs any more
+    backlog: bool = attrs.field(default=False, init=False)  # the store had more than there was room for
+
+    def __attrs_post_init__(self) -> None:
+        self.limiter = trio.CapacityLimiter(self.options.thread_concurrency)
+
+    # -- beginning
+
+    async def fetch(self, limit: int) -> Fetched:
+        """Take up to `limit` from the store and start them."""
+        since = self.env.monotonic()
+        options = self.options
+        request = LockActivities(worker=self.worker, limit=limit, lease=options.activity_lease, tags=options.tag_filter)
+        answer = await persistently("looking for activities", lambda: self.store.lock_activities(request))
+        self.clock.heard(answer.now)
+        self.backlog = len(answer.activities) >= limit
+        for item in answer.activities:
+            self.env.reached("activity.locked")
+            self.start(item, since)
+        due_in = None if answer.next_due is None else answer.next_due - answer.now
+        return Fetched(len(answer.activities), due_in)
+
+    def start(self, item: LockedActivity, since: float, *, reserved: bool = False) -> None:
+        """Run an item whose lease counts from `since`. `reserved`: its slot was taken before."""
+        attempt = Attempt(item, DEFAULT_OPTIONS)
+        if not reserved:
+            self.slots.take()
+        token = attempt.token
+        self.running[token] = attempt
+        key = (item.lock.instance, item.lock.execution)
+        self._here[key] = self._here.get(key, 0) + 1
+        self.keeper.keep(attempt, since)
+        if token in self._early:
+            del self._early[token]
+            attempt.cancel_asked()
+        self.work.start_soon(self._run, attempt, name=f"activity {item.name}")
+
+    def count_here(self, instance: str, execution: int) -> int:
+        """How many of that execution's activities run here."""
+        return self._here.get((instance, execution), 0)
+
+    def cancel(self, token: str) -> None:
+        """Tell an attempt, if it runs here, that its end was asked for."""
+        attempt = self.running.get(token)
+        if attempt is not None:
+            attempt.cancel_asked()
+            return
+        self._early[token] = None  # taken by us in this very moment, perhaps
+        if len(self._early) > EARLY:
+            del self._early[next(iter(self._early))]
+
+    def may_begin(self, name: str, tag: str | None, session: str | None) -> bool:
+        """Whether an activity that is about to be scheduled may be born leased by us."""
+        if self.backlog or not self.slots.free or session is not None or not self.options.takes(tag):
+            return False
+        try:
+            self.app.find_activity(name)
+        except UnregisteredError:
+            return False
+        return True
+
+    # -- running
+
+    async def _run(self, attempt: Attempt) -> None:
+        ear = self.ears.open(attempt)
+        try:
+            verdict = await self._attempt(attempt)
+        except trio.Cancelled:
+            self._ended(attempt)
+            with trio.move_on_after(LAST_WORDS, shield=True):
+                try:
+                    await self._release(attempt, GiveBack())
+                except StoreError:
+                    pass  # its lease runs out
+            raise
+        finally:
+            ear.close()
+            if not attempt.ended:
+                self._ended(attempt)
+        await self._carry_out(attempt, verdict)
+
+    def _ended(self, attempt: Attempt) -> None:
+        """The body has ended: its slot is free."""
+        attempt.ended = True
+        del self.running[attempt.token]
+        key = (attempt.lock.instance, attempt.lock.execution)
+        self._here[key] -= 1
+        if not self._here[key]:
+            del self._here[key]
+        self.slots.give()
+        if not self.running:
+            self._none.set()
+
+    async def _attempt(self, attempt: Attempt) -> Verdict:
+        """Run the body, unless that makes no sense, and decide what follows."""
+        item, options = attempt.item, self.options
+        try:
+            definition = self.app.find_activity(item.name)
+        except UnregisteredError as exc:
+            return unknown(item, exc, options.unknown_pause(item.fetches), options.max_attempts)
+        if item.fetches > options.max_attempts:
+            return poisoned(item, options.max_attempts)
+        try:
+            attempt.options = self._options_of(item.data)
+        except HistoryError as exc:
+            return unreadable(item, exc, self.app)
+        elapsed = self._elapsed(item)
+        late = too_late(item, attempt.options, elapsed)
+        if late is not None:
+            return late
+        attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
+        attempt.scope.deadline = min(attempt.scope.deadline, attempt.timeout_at)
+        ending = await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
+        return decide(
+            item,
+            attempt.options,
+            ending,
+            self.app,
+            elapsed=self._elapsed(item),
+            chance=self.env.random(),
+            cancelled=attempt.why == "cancelled",
+            with_traceback=options.record_tracebacks,
+        )
+
+    def _options_of(self, data: bytes) -> ActivityOptions:
+        """The options in an item; most items of an activity say the same."""
+        known = self._known_options.get(data)
+        if known is None:
+            known, _ = decode_options(data)
+            if len(self._known_options) < KNOWN_OPTIONS:
+                self._known_options[data] = known
+        return known
+
+    def _elapsed(self, item: LockedActivity) -> float:
+        return max(self.clock.now() - item.scheduled_at, 0.0)
+
+    # -- ending
+
+    async def _carry_out(self, attempt: Attempt, verdict: Verdict) -> None:
+        match verdict:
+            case Answered():
+                if not self.offer(attempt, verdict.event):
+                    self.settler.put(Settlement(attempt, self.settlement(attempt, verdict.event)))
+            case Again():
+                settle = SettleActivity(lock=attempt.lock, retry_in=verdict.delay)
+                self.settler.put(Settlement(attempt, settle))
+                self._gone(attempt)
+            case GiveBack():
+                self._gone(attempt)
+                await persistently("giving an activity back", lambda: self._release(attempt, verdict))
+            case Nothing():
+                self.keeper.drop(attempt)
+                self._gone(attempt)
+                log.warning(
+                    "activity %s of instance %s was stopped: its lease is lost",
+                    attempt.item.name,
+                    attempt.lock.instance,
+                )
+
+    def settlement(self, attempt: Attempt, event: Answer) -> SettleActivity:
+        """How to settle an attempt with an answer, outside a turn."""
+        encoded = self.codec.encode(event)
+        return SettleActivity(lock=attempt.lock, message=Draft(encoded.kind, encoded.data, encoded.payload))
+
+    def _gone(self, attempt: Attempt) -> None:
+        self.on_gone(attempt.lock.instance, attempt.lock.execution)
+
+    async def _release(self, attempt: Attempt, verdict: GiveBack) -> None:
+        self.keeper.drop(attempt)
+        if attempt.why == "lost":
+            return
+        request = ReleaseActivity(lock=attempt.lock, delay=verdict.delay, clean=verdict.clean)
+        await self.store.release_activity(request)
+
+    async def renew(self, attempts: Sequence[Attempt]) -> Renewed:
+        """Ask the store for more time, and keep heartbeats."""
+        notes = {attempt.token: attempt.heartbeat for attempt in attempts if attempt.heartbeat is not None}
+        answer = await self.store.renew_activities(
+            RenewActivities(
+                locks=tuple(attempt.lock for attempt in attempts), lease=self.options.activity_lease, heartbeats=notes
+            )
+        )
+        for attempt in attempts:
+            if attempt.heartbeat is notes.get(attempt.token):
+                attempt.heartbeat = None
+        return Renewed(tuple(lock.token for lock in answer.lost), tuple(lock.token for lock in answer.cancelled))
+
+    # -- stopping
+
+    async def idle(self) -> None:
+        """Return once nothing runs any more."""
+        while self.running:
+            self._none = trio.Event()
+            await self._none.wait()
+
+    def stop_all(self) -> None:
+        """Cancel what still runs; it goes back to the store."""
+        for attempt in list(self.running.values()):
+            attempt.end("stopping")
+
+    def abandon_all(self) -> None:
+        """Leave threads that ignore cancellation to themselves; their leases run out."""
+        for attempt in list(self.running.values()):
+            self.keeper.drop(attempt)
+            attempt.why = "lost"
+            attempt.abandon.cancel()
+            log.warning(
+                "activity %s of instance %s does not end; its thread is abandoned and its lease left to run out",
+                attempt.item.name,
+                attempt.lock.instance,
+            )

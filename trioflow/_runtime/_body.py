@@ -1,0 +1,184 @@
+"""One attempt of an activity: its body in a cancel scope, from recorded arguments to a recorded result.
+
+Laws: whatever happens, it ends in one of three ways: it returned, it raised, or it was stopped; a body that was asked
+to end and returned all the same has returned. Only what is no `Exception` (KeyboardInterrupt, a cancellation from
+outside) goes through.
+
+Must never know: stores, leases. Who calls it: `_activities.py`, `testing.run_durable`. Read next: `_verdicts.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import attrs
+import trio
+
+from trioflow._runtime._threads import run_in_thread
+from trioflow.abc import ActivityLock, Env, LockedActivity
+from trioflow.activity._context import ActivityInfo, Surroundings, current
+from trioflow.app import ActivityDefinition, ActivityOptions, App
+from trioflow.errors import PayloadError
+from trioflow.history import Category
+
+Why = Literal["cancelled", "timed out", "lost", "stopping"]
+"""Why a body was stopped."""
+
+
+@attrs.frozen
+class Returned:
+    """The body returned; the result, encoded."""
+
+    payload: bytes
+
+
+@attrs.frozen
+class Raised:
+    """The body raised, or could not be called, or its result cannot be recorded."""
+
+    error: Exception
+    category: Category = Category.APPLICATION
+    retryable: bool = True
+
+
+@attrs.frozen
+class Stopped:
+    """The body ended by our cancellation."""
+
+    why: Why
+
+
+Ending = Returned | Raised | Stopped
+
+
+@attrs.define(eq=False)
+class Attempt:
+    """One attempt while it lasts. `why` is set before its scope is cancelled, so an ended attempt knows its reason."""
+
+    item: LockedActivity
+    options: ActivityOptions
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    abandon: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # cancelled: its thread is left behind
+    timeout_at: float = math.inf  # on `Env.monotonic`
+    why: Why | None = None
+    heartbeat: bytes | None = None  # noted and not yet kept
+    ended: bool = False  # the body has ended
+
+    @property
+    def lock(self) -> ActivityLock:
+        """Its lease."""
+        return self.item.lock
+
+    @property
+    def token(self) -> str:
+        """Its lock's token."""
+        return self.item.lock.token
+
+    def end(self, why: Why) -> None:
+        """Cancel the body, for this reason; the first reason counts."""
+        if self.why is None:
+            self.why = why
+        self.scope.cancel()
+
+    def note(self, details: bytes) -> None:
+        """Keep a heartbeat."""
+        self.heartbeat = details
+
+    # -- as something leased
+
+    def extended(self, until: float) -> None:
+        """End the body by our own clock before the lease runs out."""
+        self.scope.deadline = min(until, self.timeout_at)
+
+    def lost(self) -> None:
+        """Somebody else may run it now: stop."""
+        self.end("lost")
+
+    def cancel_asked(self) -> None:
+        """The orchestration asked for its end."""
+        self.end("cancelled")
+
+
+def attempt_timeout(options: ActivityOptions, elapsed: float) -> float:
+    """Seconds that one attempt may take, `elapsed` seconds after it was scheduled; infinite if nothing limits it."""
+    retry = options.retry
+    limits = [math.inf if seconds is None else seconds for seconds in (options.timeout, retry.timeout)]
+    if retry.total_timeout is not None:
+        limits.append(max(retry.total_timeout - elapsed, 0.0))
+    return min(limits)
+
+
+async def run_body(
+    attempt: Attempt,
+    definition: ActivityDefinition[..., Any],
+    app: App,
+    env: Env,
+    limiter: trio.CapacityLimiter,
+    client: object = None,
+) -> Ending:
+    """Call the activity's function and say how that ended."""
+    item, codec = attempt.item, app.codec
+    try:
+        args, kwargs = codec.decode_arguments(
+            definition.spec, item.payload, what=f"the arguments of activity {item.name!r}"
+        )
+        around = Surroundings(info=_info(attempt, app, env), codec=codec, note=attempt.note, client=client)
+    except PayloadError as exc:
+        return Raised(exc, Category.CONFIGURATION, retryable=False)
+    call = _call(definition, args, kwargs, limiter, attempt.abandon)
+    current.set(around)  # in this attempt's own task
+    results: list[Any] = []
+    try:
+        with attempt.scope:
+            env.reached("activity.before_body")
+            results.append(await call())
+    except Exception as exc:
+        return Raised(exc)
+    env.reached("activity.after_body")
+    if not results:
+        return Stopped(_why(attempt, env))
+    try:
+        what = f"the result of activity {item.name!r}"
+        return Returned(codec.encode(results[0], definition.spec.returns, what=what))
+    except PayloadError as exc:
+        return Raised(exc, Category.CONFIGURATION, retryable=False)
+
+
+def _call(
+    definition: ActivityDefinition[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    limiter: trio.CapacityLimiter,
+    abandon: trio.CancelScope,
+) -> Callable[[], Awaitable[Any]]:
+    fn: Any = definition.fn
+    if inspect.iscoroutinefunction(fn):
+        return functools.partial(fn, *args, **kwargs)
+    return functools.partial(run_in_thread, functools.partial(fn, *args, **kwargs), limiter=limiter, abandon=abandon)
+
+
+def _why(attempt: Attempt, env: Env) -> Why:
+    """The scope was cancelled by somebody who said why, or by its deadline."""
+    if attempt.why is None:
+        attempt.why = "timed out" if env.monotonic() >= attempt.timeout_at else "lost"
+    return attempt.why
+
+
+def _info(attempt: Attempt, app: App, env: Env) -> ActivityInfo:
+    item = attempt.item
+    left = attempt.timeout_at - env.monotonic() if attempt.timeout_at < math.inf else None
+    return ActivityInfo(
+        instance=item.lock.instance,
+        execution=item.lock.execution,
+        event_id=item.lock.event_id,
+        name=item.name,
+        attempt=item.attempt,
+        tag=item.tag,
+        session=item.session,
+        deadline=None if left is None else env.now() + left,
+        last_heartbeat=None if item.heartbeat is None else app.codec.decode(item.heartbeat, what="a heartbeat"),
+    )

@@ -1,0 +1,223 @@
+"""Serves locked instances, one task each: turn after turn, and staying while an activity of the instance runs here.
+
+Laws: a lock is held between turns only while an activity of the instance runs here, and given back as soon as a message
+or a deadline waits; after a lost lock the live execution is dropped and nothing else is done; outcomes that no turn
+took are settled on their own.
+
+Who calls it: `_worker.py`. Read next: `_runner.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from trioflow._runtime._activities import LAST_WORDS, Activities
+from trioflow._runtime._body import Attempt
+from trioflow._runtime._dispatcher import Fetched
+from trioflow._runtime._evaluating import Evaluator
+from trioflow._runtime._holds import Finished, Hold
+from trioflow._runtime._leases import LeaseKeeper, Renewed
+from trioflow._runtime._options import RuntimeOptions
+from trioflow._runtime._runner import TurnRunner
+from trioflow._runtime._settling import Settlement
+from trioflow._runtime._slots import Slots
+from trioflow._runtime._troubles import log, persistently
+from trioflow.abc import (
+    Capabilities,
+    Env,
+    LockTurns,
+    LockedTurn,
+    ReleaseTurn,
+    RenewTurns,
+    Store,
+    instance_topic,
+)
+from trioflow.errors import LockLost, StoreError
+from trioflow.history import REPLAY_SEMANTICS, Answer
+
+QUIET: Final = 0.02
+"""Seconds for which a held instance waits for outcomes before it begins to listen for messages."""
+
+LOOK_AGAIN: Final = 0.05
+"""Seconds between two looks into an inbox that turned out to be empty."""
+
+
+@attrs.define(eq=False)
+class Conductor:
+    """Runs turns."""
+
+    store: Store
+    env: Env
+    options: RuntimeOptions
+    worker: str
+    runner: TurnRunner
+    evaluator: Evaluator
+    activities: Activities
+    slots: Slots
+    keeper: LeaseKeeper[Hold]
+    work: trio.Nursery
+    _holds: dict[str, Hold] = attrs.field(factory=dict)  # by instance
+
+    # -- taking
+
+    async def fetch(self, limit: int) -> Fetched:
+        """Lock up to `limit` instances and serve them."""
+        since = self.env.monotonic()
+        request = LockTurns(
+            worker=self.worker, limit=limit, lease=self.options.turn_lease, can_run=self._capabilities()
+        )
+        answer = await persistently("looking for turns", lambda: self.store.lock_turns(request))
+        self.evaluator.clock.heard(answer.now)
+        for turn in answer.turns:
+            self._begin(turn, since)
+        due_in = None if answer.next_due is None else answer.next_due - answer.now
+        return Fetched(len(answer.turns), due_in)
+
+    def _capabilities(self) -> Capabilities:
+        """What this worker can run, by name, version and semantics."""
+        keys = [key for key, _ in self.evaluator.app.definitions() if key[0] == "orchestration"]
+        return Capabilities(
+            orchestrations=tuple((name, version) for _, name, version in keys), semantics=(REPLAY_SEMANTICS,)
+        )
+
+    def _begin(self, turn: LockedTurn, since: float) -> None:
+        hold = Hold.of(turn)
+        before = self._holds.get(turn.lock.instance)
+        if before is not None:
+            before.lost()  # the store would not have given it to us again otherwise
+        self._holds[turn.lock.instance] = hold
+        self.slots.take()
+        self.keeper.keep(hold, since)
+        self.work.start_soon(self._serve, hold, name=f"turns of {turn.lock.instance}")
+
+    def offer(self, attempt: Attempt, event: Answer) -> bool:
+        """Take an outcome into the next turn of its instance, if that is held here."""
+        hold = self._holds.get(attempt.lock.instance)
+        if (
+            hold is None
+            or not self.options.fuse
+            or not hold.held
+            or self.runner.stopping
+            or hold.lock.execution != attempt.lock.execution
+        ):
+            return False
+        hold.finished.append(Finished(attempt, event))
+        hold.wake()
+        return True
+
+    def gone(self, instance: str, execution: int) -> None:
+        """An activity ended here without an outcome to fuse: nothing may be left to hold the lock for."""
+        hold = self._holds.get(instance)
+        if hold is not None and not self.activities.count_here(instance, execution):
+            hold.wake()
+
+    def stop(self) -> None:
+        """End the turns that run, give back what is merely held."""
+        self.runner.stopping = True
+        for hold in self._holds.values():
+            hold.wake()
+
+    async def renew(self, holds: Sequence[Hold]) -> Renewed:
+        """Ask the store for more time."""
+        request = RenewTurns(locks=tuple(hold.lock for hold in holds), lease=self.options.turn_lease)
+        answer = await self.store.renew_turns(request)
+        return Renewed(tuple(lock.token for lock in answer.lost))
+
+    # -- serving
+
+    async def _serve(self, hold: Hold) -> None:
+        busy = True  # a slot is taken
+        try:
+            while await self.runner.run(hold):
+                if not hold.messages and not hold.finished:
+                    self.slots.give()
+                    busy = False
+                    if not await self._more(hold):
+                        break
+                    self.slots.take()
+                    busy = True
+            await self._give_back(hold)
+        except LockLost as exc:
+            hold.drop_live()
+            log.info("a turn of instance %s was dropped: %s", hold.lock.instance, exc)
+            await self._give_back(hold)  # it may have been an activity's lease that was lost
+        except BaseException as exc:
+            hold.drop_live()
+            with trio.move_on_after(LAST_WORDS, shield=True):
+                try:
+                    await self._give_back(hold, clean=isinstance(exc, trio.Cancelled))
+                except StoreError:
+                    pass  # its lease runs out
+            raise
+        finally:
+            if busy:
+                self.slots.give()
+            self._part(hold)
+
+    async def _give_back(self, hold: Hold, *, clean: bool = True) -> None:
+        """Let others have it."""
+        self.keeper.drop(hold)
+        if hold.held:
+            hold.held = False
+            request = ReleaseTurn(lock=hold.lock, clean=clean)
+            await persistently("giving a turn back", lambda: self.store.release_turn(request))
+
+    def _part(self, hold: Hold) -> None:
+        """What is left: outcomes are settled on their own, the live execution is kept for next time."""
+        self.keeper.drop(hold)
+        if self._holds.get(hold.lock.instance) is hold:
+            del self._holds[hold.lock.instance]
+        for done in (*hold.fusing, *hold.finished):
+            self.activities.settler.put(Settlement(done.attempt, self.activities.settlement(done.attempt, done.event)))
+        live, hold.live = hold.live, None
+        if live is not None:
+            self.evaluator.cache.put(hold.lock.instance, hold.lock.execution, hold.revision, live)
+
+    async def _more(self, hold: Hold) -> bool:
+        """Wait while an activity runs here. True: an outcome is ready; False: the lock is better given back."""
+        patience = QUIET
+        if hold.wake_at is not None:
+            patience = min(max(hold.wake_at - self.evaluator.clock.now(), 0.0), QUIET)
+        with trio.move_on_after(patience) as quiet:
+            await self._outcome(hold)
+        if quiet.cancelled_caught and patience == QUIET:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._listen, hold)
+                with trio.move_on_after(self._until_due(hold)):
+                    await self._outcome(hold)
+                nursery.cancel_scope.cancel()
+        return bool(hold.finished) and hold.held and not self.runner.stopping
+
+    async def _outcome(self, hold: Hold) -> None:
+        """Return once there is something to look at."""
+        if not hold.finished and not self.runner.stopping:
+            hold.changed = trio.Event()
+            if self._has_work_here(hold):
+                await hold.changed.wait()
+
+    def _until_due(self, hold: Hold) -> float:
+        if hold.wake_at is None:
+            return float("inf")
+        return min(max(hold.wake_at - self.evaluator.clock.now(), 0.0), self.options.poll)
+
+    def _has_work_here(self, hold: Hold) -> bool:
+        return self.activities.count_here(hold.lock.instance, hold.lock.execution) > 0
+
+    async def _listen(self, hold: Hold) -> None:
+        """Wake the hold when a message waits in its inbox."""
+        with self.store.signals.watch(instance_topic(hold.lock.instance)) as watch:
+            while True:
+                seen = watch.seen
+                record = await persistently(
+                    "looking for messages", lambda: self.store.read_instance(hold.lock.instance)
+                )
+                if record is None or record.queued or record.execution != hold.lock.execution:
+                    hold.wake()
+                    return
+                await trio.sleep(LOOK_AGAIN)
+                with trio.move_on_after(self.options.poll):
+                    await watch.wait_beyond(seen)

@@ -1,0 +1,100 @@
+"""Hearing at once that the orchestration asked for the end of an activity which runs here.
+
+Laws: an activity that ends quickly costs no task for this; one that lasts is listened for by a task of its own; nothing
+said between its start and that moment is missed. What another process asked for is heard at the next renewal.
+
+Who calls it: `_activities.py`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import attrs
+import trio
+
+from trioflow._runtime._body import Attempt
+from trioflow.abc import Env, Signals, Watch, activity_topic
+
+SOON: Final = 0.02
+"""Seconds after which a task listens for an attempt that still runs."""
+
+
+@attrs.define(eq=False)
+class Ear:
+    """What is listened with for one attempt."""
+
+    attempt: Attempt
+    watch: Watch
+    since: float
+    seen: int  # bumps of its topic, or of all
+    general: int  # of these, bumps of all topics at once
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    listened: bool = False  # by a task of its own, which then ends the watch
+    closed: bool = False
+
+    def close(self) -> None:
+        """The attempt has ended."""
+        self.closed = True
+        self.scope.cancel()
+        if not self.listened:
+            self.watch.__exit__(None, None, None)
+
+
+@attrs.define(eq=False)
+class Ears:
+    """Listens for all attempts of a runtime."""
+
+    _env: Env
+    _signals: Signals
+    _anything: Watch  # of a topic that nobody bumps: tells bumps of everything from those of one attempt
+    _young: deque[Ear] = attrs.field(factory=deque)  # oldest first
+    _some: trio.Event = attrs.field(factory=trio.Event)
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._scope.cancel()
+
+    def open(self, attempt: Attempt) -> Ear:
+        """Begin to hear for an attempt; `Ear.close` ends it."""
+        watch = self._signals.watch(activity_topic(attempt.token))
+        watch.__enter__()
+        ear = Ear(attempt, watch, self._env.monotonic(), watch.seen, self._anything.seen)
+        self._young.append(ear)
+        self._some.set()
+        return ear
+
+    async def run(self) -> None:
+        """Give each attempt that lasts a task that listens."""
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                await self._run(nursery)
+
+    async def _run(self, nursery: trio.Nursery) -> None:
+        while True:
+            while not self._young:
+                self._some = trio.Event()
+                await self._some.wait()
+            ear = self._young[0]
+            rest = ear.since + SOON - self._env.monotonic()
+            if ear.closed or rest <= 0:
+                self._young.popleft()
+                if not ear.closed:
+                    ear.listened = True
+                    nursery.start_soon(self._listen, ear)
+            else:
+                await trio.sleep(rest)
+
+    async def _listen(self, ear: Ear) -> None:
+        try:
+            with ear.scope:
+                while True:
+                    seen, general = ear.watch.seen, self._anything.seen
+                    if seen - ear.seen > general - ear.general:
+                        ear.attempt.cancel_asked()
+                        return
+                    await ear.watch.wait_beyond(seen)
+        finally:
+            ear.watch.__exit__(None, None, None)

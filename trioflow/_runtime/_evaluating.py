@@ -1,0 +1,144 @@
+"""From a locked instance to the result of its turn: the only place where the runtime steps orchestrations.
+
+Laws: a live execution is used where it stands exactly at the instance's revision, else the history is replayed; a long
+replay reaches a checkpoint every so often, so that leases are renewed meanwhile; an execution that raised is dropped.
+
+Who calls it: `_conductor.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+import trio
+
+from trioflow._engine import Execution, Message, TurnResult
+from trioflow._runtime._cache import LiveCache
+from trioflow._runtime._clock import StoreClock
+from trioflow._runtime._holds import Hold
+from trioflow._runtime._options import RuntimeOptions
+from trioflow._runtime._troubles import log, persistently
+from trioflow._runtime._watchdog import Watchdog
+from trioflow.abc import EventRow, MessageRow, Store
+from trioflow.app import App, OrchestrationDefinition
+from trioflow.errors import LimitExceeded
+from trioflow.history import Event, EventCodec, OrchestrationStarted
+
+FUSED: Final = 1 << 62
+"""Sequence numbers from here on are those of outcomes that never were in an inbox."""
+
+BREATHE_SEGMENTS: Final = 256
+BREATHE_ROWS: Final = 2_000
+
+
+@attrs.frozen(kw_only=True)
+class Evaluator:
+    """Runs turns."""
+
+    app: App
+    store: Store
+    codec: EventCodec
+    clock: StoreClock
+    options: RuntimeOptions
+    cache: LiveCache
+    watchdog: Watchdog
+
+    def definition(self, hold: Hold) -> OrchestrationDefinition[..., object]:
+        """What to run: the pinned version, or the newest."""
+        return self.app.find_orchestration(hold.turn.name, hold.version)
+
+    async def evaluate(self, hold: Hold) -> TurnResult:
+        """Deliver what has arrived and say what follows; `hold.live` then stands behind it."""
+        if hold.live is None:
+            hold.live = self.cache.take(hold.lock.instance, hold.lock.execution, hold.revision)
+        if hold.live is None:
+            hold.live = await self._replayed(hold)
+        messages = [self._message(row, hold) for row in hold.messages]
+        hold.fusing, hold.finished = hold.finished, []
+        now = self.clock.now()
+        messages += [Message(FUSED + index, now, done.event) for index, done in enumerate(hold.fusing)]
+        live = hold.live
+        self.watchdog.begin(f"instance {hold.lock.instance!r}")
+        try:
+            before = live.length
+            result = live.run(messages, now)
+        except BaseException:
+            hold.drop_live()
+            raise
+        finally:
+            self.watchdog.end()
+        self._check_size(hold, before, result)
+        return result
+
+    async def _replayed(self, hold: Hold) -> Execution:
+        lock = hold.lock
+        rows = await persistently("reading a history", lambda: self.store.read_history(lock.instance, lock.execution))
+        history = await self._decoded(rows)
+        live = Execution(self.app, self.definition(hold), step_limit=self.options.step_limit)
+        try:
+            segments = live.replay(history)
+            over = False
+            while not over:
+                self.watchdog.begin(f"instance {lock.instance!r}")
+                try:
+                    over = _advance(segments, BREATHE_SEGMENTS)
+                finally:
+                    self.watchdog.end()
+                if not over:
+                    await trio.lowlevel.checkpoint()
+        except BaseException:
+            live.close()
+            raise
+        return live
+
+    async def _decoded(self, rows: tuple[EventRow, ...]) -> list[Event]:
+        events: list[Event] = []
+        for start in range(0, len(rows), BREATHE_ROWS):
+            if start:
+                await trio.lowlevel.checkpoint()
+            chunk = rows[start : start + BREATHE_ROWS]
+            events += [self.codec.decode(row.id, row.at, row.kind, row.data, row.payload) for row in chunk]
+        return events
+
+    def _message(self, row: MessageRow, hold: Hold) -> Message:
+        draft = row.draft
+        event = self.codec.decode(0, row.at, draft.kind, draft.data, draft.payload)
+        if isinstance(event, OrchestrationStarted) and event.execution != hold.lock.execution:
+            # Whoever asked for the start could not know how often the id has lived before.
+            event = attrs.evolve(event, execution=hold.lock.execution)
+        return Message(row.seq, row.at, event)
+
+    def _check_size(self, hold: Hold, before: int, result: TurnResult) -> None:
+        """Raise LimitExceeded for a history that has grown too long; warn once on the way there."""
+        limits, live = self.app.limits, hold.live
+        assert live is not None
+        if result.ended:
+            return
+        for limit, size, noun in (
+            ("history_events", live.length, "events"),
+            ("history_bytes", live.size, "bytes"),
+        ):
+            allowed = getattr(limits, limit)
+            if size > allowed:
+                raise LimitExceeded(
+                    f"the history has grown to {size:,} {noun}, where the limit {limit!r} allows {allowed:,}; "
+                    f"use `durable.continue_as_new` before it is as long as that",
+                    limit=limit,
+                    allowed=allowed,
+                    actual=size,
+                )
+        if before < limits.warn_events <= live.length:
+            log.warning(
+                "instance %s has %d events in its history; %d are allowed: consider `durable.continue_as_new`",
+                hold.lock.instance,
+                live.length,
+                limits.history_events,
+            )
+
+
+def _advance(segments: Iterator[None], count: int) -> bool:
+    """Step a replay so many segments; True once it is over."""
+    return sum(1 for _ in itertools.islice(segments, count)) < count

@@ -1,0 +1,78 @@
+"""An instance while it is locked here: the lock, what has arrived, and the live execution.
+
+Law: one task serves a hold; others only bring outcomes or bad news and wake it. Who calls it: `_conductor.py`.
+"""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from trioflow._engine import Execution
+from trioflow._runtime._body import Attempt
+from trioflow.abc import LockedTurn, MessageRow, TurnLock
+from trioflow.history import Answer
+
+
+@attrs.frozen
+class Finished:
+    """An activity that has ended here and whose outcome is to become part of this instance's next turn."""
+
+    attempt: Attempt
+    event: Answer
+
+
+@attrs.define(eq=False)
+class Hold:
+    """A locked instance."""
+
+    turn: LockedTurn  # as it was locked
+    revision: int
+    version: str | None
+    messages: tuple[MessageRow, ...]  # not yet delivered
+    live: Execution | None = None  # stands at `revision`
+    finished: list[Finished] = attrs.field(factory=list)  # not yet part of a turn
+    fusing: list[Finished] = attrs.field(factory=list)  # part of the turn being evaluated or committed
+    wake_at: float | None = None
+    held: bool = True  # the lock is ours, as far as we know
+    changed: trio.Event = attrs.field(factory=trio.Event)  # set when whoever serves it should look
+
+    @classmethod
+    def of(cls, turn: LockedTurn) -> Hold:
+        """A hold on what was just locked."""
+        return cls(
+            turn=turn, revision=turn.revision, version=turn.version, messages=turn.messages, wake_at=turn.wake_at
+        )
+
+    @property
+    def lock(self) -> TurnLock:
+        """The lock."""
+        return self.turn.lock
+
+    @property
+    def token(self) -> str:
+        """The lock's."""
+        return self.turn.lock.token
+
+    def wake(self) -> None:
+        """Have it looked at."""
+        self.changed.set()
+
+    def drop_live(self) -> None:
+        """The live execution is of no more use."""
+        live, self.live = self.live, None
+        if live is not None:
+            live.close()
+
+    # -- as something leased
+
+    def extended(self, until: float) -> None:
+        """A commit finds out by itself when the lease has gone."""
+
+    def lost(self) -> None:
+        """Somebody else has it."""
+        self.held = False
+        self.wake()
+
+    def cancel_asked(self) -> None:
+        """Turns are not cancelled."""

@@ -1,0 +1,136 @@
+"""Keeping leases alive: one task renews whatever is due, many locks in one call.
+
+Laws: a lease counts from before the request that took or renewed it was sent, so it never ends here later than in the
+store; it is renewed at the time that the options say; a failure to renew is retried, not taken for a loss; what is lost
+is told at once.
+
+Must never know: turns, activities. Who calls it: `_worker.py` has one keeper for each of them. Read next:
+`_attempts.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+import trio
+
+from trioflow._runtime._options import safe_until
+from trioflow._runtime._troubles import PASSING, log, pause
+from trioflow.abc import Env
+
+
+class Leased(Protocol):
+    """Something that runs under a lease."""
+
+    @property
+    def token(self) -> str:
+        """The lock's."""
+        ...
+
+    def extended(self, until: float) -> None:
+        """The lease is safe until then, on `Env.monotonic`."""
+        ...
+
+    def lost(self) -> None:
+        """The lock is somebody else's: stop."""
+        ...
+
+    def cancel_asked(self) -> None:
+        """The orchestration asked for the end of it."""
+        ...
+
+
+L = TypeVar("L", bound=Leased)
+
+
+@attrs.frozen
+class Renewed:
+    """The answer to a renewal: tokens."""
+
+    lost: tuple[str, ...]
+    cancelled: tuple[str, ...] = ()
+
+
+@attrs.define(eq=False)
+class LeaseKeeper(Generic[L]):
+    """Renews the leases of one kind of thing.
+
+    Args:
+        lease: seconds of a lease.
+        renew_after: seconds after which one is renewed.
+    """
+
+    _env: Env
+    lease: float
+    _renew_after: float
+    # token -> the thing and when to renew it; oldest first, since all leases are equally long
+    _kept: dict[str, tuple[L, float]] = attrs.field(factory=dict)
+    _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
+    _some: trio.Event = attrs.field(factory=trio.Event)  # set once something is kept while the task waits for that
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, thing: L, since: float) -> None:
+        """Keep it from now on; its lease was taken or renewed by a request sent at `since`."""
+        self._kept.pop(thing.token, None)
+        self._kept[thing.token] = (thing, since + self._renew_after)
+        thing.extended(since + safe_until(self.lease))
+        self._some.set()
+
+    def drop(self, thing: L) -> None:
+        """Its lease ends by itself, or has been given back."""
+        self._kept.pop(thing.token, None)
+
+    def stop(self) -> None:
+        """Renew nothing more."""
+        self._scope.cancel()
+
+    async def run(self, renew: Callable[[Sequence[L]], Awaitable[Renewed]]) -> None:
+        """Renew until `stop`; a cancellation from outside is not heard, since work may still be ending."""
+        with self._scope:
+            while True:
+                while not self._kept:
+                    self._some = trio.Event()
+                    await self._some.wait()
+                first = next(iter(self._kept.values()))[1]
+                now = self._env.monotonic()
+                if first > now:
+                    await trio.sleep(first - now)
+                else:
+                    await self._renew_due(renew, now + self._renew_after / 20)
+
+    async def _renew_due(self, renew: Callable[[Sequence[L]], Awaitable[Renewed]], until: float) -> None:
+        """Renew everything that is due or nearly so; on a failure wait a little and leave it due."""
+        due: list[L] = []
+        for thing, at in self._kept.values():
+            if at > until:
+                break
+            due.append(thing)
+        failures = 0
+        while due:
+            sent = self._env.monotonic()
+            try:
+                answer = await renew(due)
+            except PASSING as exc:
+                failures += 1
+                log.warning("%d leases could not be renewed (%s: %s); trying again", len(due), type(exc).__name__, exc)
+                await trio.sleep(pause(failures))
+                due = [thing for thing in due if thing.token in self._kept]
+            else:
+                self._account(due, answer, sent)
+                return
+
+    def _account(self, renewed: Iterable[L], answer: Renewed, sent: float) -> None:
+        for thing in renewed:
+            if thing.token not in self._kept:
+                continue  # ended meanwhile
+            if thing.token in answer.lost:
+                self.drop(thing)
+                thing.lost()
+                continue
+            self.keep(thing, sent)
+            if thing.token in answer.cancelled:
+                thing.cancel_asked()

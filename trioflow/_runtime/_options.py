@@ -1,0 +1,149 @@
+"""The options of a runtime: every figure with its unit, checked when it is given.
+
+Law: the defaults are meant to be kept; an option that makes no sense is refused with what would.
+Who calls it: users. Read next: `_worker.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, Literal
+
+import attrs
+
+from trioflow.abc import TagFilter
+from trioflow.errors import ConfigurationError
+
+
+def _whole(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(
+            f"RuntimeOptions({attribute.name}=...) must be a whole number from 1 on, not {value!r}"
+        )
+
+
+def _whole_or_zero(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigurationError(
+            f"RuntimeOptions({attribute.name}=...) must be a whole number from 0 on, not {value!r}"
+        )
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ConfigurationError(
+            f"RuntimeOptions({attribute.name}=...) must be a number of seconds above 0, not {value!r}"
+        )
+
+
+def _seconds_or_none(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None:
+        _seconds(instance, attribute, value)
+
+
+def _patience(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and value != math.inf:
+        _seconds(instance, attribute, value)
+
+
+def _grace(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ConfigurationError(
+            f"RuntimeOptions({attribute.name}=...) must be a number of seconds from 0 on, not {value!r}"
+        )
+
+
+def _policy(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value not in ("park", "fail"):
+        raise ConfigurationError(f"RuntimeOptions({attribute.name}=...) is 'park' or 'fail', not {value!r}")
+
+
+def _tags(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and (not isinstance(value, tuple) or not all(isinstance(tag, str) for tag in value)):
+        raise ConfigurationError(f"RuntimeOptions(tags=...) is a tuple of texts, or None for every tag, not {value!r}")
+
+
+POLL_INTERVAL: Final = 5.0
+"""Seconds between two looks at a store that others write to."""
+
+
+@attrs.frozen(kw_only=True)
+class RuntimeOptions:
+    """How a runtime works.
+
+    Attributes:
+        worker: this runtime's name, unlike any other's; made up if not given.
+        turn_concurrency: turns evaluated or committed at once.
+        activity_concurrency: activities running at once.
+        thread_concurrency: of those, plain functions running in threads at once.
+        tags: take activities with these tags; None takes every tag.
+        untagged: take activities without a tag.
+        turn_lease: seconds for which a turn is ours unless renewed.
+        activity_lease: seconds for which an activity is ours unless renewed.
+        lease_margin: seconds before its end at which a lease is renewed; a lease below 15 s is renewed at half.
+        max_attempts: times that an instance or an activity may be taken without getting anywhere before it counts as
+        poison.
+        poll_interval: seconds after which a dispatcher looks again although nobody woke it, `math.inf` for never; None
+            is never for a store in memory, which wakes everybody by itself, and 5 s for others.
+        grace: seconds that running activities get to end when the runtime stops.
+        cache_executions: live orchestrations kept in memory while they wait.
+        cache_bytes: bytes of history, about, that these may stand for together.
+        on_nondeterminism: "park" an instance whose code and history disagree, or "fail" it.
+        step_limit: kernel steps in one turn without waiting after which it is stopped.
+        slow_turn: seconds after which a turn is reported with the stack it is stuck in; None never reports.
+        unknown_backoff: seconds before an activity that nobody here knows may be taken again; doubled each time.
+        unknown_backoff_max: seconds that this grows to.
+        record_tracebacks: keep tracebacks with the failures of activities.
+        fuse: commit an activity's end, the turn that follows and the next activities in one transaction where possible.
+        born_leased: start an activity at once where a slot is free, without a trip through the queue.
+    """
+
+    worker: str | None = None
+    turn_concurrency: int = attrs.field(default=16, validator=_whole)
+    activity_concurrency: int = attrs.field(default=64, validator=_whole)
+    thread_concurrency: int = attrs.field(default=32, validator=_whole)
+    tags: tuple[str, ...] | None = attrs.field(default=(), validator=_tags)
+    untagged: bool = True
+    turn_lease: float = attrs.field(default=30.0, validator=_seconds)
+    activity_lease: float = attrs.field(default=30.0, validator=_seconds)
+    lease_margin: float = attrs.field(default=5.0, validator=_seconds)
+    max_attempts: int = attrs.field(default=10, validator=_whole)
+    poll_interval: float | None = attrs.field(default=None, validator=_patience)
+    grace: float = attrs.field(default=10.0, validator=_grace)
+    cache_executions: int = attrs.field(default=2_000, validator=_whole_or_zero)
+    cache_bytes: int = attrs.field(default=128 * 1024 * 1024, validator=_whole_or_zero)
+    on_nondeterminism: Literal["park", "fail"] = attrs.field(default="park", validator=_policy)
+    step_limit: int = attrs.field(default=1_000_000, validator=_whole)
+    slow_turn: float | None = attrs.field(default=2.0, validator=_seconds_or_none)
+    unknown_backoff: float = attrs.field(default=1.0, validator=_seconds)
+    unknown_backoff_max: float = attrs.field(default=60.0, validator=_seconds)
+    record_tracebacks: bool = False
+    fuse: bool = True
+    born_leased: bool = True
+
+    @property
+    def poll(self) -> float:
+        """Seconds between two looks unasked."""
+        return POLL_INTERVAL if self.poll_interval is None else self.poll_interval
+
+    @property
+    def tag_filter(self) -> TagFilter:
+        """What the store is asked for."""
+        return TagFilter(untagged=self.untagged, tags=self.tags)
+
+    def takes(self, tag: str | None) -> bool:
+        """Whether this runtime runs activities with that tag."""
+        return self.untagged if tag is None else self.tags is None or tag in self.tags
+
+    def renew_after(self, lease: float) -> float:
+        """Seconds after which a lease of that length is renewed."""
+        return lease / 2 if lease < 15 else max(lease - self.lease_margin, lease / 2)
+
+    def unknown_pause(self, fetches: int) -> float:
+        """Seconds before an activity whose name is not known here may be taken again."""
+        return float(min(self.unknown_backoff * 2.0 ** min(fetches - 1, 60), self.unknown_backoff_max))
+
+
+def safe_until(lease: float) -> float:
+    """Seconds after which work under an unrenewed lease is ended: a little before the lease itself runs out."""
+    return lease - min(1.0, lease / 10)

@@ -1,0 +1,237 @@
+"""One turn of a held instance: evaluate, word, commit, and start what was born with it; or what takes a turn's place.
+
+Laws: a turn is one transaction, repeated by its request id until its outcome is known; nothing that follows from it
+(bodies, logs, cancels) begins before that; whatever an instance's own code or history brings up parks that instance and
+nothing else.
+
+Who calls it: `_conductor.py`. Read next: `_evaluating.py`, `_turns.py`, `_control.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from trioflow._engine import ScheduleActivity, TurnResult
+from trioflow._runtime._activities import Activities
+from trioflow._runtime._control import Administration, asks_for_termination, needs_control
+from trioflow._runtime._evaluating import FUSED, Evaluator
+from trioflow._runtime._holds import Hold
+from trioflow._runtime._leases import LeaseKeeper
+from trioflow._runtime._options import RuntimeOptions
+from trioflow._runtime._troubles import log, persistently
+from trioflow._runtime._turns import TurnWriter
+from trioflow.abc import (
+    ActivityLock,
+    BornLeased,
+    CommitTurn,
+    Env,
+    EventRow,
+    LockedActivity,
+    SettleActivity,
+    Store,
+    TurnCommitted,
+)
+from trioflow.errors import LimitExceeded, LockLost, NondeterminismError, StoreCorrupt, StoreReadOnly, StoreSchemaNewer
+from trioflow.history import Category, Failure
+
+FATAL: Final = (LockLost, StoreCorrupt, StoreReadOnly, StoreSchemaNewer, MemoryError)
+"""What is no fault of one instance."""
+
+
+@attrs.define(eq=False)
+class TurnRunner:
+    """Runs turns of instances that are held."""
+
+    store: Store
+    env: Env
+    options: RuntimeOptions
+    worker: str
+    writer: TurnWriter
+    evaluator: Evaluator
+    activities: Activities
+    keeper: LeaseKeeper[Hold]
+    stopping: bool = False
+
+    async def run(self, hold: Hold) -> bool:
+        """Run one turn, or carry out what takes its place. True: the lock is still held."""
+        self.env.reached("turn.locked")
+        if needs_control(hold.turn.state, hold.messages):
+            return await self._administer(hold, None)
+        if hold.turn.attempts > self.options.max_attempts:
+            return await self._administer(hold, Poisoned(self.options.max_attempts))
+        try:
+            result = await self.evaluator.evaluate(hold)
+            return await self._commit(hold, result)
+        except FATAL:
+            raise
+        except Exception as exc:
+            hold.drop_live()
+            log.warning("instance %s cannot go on: %s: %s", hold.lock.instance, type(exc).__name__, exc)
+            return await self._administer(hold, exc)
+
+    # -- a turn
+
+    async def _commit(self, hold: Hold, result: TurnResult) -> bool:
+        born = self._births(result)
+        slots, reserved = self.activities.slots, len(born)
+        slots.take(reserved)
+        try:
+            request = self._worded(hold, result, born)
+            since = self.env.monotonic()
+            answer = await self._write(request)
+            self._account(hold, result, request, answer, since)
+            for item in _born_items(request, answer):
+                self.activities.start(item, since, reserved=True)
+                reserved -= 1
+        finally:
+            slots.give(reserved)
+        self._hurt(answer.hurt)
+        emit_logs(result)
+        return hold.held
+
+    def _births(self, result: TurnResult) -> dict[int, BornLeased]:
+        """The activities that start here at once: as many as there are slots for."""
+        born: dict[int, BornLeased] = {}
+        if not self.options.born_leased or self.stopping or result.ended:
+            return born
+        for action in result.actions:
+            if len(born) >= self.activities.slots.free:
+                break
+            if isinstance(action, ScheduleActivity):
+                event = action.event
+                if self.activities.may_begin(event.name, event.tag, event.session):
+                    born[event.id] = BornLeased(
+                        worker=self.worker, token=self.env.token(), lease=self.options.activity_lease
+                    )
+        return born
+
+    def _worded(self, hold: Hold, result: TurnResult, born: dict[int, BornLeased]) -> CommitTurn:
+        here = bool(born or hold.finished) or self.activities.count_here(hold.lock.instance, hold.lock.execution) > 0
+        keep = here and self.options.fuse and not result.ended and not self.stopping
+        return self.writer.commit(
+            result,
+            hold.lock,
+            hold.revision,
+            version=self.evaluator.definition(hold).version if hold.version is None else None,
+            consumed=tuple(seq for seq in result.consumed if seq < FUSED),
+            born=born,
+            settle=tuple(SettleActivity(lock=done.attempt.lock) for done in hold.fusing),
+            keep=self.options.turn_lease if keep else None,
+        )
+
+    async def _write(self, request: CommitTurn) -> TurnCommitted:
+        self.env.reached("turn.before_commit")
+        answer = await persistently("committing a turn", lambda: self.store.commit_turn(request))
+        self.env.reached("turn.after_commit")
+        self.evaluator.clock.heard(answer.now)
+        return answer
+
+    def _account(
+        self, hold: Hold, result: TurnResult, request: CommitTurn, answer: TurnCommitted, since: float
+    ) -> None:
+        """The commit is written: say so to everything that stands on it."""
+        for done in hold.fusing:
+            self.activities.keeper.drop(done.attempt)
+        hold.fusing = []
+        hold.revision = answer.revision
+        hold.version = request.version or hold.version
+        hold.wake_at = result.wake_at
+        hold.messages = answer.messages
+        hold.held = answer.kept
+        hold.turn = attrs.evolve(hold.turn, state=request.state, attempts=1)
+        if answer.kept:
+            self.keeper.keep(hold, since)
+        if result.ended:
+            hold.drop_live()
+
+    # -- what takes a turn's place
+
+    async def _administer(self, hold: Hold, problem: Exception | None) -> bool:
+        """Carry out control messages, or end or park what cannot go on."""
+        lock = hold.lock
+        record = await persistently("reading an instance", lambda: self.store.read_instance(lock.instance))
+        if record is None or record.revision != hold.revision:
+            raise LockLost(f"instance {lock.instance!r} has gone on elsewhere")
+        history: tuple[EventRow, ...] = ()
+        if problem is None or self._ends(problem) or asks_for_termination(hold.messages):
+            history = await persistently(
+                "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
+            )
+        administration = Administration(
+            writer=self.writer,
+            lock=lock,
+            record=record,
+            messages=hold.messages,
+            history=history,
+            now=self.evaluator.clock.now(),
+        )
+        answer = await self._write(self._instead(administration, hold, problem))
+        self._hurt(answer.hurt)
+        hold.held = False
+        hold.drop_live()
+        return False
+
+    def _instead(self, administration: Administration, hold: Hold, problem: Exception | None) -> CommitTurn:
+        if problem is None:
+            return administration.control()
+        if asks_for_termination(hold.messages):
+            return administration.terminate()
+        failure = self._failure(problem)
+        return administration.fail(failure) if self._ends(problem) else administration.park(failure)
+
+    def _ends(self, problem: Exception) -> bool:
+        """Whether a problem ends the instance instead of parking it."""
+        if isinstance(problem, LimitExceeded):
+            return problem.limit in ("history_events", "history_bytes")
+        return isinstance(problem, NondeterminismError) and self.options.on_nondeterminism == "fail"
+
+    def _failure(self, problem: Exception) -> Failure:
+        category = Category.POISON if isinstance(problem, Poisoned) else Category.CONFIGURATION
+        return self.evaluator.app.failures.to_failure(problem, category=category, retryable=False)
+
+    def _hurt(self, locks: tuple[ActivityLock, ...]) -> None:
+        for lock in locks:
+            self.activities.cancel(lock.token)
+
+
+class Poisoned(Exception):
+    """An instance was taken many times, and each time its worker died before the turn was committed."""
+
+    def __init__(self, attempts: int) -> None:
+        super().__init__(
+            f"the instance was taken {attempts} times without a turn being committed: something in it ends its workers"
+        )
+
+
+def _born_items(request: CommitTurn, answer: TurnCommitted) -> Iterator[LockedActivity]:
+    """What was born leased, as if it had just been taken from the store."""
+    for new in request.activities:
+        if new.born is not None:
+            yield LockedActivity(
+                lock=ActivityLock(request.lock.instance, request.lock.execution, new.event_id, new.born.token),
+                name=new.name,
+                tag=new.tag,
+                session=new.session,
+                attempt=1,
+                failures=0,
+                fetches=1,
+                scheduled_at=answer.now,
+                heartbeat=None,
+                data=new.data,
+                payload=new.payload,
+            )
+
+
+def emit_logs(result: TurnResult) -> None:
+    """Log what the orchestration logged in this turn."""
+    for entry in result.logs:
+        try:
+            logging.getLogger(entry.logger).log(
+                entry.level, entry.message, *entry.args, exc_info=entry.exc_info, extra=entry.extra or None
+            )
+        except Exception:
+            log.exception("a log record of an orchestration could not be emitted")

@@ -1,0 +1,46 @@
+"""What to do when the store cannot be reached: wait a little longer each time, and try the same again.
+
+Laws: only errors that may pass are waited out; what the store says for certain (a lost lock, a damaged file) goes to
+whoever asked. The request is repeated unchanged, so one whose answer was lost is not carried out twice. Who calls it:
+everything in `_runtime` that writes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import trio
+
+from trioflow.errors import OutcomeUnknown, StoreFull, StoreUnavailable
+
+A = TypeVar("A")
+log: Final = logging.getLogger("trioflow.runtime")
+
+PASSING: Final = (StoreUnavailable, OutcomeUnknown, StoreFull)
+"""Errors of a store that may be over soon."""
+
+LONGEST_PAUSE: Final = 3.0
+
+
+def pause(failures: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    return float(min(0.1 * 2.0 ** min(failures - 1, 10), LONGEST_PAUSE))
+
+
+async def persistently(what: str, call: Callable[[], Awaitable[A]]) -> A:
+    """The answer of `call`, however often the store has to be asked."""
+    failures = 0
+    while True:
+        try:
+            answer = await call()
+        except PASSING as exc:
+            failures += 1
+            if failures == 1:
+                log.warning("%s: the store did not answer (%s: %s); trying again", what, type(exc).__name__, exc)
+            await trio.sleep(pause(failures))
+        else:
+            if failures:
+                log.warning("%s: the store answers again after %d failures", what, failures)
+            return answer

@@ -1,0 +1,266 @@
+"""From the result of a turn to the transaction that writes it: pure.
+
+Laws: every event, action and message of a result has its place in the commit, and nothing else is added; event ids are
+the engine's; what a start or a refusal tells the orchestration is worded here, before it is known which of them it will
+be.
+
+Must never know: how to reach a store. Who calls it: `_conductor.py`. Read next: `_holds.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import attrs
+
+from trioflow._engine import (
+    Action,
+    CancelActivity,
+    CancelChild,
+    ContinueAsNewAction,
+    ScheduleActivity,
+    StartChild,
+    StartDetached,
+    TellParent,
+    TerminateChild,
+    TurnResult,
+)
+from trioflow.abc import (
+    BornLeased,
+    CommitTurn,
+    Draft,
+    EventRow,
+    NewActivity,
+    NextExecution,
+    OutMessage,
+    Parent,
+    SettleActivity,
+    StartInstance,
+    State,
+    TurnLock,
+)
+from trioflow.app import encode_options
+from trioflow.history import (
+    CancelRequested,
+    Category,
+    ChildFailed,
+    ChildScheduled,
+    DetachedRefused,
+    DetachedScheduled,
+    DetachedStarted,
+    Event,
+    EventCodec,
+    Failure,
+    OrchestrationCancelled,
+    OrchestrationCompleted,
+    OrchestrationContinuedAsNew,
+    OrchestrationFailed,
+    OrchestrationStarted,
+    OrchestrationTerminated,
+    ParentLink,
+)
+
+STATES: Final[Mapping[type[Event], State]] = {
+    OrchestrationCompleted: State.COMPLETED,
+    OrchestrationFailed: State.FAILED,
+    OrchestrationCancelled: State.CANCELLED,
+    OrchestrationTerminated: State.TERMINATED,
+    OrchestrationContinuedAsNew: State.PENDING,
+}
+"""What each terminal event leaves an instance as; continued as new, it waits for its next execution to begin."""
+
+
+@attrs.define(eq=False)
+class Actions:
+    """What the actions of a turn come to, by the columns of a commit."""
+
+    activities: list[NewActivity] = attrs.field(factory=list)
+    cancel_activities: list[int] = attrs.field(factory=list)
+    starts: list[StartInstance] = attrs.field(factory=list)
+    messages: list[OutMessage] = attrs.field(factory=list)
+    next_execution: NextExecution | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TurnWriter:
+    """Words commits. `new_token` gives 128 random bits as hex: request ids, seeds."""
+
+    codec: EventCodec
+    new_token: Callable[[], str]
+
+    def commit(
+        self,
+        result: TurnResult,
+        lock: TurnLock,
+        revision: int,
+        *,
+        version: str | None,
+        consumed: tuple[int, ...],
+        born: Mapping[int, BornLeased],
+        settle: tuple[SettleActivity, ...],
+        keep: float | None,
+    ) -> CommitTurn:
+        """The transaction for a turn's result.
+
+        Args:
+            result: what the engine said.
+            lock: under which the turn ran.
+            revision: from which it was computed.
+            version: pins the execution, at its first turn.
+            consumed: seqs of inbox messages that were delivered or filtered out.
+            born: the activities that start here at once, by event id.
+            settle: attempts whose outcome this turn delivers.
+            keep: seconds for which to go on holding the lock.
+        """
+        request_id = self.new_token()
+        actions = Actions()
+        for action in result.actions:
+            self._add(actions, action, lock, request_id, born)
+        last = type(result.events[-1]) if result.ended else None
+        return CommitTurn(
+            request_id=request_id,
+            lock=lock,
+            revision=revision,
+            events=tuple(map(self.row, result.events)),
+            consumed=consumed,
+            state=State.WAITING if last is None else STATES[last],
+            wake_at=result.wake_at,
+            version=version,
+            unread=result.unread,
+            status=result.status,
+            kv_set=result.kv_set,
+            kv_cleared=result.kv_cleared,
+            activities=tuple(actions.activities),
+            cancel_activities=tuple(actions.cancel_activities),
+            cancel_all_activities=last is OrchestrationTerminated,
+            starts=tuple(actions.starts),
+            messages=tuple(actions.messages),
+            next_execution=actions.next_execution,
+            settle=settle,
+            keep=keep,
+        )
+
+    def row(self, event: Event) -> EventRow:
+        """An event that has happened."""
+        encoded = self.codec.encode(event)
+        return EventRow(event.id, event.at, encoded.kind, encoded.data, encoded.payload)
+
+    def draft(self, event: Event) -> Draft:
+        """An event that has not happened yet."""
+        encoded = self.codec.encode(event)
+        return Draft(encoded.kind, encoded.data, encoded.payload)
+
+    def _add(
+        self, to: Actions, action: Action, lock: TurnLock, request_id: str, born: Mapping[int, BornLeased]
+    ) -> None:
+        match action:
+            case ScheduleActivity():
+                to.activities.append(_new_activity(action, born.get(action.event.id)))
+            case CancelActivity():
+                to.cancel_activities.append(action.event_id)
+            case StartChild():
+                to.starts.append(self._child(action.event, lock, request_id))
+            case StartDetached():
+                to.starts.append(self._detached(action.event, lock, request_id))
+            case CancelChild():
+                to.messages.append(
+                    OutMessage(instance=action.event.instance, draft=self.draft(CancelRequested(reason=action.reason)))
+                )
+            case TerminateChild():
+                to.messages.append(self.terminate_child(action.event, action.reason))
+            case TellParent():
+                to.messages.append(self.tell_parent(action.parent, action.answer))
+            case ContinueAsNewAction():
+                to.next_execution = NextExecution(
+                    start=self.draft(action.start), version=action.version, semantics=action.start.semantics
+                )
+
+    def tell_parent(self, parent: ParentLink, answer: Event) -> OutMessage:
+        """The answer to whoever waits for a child."""
+        return OutMessage(instance=parent.instance, execution=parent.execution, draft=self.draft(answer))
+
+    def terminate_child(self, child: ChildScheduled, reason: str | None) -> OutMessage:
+        """The end of a child whose parent was terminated."""
+        draft = self.draft(OrchestrationTerminated(reason=reason or "its parent was terminated"))
+        return OutMessage(instance=child.instance, draft=draft, control=True)
+
+    # -- starts
+
+    def _child(self, event: ChildScheduled, lock: TurnLock, request_id: str) -> StartInstance:
+        refused = ChildFailed(answers=event.id, failure=_id_is_taken("child", event.instance))
+        return self._start(
+            event,
+            request_id,
+            parent=ParentLink(instance=lock.instance, execution=lock.execution, event_id=event.id),
+            on_started=None,
+            on_refused=self._to_self(lock, refused),
+        )
+
+    def _detached(self, event: DetachedScheduled, lock: TurnLock, request_id: str) -> StartInstance:
+        refused = DetachedRefused(answers=event.id, failure=_id_is_taken("instance", event.instance))
+        return self._start(
+            event,
+            request_id,
+            parent=None,
+            on_started=self._to_self(lock, DetachedStarted(answers=event.id, instance=event.instance)),
+            on_refused=self._to_self(lock, refused),
+        )
+
+    def _start(
+        self,
+        event: ChildScheduled | DetachedScheduled,
+        request_id: str,
+        *,
+        parent: ParentLink | None,
+        on_started: OutMessage | None,
+        on_refused: OutMessage | None,
+    ) -> StartInstance:
+        started = OrchestrationStarted(
+            instance=event.instance,
+            name=event.name,
+            version=event.version,
+            payload=event.payload,
+            seed=self.new_token(),
+            parent=parent,
+            headers=event.headers,
+        )
+        waiting = None
+        if parent is not None:
+            waiting = Parent(instance=parent.instance, execution=parent.execution, event_id=parent.event_id)
+        return StartInstance(
+            request_id=f"{request_id}:{event.id}",
+            instance=event.instance,
+            name=event.name,
+            version=event.version,
+            semantics=started.semantics,
+            start=self.draft(started),
+            parent=waiting,
+            on_started=on_started,
+            on_refused=on_refused,
+        )
+
+    def _to_self(self, lock: TurnLock, event: Event) -> OutMessage:
+        return OutMessage(instance=lock.instance, execution=lock.execution, draft=self.draft(event))
+
+
+def _new_activity(action: ScheduleActivity, born: BornLeased | None) -> NewActivity:
+    event = action.event
+    return NewActivity(
+        event_id=event.id,
+        name=event.name,
+        tag=event.tag,
+        session=event.session,
+        data=encode_options(action.options, event.headers),
+        payload=event.payload,
+        born=born,
+    )
+
+
+def _id_is_taken(noun: str, instance: str) -> Failure:
+    return Failure(
+        type="trioflow.InstanceExists",
+        message=f"the {noun} was not started: an instance with the id {instance!r} exists already",
+        category=Category.APPLICATION,
+        retryable=False,
+    )

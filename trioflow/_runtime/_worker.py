@@ -1,0 +1,194 @@
+"""A worker: everything that runs on behalf of one runtime, in nurseries inside each other.
+
+Laws: services (leases, settling) outlive the work that needs them, and are not hurt by a cancellation from outside
+until that work has ended; work outlives the dispatchers. Stopping goes from the inside out: no new work, running turns
+end, activities get their grace and are then cancelled, what they leave is settled.
+
+Who calls it: `trioflow._open`. Read next: `_dispatcher.py`, `_conductor.py`, `_activities.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+import trio
+
+from trioflow._runtime._activities import LAST_WORDS, Activities
+from trioflow._runtime._body import Attempt
+from trioflow._runtime._cache import LiveCache
+from trioflow._runtime._clock import StoreClock
+from trioflow._runtime._conductor import Conductor
+from trioflow._runtime._dispatcher import dispatch
+from trioflow._runtime._ears import Ears
+from trioflow._runtime._evaluating import Evaluator
+from trioflow._runtime._holds import Hold
+from trioflow._runtime._leases import LeaseKeeper
+from trioflow._runtime._options import RuntimeOptions
+from trioflow._runtime._runner import TurnRunner
+from trioflow._runtime._settling import Settler
+from trioflow._runtime._slots import Slots
+from trioflow._runtime._turns import TurnWriter
+from trioflow._runtime._watchdog import Watchdog
+from trioflow.abc import ACTIVITIES, TURNS, Env, Store
+from trioflow.app import App
+from trioflow.history import EventCodec
+
+ABANDON_AFTER: Final = 1.0
+"""Seconds that a cancelled thread gets, when a runtime stops, before it is left behind."""
+
+
+@attrs.define(eq=False)
+class Worker:
+    """Takes and runs turns and activities.
+
+    Args:
+        app: what it can run.
+        store: an open store.
+        options: how.
+        env: the world.
+        client: what `activity.client()` gives.
+    """
+
+    app: App
+    store: Store
+    options: RuntimeOptions
+    env: Env
+    client: object
+    name: str = attrs.field(init=False)
+    turns: Slots = attrs.field(init=False)
+    slots: Slots = attrs.field(init=False)  # of activities
+    cache: LiveCache = attrs.field(init=False)
+    _clock: StoreClock = attrs.field(init=False)
+    _watchdog: Watchdog = attrs.field(init=False)
+    _codec: EventCodec = attrs.field(factory=EventCodec, init=False)
+    _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        options = self.options
+        self.name = options.worker or f"worker-{self.env.token()[:12]}"
+        self.turns = Slots(options.turn_concurrency)
+        self.slots = Slots(options.activity_concurrency)
+        self.cache = LiveCache(options.cache_executions, options.cache_bytes)
+        self._clock = StoreClock(self.env)
+        self._watchdog = Watchdog(options.slow_turn)
+
+    def stop(self) -> None:
+        """Begin to stop."""
+        self._stop.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Work until `stop` or a cancellation."""
+        await self.store.register_worker(self.name)
+        try:
+            with self._watchdog:
+                await self._serve(task_status)
+        finally:
+            self.cache.close()
+            with trio.move_on_after(LAST_WORDS, shield=True):
+                await self.store.unregister_worker(self.name)
+
+    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
+        self._clock.heard(await self.store.read_clock())
+        attempts: LeaseKeeper[Attempt] = self._keeper(self.options.activity_lease)
+        holds: LeaseKeeper[Hold] = self._keeper(self.options.turn_lease)
+        settler = Settler(self.store, self.env, self._clock, attempts)
+        async with trio.open_nursery() as services:
+            services.start_soon(settler.run)
+            patience = LAST_WORDS
+            try:
+                with self.store.signals.watch("nothing") as nothing:
+                    ears = Ears(self.env, self.store.signals, nothing)
+                    async with trio.open_nursery() as work:
+                        activities = self._activities(attempts, settler, ears, work)
+                        conductor = self._conductor(activities, holds, work)
+                        services.start_soon(attempts.run, activities.renew)
+                        services.start_soon(holds.run, conductor.renew)
+                        services.start_soon(ears.run)
+                        task_status.started()
+                        await self._dispatch(activities, conductor)
+                        conductor.stop()
+                        await self._let_end(activities)
+                        work.cancel_scope.deadline = self.env.monotonic() + max(self.options.grace, LAST_WORDS)
+                patience = self.options.grace + LAST_WORDS
+            finally:
+                settler.stop(patience)
+                attempts.stop()
+                holds.stop()
+                ears.stop()
+
+    async def _dispatch(self, activities: Activities, conductor: Conductor) -> None:
+        """Take work until told to stop."""
+        signals, poll = self.store.signals, self.options.poll
+        async with trio.open_nursery() as dispatchers:
+            dispatchers.start_soon(dispatch, signals, TURNS, self.turns, poll, conductor.fetch)
+            dispatchers.start_soon(dispatch, signals, ACTIVITIES, self.slots, poll, activities.fetch)
+            await self._stop.wait()
+            dispatchers.cancel_scope.cancel()
+
+    async def _let_end(self, activities: Activities) -> None:
+        """Activities get their grace, are then cancelled, and threads that do not hear of it are left behind."""
+        with trio.move_on_after(self.options.grace):
+            await activities.idle()
+        activities.stop_all()
+        with trio.move_on_after(ABANDON_AFTER):
+            await activities.idle()
+        activities.abandon_all()
+
+    # -- making the parts
+
+    def _keeper(self, lease: float) -> LeaseKeeper[Any]:
+        return LeaseKeeper(self.env, lease, self.options.renew_after(lease))
+
+    def _activities(self, keeper: LeaseKeeper[Attempt], settler: Settler, ears: Ears, work: trio.Nursery) -> Activities:
+        return Activities(
+            app=self.app,
+            store=self.store,
+            env=self.env,
+            options=self.options,
+            worker=self.name,
+            clock=self._clock,
+            codec=self._codec,
+            client=self.client,
+            slots=self.slots,
+            keeper=keeper,
+            settler=settler,
+            ears=ears,
+            work=work,
+        )
+
+    def _conductor(self, activities: Activities, keeper: LeaseKeeper[Hold], work: trio.Nursery) -> Conductor:
+        evaluator = Evaluator(
+            app=self.app,
+            store=self.store,
+            codec=self._codec,
+            clock=self._clock,
+            options=self.options,
+            cache=self.cache,
+            watchdog=self._watchdog,
+        )
+        runner = TurnRunner(
+            store=self.store,
+            env=self.env,
+            options=self.options,
+            worker=self.name,
+            writer=TurnWriter(codec=self._codec, new_token=self.env.token),
+            evaluator=evaluator,
+            activities=activities,
+            keeper=keeper,
+        )
+        conductor = Conductor(
+            store=self.store,
+            env=self.env,
+            options=self.options,
+            worker=self.name,
+            runner=runner,
+            evaluator=evaluator,
+            activities=activities,
+            slots=self.turns,
+            keeper=keeper,
+            work=work,
+        )
+        activities.offer = conductor.offer
+        activities.on_gone = conductor.gone
+        return conductor

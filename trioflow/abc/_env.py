@@ -1,0 +1,46 @@
+"""The one door to the world: time, randomness and threads come through an `Env`, so that tests and simulation own them.
+
+Law: nothing in trioflow reads a clock, draws a random number, or reaches a named moment except through the `Env` it was
+given. `reached` costs one empty call: a failpoint that is off.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import attrs
+import trio
+
+T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class Env:
+    """The real world."""
+
+    def now(self) -> float:
+        """Wall time, seconds since the Unix epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds on the clock that trio's deadlines use."""
+        return trio.current_time()
+
+    def token(self) -> str:
+        """128 random bits as 32 hex digits: unique for ever."""
+        return os.urandom(16).hex()
+
+    def random(self) -> float:
+        """A float in [0, 1), for jitter."""
+        return random.random()
+
+    def reached(self, moment: str) -> None:
+        """A named moment was reached. Tests override this to crash, to fail or to look."""
+
+    async def run_sync(self, fn: Callable[[], T], *, limiter: trio.CapacityLimiter | None = None) -> T:
+        """Run `fn` in a worker thread. A checkpoint."""
+        return await trio.to_thread.run_sync(fn, limiter=limiter)

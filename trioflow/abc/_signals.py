@@ -1,0 +1,93 @@
+"""Hints that something changed, within one process: level-triggered counters one can wait on.
+
+Laws: a hint is never needed for correctness, only for speed; a waiter says what it has seen, so a change between
+looking and waiting is not missed; a topic that nobody waits for costs one dictionary entry while it is waited for, none
+after.
+
+Must run in one trio thread. Who bumps: stores, after their commits. Who waits: dispatchers and clients.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import attrs
+import trio
+
+TURNS = "turns"
+"""Topic: an instance may have become eligible."""
+
+ACTIVITIES = "activities"
+"""Topic: an activity may have become eligible."""
+
+
+def instance_topic(instance: str) -> str:
+    """Topic: something about this instance was committed."""
+    return f"instance/{instance}"
+
+
+def activity_topic(token: str) -> str:
+    """Topic: the cancellation of the activity leased under this token was asked for."""
+    return f"activity/{token}"
+
+
+@attrs.define(eq=False)
+class Signals:
+    """Counters by topic; `bump_all` stands for "anything may have changed" (another process wrote)."""
+
+    everything: int = 0  # bumps of all topics at once
+    counts: dict[str, int] = attrs.field(factory=dict)  # bumps of a topic that somebody watches
+    waiting: dict[str, trio.Event] = attrs.field(factory=dict)  # topic -> set at its next bump
+    watchers: dict[str, int] = attrs.field(factory=dict)  # topic -> how many watch it; absent means nobody
+
+    def watch(self, topic: str) -> Watch:
+        """A context manager; inside it `seen` and `wait_beyond` work for this topic."""
+        return Watch(self, topic)
+
+    def bump(self, topic: str) -> None:
+        """Wake whoever waits for this topic."""
+        if topic in self.watchers:
+            self.counts[topic] += 1
+            event = self.waiting.pop(topic, None)
+            if event is not None:
+                event.set()
+
+    def bump_all(self) -> None:
+        """Wake everybody."""
+        self.everything += 1
+        waiting, self.waiting = self.waiting, {}
+        for event in waiting.values():
+            event.set()
+
+
+@attrs.define(eq=False)
+class Watch:
+    """Somebody's interest in a topic, from `__enter__` to `__exit__`."""
+
+    _signals: Signals
+    _topic: str
+
+    def __enter__(self) -> Self:
+        watchers = self._signals.watchers
+        watchers[self._topic] = watchers.get(self._topic, 0) + 1
+        self._signals.counts.setdefault(self._topic, 0)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        signals, topic = self._signals, self._topic
+        signals.watchers[topic] -= 1
+        if not signals.watchers[topic]:
+            del signals.watchers[topic]
+            del signals.counts[topic]
+            signals.waiting.pop(topic, None)
+
+    @property
+    def seen(self) -> int:
+        """How often it was bumped; take this *before* looking at the store."""
+        return self._signals.counts[self._topic] + self._signals.everything
+
+    async def wait_beyond(self, seen: int) -> None:
+        """Return once it was bumped after `seen` was taken. A checkpoint."""
+        while self.seen == seen:
+            await self._signals.waiting.setdefault(self._topic, trio.Event()).wait()
+        await trio.lowlevel.checkpoint()

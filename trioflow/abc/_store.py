@@ -1,0 +1,188 @@
+"""The store, as a prose contract: what a place that keeps orchestrations must promise.
+
+Laws for every store:
+
+* **All or nothing.** Each verb is one transaction. When it raises anything but `OutcomeUnknown`, nothing of it was
+  written.
+* **Safe to repeat.** A write whose answer was lost may be sent again, unchanged, and answers as the first did: starts
+  and posts by `request_id` (remembered for an hour at least, and in the transaction of the write itself), turns by
+  `request_id` against the instance's last commit, settled activities by their lock's token.
+* **Fenced.** A lock's token is unique for ever; a verb with a token that is no longer the holder's changes nothing and
+  says so (`LockLost`, or `lost` in the answer). A lease runs from the moment it is taken; attempts count when an item
+  is taken.
+* **Opaque.** A store never reads inside `data` or `payload`.
+* **Its own clock.** All times are the store's; a worker's clock is never believed.
+* **Nobody blocks anybody.** A message that cannot be delivered is refused or dropped where it is posted; it never waits
+  at the head of anything.
+
+Must never know: the engine. Who calls it: `_runtime`, `_client`. Read next: `trioflow.stores`, the reference in memory
+first.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from trioflow.abc._records import (
+    ActivitiesCommitted,
+    ActivitiesRenewed,
+    CommitActivities,
+    CommitTurn,
+    EventRow,
+    InstanceRecord,
+    LockActivities,
+    LockTurns,
+    LockedActivities,
+    LockedTurns,
+    PostMessage,
+    ReleaseActivity,
+    ReleaseTurn,
+    RenewActivities,
+    RenewTurns,
+    StartInstance,
+    Started,
+    TurnCommitted,
+    TurnsRenewed,
+)
+from trioflow.abc._signals import Signals
+
+
+class Store(Protocol):
+    """Durable state behind eight symmetrical verbs, two for clients, and four to read.
+
+    A store is opened with `async with store:` by each runtime and client that uses it; the last to leave closes it. All
+    methods are checkpoints. All raise `StoreError` subclasses and nothing of the driver underneath.
+    """
+
+    @property
+    def signals(self) -> Signals:
+        """Hints that something changed. Bumped after the commit that made the change, never before."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
+
+    async def register_worker(self, worker: str) -> None:
+        """Say that `worker` lives in this process.
+
+        A store on one machine may use this to notice dead owners: leases of a worker that has died expire at once.
+        """
+        ...
+
+    async def unregister_worker(self, worker: str) -> None:
+        """Say that `worker` has stopped; leases it still holds are left to expire."""
+        ...
+
+    # -- clients
+
+    async def start_instance(self, request: StartInstance) -> Started:
+        """Create an instance with its start message in its inbox.
+
+        * The id is free: created, state pending, execution 1, or last + 1 where the id has lived before.
+        * Taken: `if_exists="fail"` raises `InstanceExists`; "attach" answers `created=False`; "replace_finished"
+          replaces an instance that has ended (its next execution) and otherwise raises `InstanceExists`.
+        * `delay`: visible at once, eligible only after it (messages that arrive meanwhile wait).
+        """
+        ...
+
+    async def post_message(self, request: PostMessage) -> None:
+        """Put a message into an inbox, at its end.
+
+        Raises `InstanceNotFound`, `InstanceFinished`, `MailboxFull`. A message for an execution that is not current is
+        dropped.
+        """
+        ...
+
+    # -- turns
+
+    async def lock_turns(self, request: LockTurns) -> LockedTurns:
+        """Lease instances that have something to do, each to one holder.
+
+        * Eligible: not locked, or the lock has expired; not ended; past its start delay and release delay; and it has a
+          message, or its `wake_at` has come. A held instance (suspended, parked): only with a control message in its
+          inbox.
+        * Fair: the one that has waited longest first (by when it became eligible); an instance that is always busy
+          starves nobody.
+        * `messages`: all of the inbox, in order of `seq`. What arrives later waits for the next turn.
+        * `can_run` is decided here, before anything is decoded: others are left for other workers.
+        * Also removes expired items that were marked as cancelled and posts them as `ActivityCancelled(how="lost")`.
+        """
+        ...
+
+    async def commit_turn(self, request: CommitTurn) -> TurnCommitted:
+        """Write everything a turn did.
+
+        * Raises `LockLost` if the token or the revision does not fit, or a settled activity's lease had gone: then
+          nothing is written.
+        * Appends `events`; removes exactly `consumed`; sets state, wake_at, version, unread, status, kv; revision + 1;
+          attempts = 0.
+        * `activities` enter the queue, free or born leased.
+        * `cancel_activities`, of this execution: an item that nobody holds is removed and posted to this instance's
+          inbox as `ActivityCancelled(how="never_started")`; an expired lease as `how="lost"`; a leased one is marked,
+          named in `hurt`, and its holder woken. Ids that are no longer there are passed over: their outcome is in the
+          inbox.
+        * `starts`: each for itself; posts its `on_started` or `on_refused`. `messages`: to other inboxes (or its own),
+          in order.
+        * An instance that ends: its inbox is emptied; marked items run out.  `next_execution`: execution + 1, empty
+          history, the start message enters the inbox before what is already there; messages for the old execution are
+          dropped, others stay; kv and status stay.
+        * Releases the lock, or with `keep` renews it and answers the messages that are in the inbox and not consumed.
+        * After an unfinished `commit` was repeated by `request_id`, it is *already applied*: same revision.
+        """
+        ...
+
+    async def release_turn(self, request: ReleaseTurn) -> None:
+        """Give a lock back; nothing happens if it is no longer ours."""
+        ...
+
+    async def renew_turns(self, request: RenewTurns) -> TurnsRenewed:
+        """Extend leases from now. A lock that has expired but that nobody has taken is renewed."""
+        ...
+
+    # -- activities
+
+    async def lock_activities(self, request: LockActivities) -> LockedActivities:
+        """Lease items whose time has come, oldest first, fairly between instances as far as age goes.
+
+        Items marked as cancelled are never handed out: an expired one is removed and posted as `how="lost"`.
+        """
+        ...
+
+    async def commit_activities(self, request: CommitActivities) -> ActivitiesCommitted:
+        """Settle attempts; an item and its completion are one row: exactly one outcome is ever posted.
+
+        A completion whose execution is not current is dropped with its item.
+        """
+        ...
+
+    async def release_activity(self, request: ReleaseActivity) -> None:
+        """Give an attempt back unrun; nothing happens if it is no longer ours."""
+        ...
+
+    async def renew_activities(self, request: RenewActivities) -> ActivitiesRenewed:
+        """Extend leases from now, keep heartbeats, and hear of cancellations."""
+        ...
+
+    # -- reading
+
+    async def read_instance(self, instance: str) -> InstanceRecord | None:
+        """What is known of an instance, or None."""
+        ...
+
+    async def read_history(
+        self, instance: str, execution: int, *, after: int = 0, limit: int | None = None
+    ) -> tuple[EventRow, ...]:
+        """Events of one execution with ids above `after`, in order; empty if there are none."""
+        ...
+
+    async def read_kv(self, instance: str) -> dict[str, bytes]:
+        """All current values of an instance."""
+        ...
+
+    async def read_clock(self) -> float:
+        """The store's time."""
+        ...

@@ -1,0 +1,98 @@
+"""What a running activity may know and ask of whoever runs it.
+
+Laws: it lives in a `contextvars` variable, so it follows the body into tasks it starts and into its worker thread;
+nothing here waits; a heartbeat is a note, kept until the lease is next renewed.
+
+Must never know: stores, runtimes. Who calls it: activity bodies; `_runtime` sets `current` around a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+import attrs
+
+from trioflow.errors import NotInOrchestration
+from trioflow.history import PayloadCodec
+
+
+@attrs.frozen(kw_only=True)
+class ActivityInfo:
+    """What an attempt is, and for whom it runs."""
+
+    instance: str  # the orchestration that asked for it
+    execution: int  # from 1; continue-as-new counts on
+    event_id: int  # of the event that scheduled it, in that execution's history
+    name: str
+    attempt: int  # from 1; attempts that were lost count
+    tag: str | None = None
+    session: str | None = None
+    deadline: float | None = None  # seconds since the Unix epoch at which this attempt is cancelled; None: never
+    last_heartbeat: Any = None  # details of the last heartbeat of an earlier attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for all attempts of this activity, and never of another: give it to what must not happen twice."""
+        return f"{self.instance}/{self.execution}/{self.event_id}"
+
+
+@attrs.frozen(kw_only=True)
+class Surroundings:
+    """An attempt's link to whoever runs it."""
+
+    info: ActivityInfo
+    codec: PayloadCodec
+    note: Callable[[bytes], None]  # keeps a heartbeat for the next renewal
+    client: Any = None  # of the runtime; None where there is none
+
+
+current: Final[ContextVar[Surroundings]] = ContextVar("trioflow.activity")
+"""The attempt that this task or thread belongs to."""
+
+
+def surroundings() -> Surroundings:
+    """The current attempt's; raises NotInOrchestration, a RuntimeError, outside one."""
+    try:
+        return current.get()
+    except LookupError:
+        raise NotInOrchestration(
+            "trioflow.activity was asked where no activity runs; its functions work in the body of an `@app.activity` "
+            "that a runtime runs, in tasks and threads that the body starts, and nowhere else"
+        ) from None
+
+
+def info() -> ActivityInfo:
+    """What is running: instance, execution, event, attempt, idempotency key, tag, session, deadline."""
+    return surroundings().info
+
+
+def heartbeat(details: Any = None) -> None:
+    """Note how far this attempt has come; kept with the next renewal of its lease, and shown to the next attempt.
+
+    Returns at once. Raises EncodeError for details that are not plain JSON data.
+    """
+    around = surroundings()
+    around.note(around.codec.encode(details, what=f"the heartbeat of activity {around.info.name!r}"))
+
+
+def client() -> Any:
+    """The `trioflow.Client` of the runtime that runs this activity."""
+    around = surroundings()
+    if around.client is None:
+        raise NotInOrchestration(
+            f"activity {around.info.name!r} runs without a runtime here, so there is no client to ask"
+        )
+    return around.client
+
+
+def describe(extra: MutableMapping[str, Any]) -> None:
+    """Add to a log record's fields what is known of the attempt that logs."""
+    around = current.get(None)
+    if around is not None:
+        known = around.info
+        extra.setdefault("instance", known.instance)
+        extra.setdefault("execution", known.execution)
+        extra.setdefault("activity", known.name)
+        extra.setdefault("attempt", known.attempt)

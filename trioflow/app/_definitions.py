@@ -1,0 +1,215 @@
+"""Typed definitions: what `@app.activity` and `@app.orchestration` return.
+
+Laws: a call is lazy (it does nothing until it is awaited, and then acts in the branch that awaits it); inside an
+orchestration it is a durable step; outside, an activity simply runs and an orchestration refuses. A variant made by
+`options` is a value: same signature, other options.
+Read next: `_app.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+
+import attrs
+import trio
+
+from trioflow._ambient import AskActivity, AskChild, OnCancel, OnParentClose, current_host
+from trioflow._kernel import in_kernel, perform
+from trioflow.app._answers import read_activity, read_child
+from trioflow.app._options import ActivityOptions
+from trioflow.app._retry import Retry
+from trioflow.errors import ConfigurationError, NotInOrchestration
+from trioflow.history import ArgumentSpec
+
+if TYPE_CHECKING:
+    from trioflow.app._app import App
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "<as defined>"
+
+
+UNSET: Any = _Unset()
+"""An option that `options()` leaves as it is."""
+
+
+def check_function(fn: object, noun: str, name: str | None, *, must_be_async: bool) -> str:
+    """The name of a definition made of `fn`, given or its own. Raises ConfigurationError if it cannot be one."""
+    if not callable(fn) or isinstance(fn, type | ActivityDefinition | OrchestrationDefinition):
+        raise ConfigurationError(f"an {noun} is made of a function, not of {fn!r}")
+    if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
+        raise ConfigurationError(f"{fn!r} is a generator; an {noun} returns one value")
+    if inspect.iscoroutinefunction(type(fn).__call__) and not inspect.iscoroutinefunction(fn):
+        raise ConfigurationError(f"{fn!r} is an object with an async __call__; give the method or a function")
+    if must_be_async and not inspect.iscoroutinefunction(fn):
+        raise ConfigurationError(f"{fn!r} is not async; write `async def` for an {noun}")
+    own: str | None = name or getattr(fn, "__name__", None)
+    if own is None:
+        raise ConfigurationError(f"{fn!r} has no name of its own; register it with @app.{noun}(name=...)")
+    return own
+
+
+@attrs.define(eq=False, kw_only=True)
+class ActivityDefinition(Generic[P, R]):
+    """A function that touches the world: run at least once, its completion recorded exactly once.
+
+    Inside an orchestration ``await charge(order)`` is a durable step. In plain trio code it simply runs.
+
+    Attributes:
+        name: the name it is registered under.
+        fn: the raw function.
+        settings: how it is run.
+    """
+
+    app: App = attrs.field(repr=False)
+    name: str
+    fn: Callable[P, Awaitable[R]] | Callable[P, R]
+    settings: ActivityOptions = attrs.field(factory=ActivityOptions)
+    spec: ArgumentSpec = attrs.field(repr=False)
+    __name__: str = attrs.field(init=False, repr=False)
+    __doc__: str | None = attrs.field(init=False, repr=False)
+    _plain: dict[str, Any] = attrs.field(init=False, repr=False)  # settings as they travel, made once
+
+    def __attrs_post_init__(self) -> None:
+        self.__name__ = getattr(self.fn, "__name__", self.name)
+        self.__doc__ = self.fn.__doc__
+        self._plain = self.settings.to_plain()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
+        return self._call(args, kwargs)
+
+    async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        if not in_kernel():
+            return await self._run_plainly(args, kwargs)
+        host = current_host()
+        settings = self.settings
+        name = host.registered_name(self)
+        answer = await perform(
+            AskActivity(
+                name,
+                host.codec.encode_arguments(self.spec, args, kwargs, what=f"activity {name!r}"),
+                settings.on_cancel,
+                settings.tag,
+                settings.session,
+                self._plain,
+            ),
+            on_cancel=settings.on_cancel,
+        )
+        return cast(R, read_activity(answer, host, self.spec.returns, name))
+
+    async def _run_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        if inspect.iscoroutinefunction(self.fn):
+            return cast(R, await self.fn(*args, **kwargs))
+        return await trio.to_thread.run_sync(lambda: cast(R, self.fn(*args, **kwargs)))
+
+    def options(
+        self,
+        *,
+        retry: Retry = UNSET,
+        tag: str | None = UNSET,
+        session: str | None = UNSET,
+        timeout: float | None = UNSET,
+        schedule_timeout: float | None = UNSET,
+        on_cancel: OnCancel = UNSET,
+        name: str = UNSET,
+    ) -> ActivityDefinition[P, R]:
+        """A variant with the same signature: ``nursery.start_soon(charge.options(tag="gpu"), order)``.
+
+        Args:
+            retry: when a failed attempt is made again.
+            tag: only workers that take this tag run it; None is for workers that take untagged work.
+            session: activities of one session run in one process, one worker at a time.
+            timeout: seconds for each attempt.
+            schedule_timeout: seconds until some worker must have taken it.
+            on_cancel: what a cancelled caller does: "wait" for its real end (as trio does for a thread), "request" its
+                end and go on, or "abandon" it.
+            name: another registered name to call with the same arguments.
+        """
+        given: dict[str, Any] = {
+            "retry": retry,
+            "tag": tag,
+            "session": session,
+            "timeout": timeout,
+            "schedule_timeout": schedule_timeout,
+            "on_cancel": on_cancel,
+        }
+        changed = {key: value for key, value in given.items() if value is not UNSET}
+        if name is not UNSET:
+            self.app.limits.check_id("activity name", name)
+        return attrs.evolve(
+            self,
+            settings=attrs.evolve(self.settings, **changed),
+            name=self.name if name is UNSET else name,
+        )
+
+
+@attrs.define(eq=False, kw_only=True)
+class OrchestrationDefinition(Generic[P, R]):
+    """A function whose every step is recorded and replayed.
+
+    Inside an orchestration ``await checkout(order)`` runs it as a child. Elsewhere use `client.start`, or
+    `testing.run_durable` in tests.
+
+    Attributes:
+        name: the name it is registered under.
+        version: its version, pinned by each execution at its first turn.
+        fn: the raw function.
+    """
+
+    app: App = attrs.field(repr=False)
+    name: str
+    version: str = "1.0.0"
+    fn: Callable[P, Coroutine[Any, Any, R]]
+    spec: ArgumentSpec = attrs.field(repr=False)
+    child_id: str | None = attrs.field(default=None, repr=False)
+    child_version: str | None = attrs.field(default=None, repr=False)
+    on_parent_close: OnParentClose = attrs.field(default="cancel", repr=False)
+    __name__: str = attrs.field(init=False, repr=False)
+    __doc__: str | None = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.__name__ = getattr(self.fn, "__name__", self.name)
+        self.__doc__ = self.fn.__doc__
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
+        if not in_kernel():
+            raise NotInOrchestration(
+                f"orchestration {self.name!r} was called where no orchestration runs; start it with "
+                f"`await client.start({self.__name__}, ...)`, or in a test "
+                f"`await trioflow.testing.run_durable({self.__name__}, ...)`; the raw function is `{self.__name__}.fn`"
+            )
+        return self._call(args, kwargs)
+
+    async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        host = current_host()
+        name = host.registered_name(self)
+        payload = host.codec.encode_arguments(self.spec, args, kwargs, what=f"orchestration {name!r}")
+        ask = AskChild(name, self.child_version, self.child_id, payload, "wait", self.on_parent_close)
+        return cast(R, read_child(await perform(ask, on_cancel="wait"), host, self.spec.returns, name))
+
+    def options(
+        self, *, id: str | None = UNSET, version: str | None = UNSET, on_parent_close: OnParentClose = UNSET
+    ) -> OrchestrationDefinition[P, R]:
+        """A variant with the same signature.
+
+        Args:
+            id: the child's instance id; None makes one from the place of the call, which never collides.
+            version: an exact version; None is the newest that the worker knows.
+            on_parent_close: what becomes of the child when its parent ends before it: "cancel", "wait" or "abandon".
+        """
+        if id is not UNSET and id is not None:
+            self.app.limits.check_id("instance id", id)
+        if on_parent_close not in (UNSET, "cancel", "wait", "abandon"):
+            raise ConfigurationError(f"on_parent_close= must be cancel, wait or abandon, not {on_parent_close!r}")
+        return attrs.evolve(
+            self,
+            child_id=self.child_id if id is UNSET else id,
+            child_version=self.child_version if version is UNSET else version,
+            on_parent_close=self.on_parent_close if on_parent_close is UNSET else on_parent_close,
+        )

@@ -1,0 +1,82 @@
+"""How an activity is to be run: what travels with its item, beside its arguments.
+
+Laws: plain data, encoded as a small JSON object in the item's `data`; unknown keys of a newer release are passed over.
+Read next: `_definitions.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from trioflow._ambient import OnCancel
+from trioflow.app._retry import NO_RETRY, Retry
+from trioflow.errors import ConfigurationError, HistoryError
+
+_ON_CANCEL = ("wait", "request", "abandon")
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, (int, float)) or math.isnan(value) or value <= 0):
+        raise ConfigurationError(f"{attribute.name}= must be a number of seconds above 0, or None, not {value!r}")
+
+
+def _text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value or len(value) > 256):
+        raise ConfigurationError(f"{attribute.name}= must be a text of 1 to 256 characters, or None, not {value!r}")
+
+
+def _one_of(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value not in _ON_CANCEL:
+        raise ConfigurationError(f"on_cancel= must be one of {', '.join(_ON_CANCEL)}, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class ActivityOptions:
+    """How an activity is to be run."""
+
+    retry: Retry = attrs.field(default=NO_RETRY, validator=attrs.validators.instance_of(Retry))
+    tag: str | None = attrs.field(default=None, validator=_text)
+    session: str | None = attrs.field(default=None, validator=_text)
+    timeout: float | None = attrs.field(default=None, validator=_seconds)
+    schedule_timeout: float | None = attrs.field(default=None, validator=_seconds)
+    on_cancel: OnCancel = attrs.field(default="wait", validator=_one_of)
+
+    def to_plain(self) -> dict[str, Any]:
+        """What an item carries: only what differs from the default."""
+        plain = attrs.asdict(self, recurse=False, filter=lambda a, v: a.name != "retry" and v != a.default)
+        if self.retry != NO_RETRY:
+            plain["retry"] = attrs.asdict(self.retry, filter=lambda a, v: v != a.default)
+        return plain
+
+    @staticmethod
+    def from_plain(plain: Mapping[str, Any]) -> ActivityOptions:
+        """The options in an item; raises HistoryError if it holds nonsense."""
+        known = {a.name: a for a in attrs.fields(ActivityOptions)}
+        try:
+            chosen = {key: value for key, value in plain.items() if key in known}
+            if "retry" in chosen:
+                names = [a.name for a in attrs.fields(Retry)]
+                chosen["retry"] = Retry(**{k: v for k, v in chosen["retry"].items() if k in names})
+            return ActivityOptions(**chosen)
+        except (ConfigurationError, TypeError, AttributeError) as exc:
+            raise HistoryError(f"an activity's item holds options that this release cannot read: {exc}") from exc
+
+
+def encode_options(plain: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
+    """An item's `data`."""
+    whole = {"options": plain, "headers": headers} if headers else {"options": plain}
+    return json.dumps(whole, separators=(",", ":")).encode()
+
+
+def decode_options(data: bytes) -> tuple[ActivityOptions, dict[str, str]]:
+    """Options and headers out of an item's `data`."""
+    try:
+        whole = json.loads(data)
+        return ActivityOptions.from_plain(whole["options"]), dict(whole.get("headers", {}))
+    except (ValueError, KeyError, TypeError) as exc:
+        raise HistoryError(f"an activity's item cannot be read: {exc}") from exc

@@ -1,0 +1,147 @@
+"""When a failed attempt is made again: a pure policy.
+
+Laws: the policy is data (it travels with the item, so any worker can apply it); the decision is a function of the
+policy and of what happened, the randomness of jitter included as an argument. Read next: `_options.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, TypeGuard
+
+import attrs
+
+from trioflow.errors import ConfigurationError
+
+
+def _names(value: Iterable[type[BaseException] | str] | type[BaseException] | str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return tuple(map(_name, (value,) if isinstance(value, (str, type)) else value))
+
+
+def _name(item: object) -> str:
+    if isinstance(item, str) and item:
+        return item
+    if isinstance(item, type) and issubclass(item, BaseException):
+        return f"{item.__module__}.{item.__qualname__}"
+    raise ConfigurationError(f"Retry(retry_on=, give_up_on=) take exception classes or their names, not {item!r}")
+
+
+def _names_of(cls: type[BaseException]) -> tuple[str, ...]:
+    """What a class may be called in a policy: in full, as in a record, or without its module."""
+    return f"{cls.__module__}.{cls.__qualname__}", cls.__qualname__, cls.__name__
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not _is_number(value) or not 0 <= value < math.inf:
+        raise ConfigurationError(f"Retry({attribute.name}=...) must be a number of seconds, at least 0, not {value!r}")
+
+
+def _longest(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not _is_number(value) or value < 0:
+        raise ConfigurationError(f"Retry({attribute.name}=...) must be a number of seconds, at least 0, not {value!r}")
+
+
+def _time_limit(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not _is_number(value) or value <= 0):
+        raise ConfigurationError(
+            f"Retry({attribute.name}=...) must be a number of seconds above 0, or None, not {value!r}"
+        )
+
+
+def _at_least_one(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not _is_number(value) or not 1 <= value < math.inf:
+        raise ConfigurationError(f"Retry({attribute.name}=...) must be a number, at least 1, not {value!r}")
+
+
+def _attempts(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ConfigurationError(f"Retry(max_attempts=...) must be a whole number, at least 1, or None, not {value!r}")
+
+
+def _share(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not _is_number(value) or not 0 <= value <= 1:
+        raise ConfigurationError(f"Retry(jitter=...) is a share between 0 and 1, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Retry:
+    """How often and after which pauses a failed attempt of an activity is made again.
+
+    The pause after failed attempt k (from 1) is ``min(initial * factor ** (k - 1) + increment * (k - 1),
+    max_interval)``, made longer or shorter by up to the share `jitter`. ``factor=1`` is a fixed pause; ``factor=1,
+    increment=initial`` a linear one; ``initial=0`` none at all.
+
+    Attributes:
+        max_attempts: attempts in all, the first included; None is without limit.
+        initial: seconds before the second attempt.
+        factor: by which each pause is longer than the one before.
+        increment: seconds by which each pause is longer than the one before.
+        max_interval: no pause is longer, in seconds, before jitter.
+        jitter: share of the pause that is random, 0 to 1.
+        timeout: seconds for one attempt; an attempt that takes longer is cancelled and counts as failed.
+        total_timeout: seconds from the schedule to the end of the last attempt, pauses included; no attempt starts
+            after it.
+        retry_on: only these exceptions are tried again, and their subclasses; None is every `Exception`. Classes, or
+            names: "ConnectionError" is any class of that name, "builtins.ConnectionError" that very class.
+        give_up_on: these never are; wins over `retry_on`.
+    """
+
+    max_attempts: int | None = attrs.field(default=3, validator=_attempts)
+    initial: float = attrs.field(default=0.1, validator=_seconds)
+    factor: float = attrs.field(default=2.0, validator=_at_least_one)
+    increment: float = attrs.field(default=0.0, validator=_seconds)
+    max_interval: float = attrs.field(default=30.0, validator=_longest)
+    jitter: float = attrs.field(default=0.0, validator=_share)
+    timeout: float | None = attrs.field(default=None, validator=_time_limit)
+    total_timeout: float | None = attrs.field(default=None, validator=_time_limit)
+    retry_on: tuple[str, ...] | None = attrs.field(default=None, converter=_names)
+    give_up_on: tuple[str, ...] | None = attrs.field(default=None, converter=_names)
+
+    def pause(self, failures: int, *, chance: float = 0.5) -> float:
+        """Seconds to wait after `failures` failed attempts. `chance` in [0, 1) places the jitter."""
+        try:
+            grown = self.initial * self.factor ** (failures - 1)
+        except OverflowError:
+            grown = math.inf if self.initial else 0.0
+        grown += self.increment * (failures - 1)
+        pause = min(grown, self.max_interval)
+        return pause * (1 + self.jitter * (2 * chance - 1))
+
+    def allows(self, exc: BaseException) -> bool:
+        """Whether an exception of this class may be tried again at all."""
+        names = [name for cls in type(exc).__mro__ for name in _names_of(cls)]
+        if self.give_up_on is not None and any(name in names for name in self.give_up_on):
+            return False
+        return self.retry_on is None or any(name in names for name in self.retry_on)
+
+    def next_attempt(
+        self, exc: BaseException, *, failures: int, elapsed: float, retryable: bool = True, chance: float = 0.5
+    ) -> float | None:
+        """Seconds until the next attempt, or None if this was the last.
+
+        Args:
+            exc: what the attempt raised.
+            failures: failed attempts so far, this one included.
+            elapsed: seconds since the activity was scheduled.
+            retryable: False if the failure itself says that trying again is useless.
+            chance: random number in [0, 1), for jitter.
+        """
+        if not retryable or not self.allows(exc):
+            return None
+        if self.max_attempts is not None and failures >= self.max_attempts:
+            return None
+        pause = self.pause(failures, chance=chance)
+        if self.total_timeout is not None and elapsed + pause >= self.total_timeout:
+            return None
+        return pause
+
+
+NO_RETRY = Retry(max_attempts=1)
+"""The policy of an activity that says nothing: one attempt."""

@@ -1,0 +1,307 @@
+"""Exceptions to failures and back: an error that happened in another process comes back as itself, where that is safe.
+
+Laws: only classes that were registered, the builtin `Exception`s, and trio's few come back; a class is never looked
+up by importing what a record names, `__init__` is never run, nothing is unpickled, and nothing that is no `Exception`
+(KeyboardInterrupt, SystemExit) is ever raised from a record. Describing an exception cannot fail, however odd its
+`__str__`, and its size is bounded, however long its chain.
+Who calls it: the engine and the runtime (describe), the engine and the client (rebuild). Read next: `_codec.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from collections.abc import Iterator
+from typing import Any, Final, TypeGuard
+
+import attrs
+
+from trioflow._util import (
+    BrokenResourceError,
+    BusyResourceError,
+    ClosedResourceError,
+    EndOfChannel,
+    TooSlowError,
+    WouldBlock,
+)
+from trioflow.errors import ConfigurationError, OperationFailed
+from trioflow.history._failures import Category, Failure
+from trioflow.history._leaves import Hooks
+from trioflow.history._misfit import Misfit, misfit
+from trioflow.history._payloads import PayloadCodec
+from trioflow.history._records import record_table
+
+_TRIO: Final = (BrokenResourceError, BusyResourceError, ClosedResourceError, EndOfChannel, TooSlowError, WouldBlock)
+_LEFT_OUT: Final = "trioflow.LeftOut"  # the type of a failure that stands for those beyond a limit
+_BESIDE_ARGS: Final[dict[type[BaseException], tuple[str, ...]]] = {
+    ImportError: ("name", "path"),
+    NameError: ("name",),
+    AttributeError: ("name",),
+}
+"""What builtin classes keep neither in `args` nor in `__dict__`, as far as it is text."""
+
+
+class FailureCodec:
+    """Knows which exceptions come back as themselves, describes them and builds them again.
+
+    Args:
+        codec: encodes their state; from now on it also takes exceptions as values.
+    """
+
+    def __init__(self, codec: PayloadCodec) -> None:
+        self._codec = codec
+        self._classes: dict[str, type[Exception]] = {}
+        self._names: dict[type[BaseException], str] = {}
+        self._followers: list[FailureCodec] = []  # those that include this one
+        self._hooks = record_table().hooks(Failure)
+        for cls in (*_builtin_exceptions(), *_TRIO):
+            self._classes[_qualified(cls)] = cls
+            self._names[cls] = _qualified(cls)
+        codec.register_family(_by_failure, self._payload_hooks)
+
+    def register(self, cls: type[Exception], name: str | None = None) -> None:
+        """Let an exception class come back as itself; its name in histories is the class's, unless one is given.
+
+        Raises:
+            ConfigurationError: it is no `Exception` class, is a group, or the name or the class is taken.
+        """
+        if not _comes_back(cls):
+            raise ConfigurationError(
+                f"{cls!r} cannot be registered: only subclasses of Exception can, and groups come back as "
+                "ExceptionGroup anyway"
+            )
+        name = name if name is not None else self._names.get(cls, cls.__name__)
+        if self._classes.get(name, cls) is not cls:
+            raise ConfigurationError(
+                f"two exceptions are registered as {name!r}: {_qualified(self._classes[name])} and {_qualified(cls)}; "
+                "pass another name= for one of them"
+            )
+        if self._names.get(cls, name) != name:
+            raise ConfigurationError(
+                f"{_qualified(cls)} is registered already, as {self._names[cls]!r}, not as {name!r}"
+            )
+        self._classes[name] = cls
+        self._names[cls] = name
+        for follower in self._followers:
+            follower.register(cls, name)
+
+    def include(self, other: FailureCodec) -> None:
+        """Know what another one knows, now and later. Raises ConfigurationError where the two disagree about a name."""
+        for name, cls in other._classes.items():
+            self.register(cls, name)
+        other._followers.append(self)
+
+    def to_failure(
+        self,
+        exc: BaseException,
+        *,
+        category: Category = Category.APPLICATION,
+        attempts: int = 1,
+        retryable: bool = True,
+        with_traceback: bool = False,
+    ) -> Failure:
+        """Describe an exception with its chain and members; never raises, whatever the exception does."""
+        return attrs.evolve(
+            self._describe(exc, (), _Budget(self._codec.limits.failure_parts), category),
+            attempts=attempts,
+            retryable=retryable,
+            traceback=self._traceback(exc) if with_traceback else None,
+        )
+
+    def to_exception(self, failure: Failure) -> Exception | None:
+        """Build the exception again, with its cause; None if its class is not known or its state cannot be restored.
+
+        A group keeps its structure. A member or cause that cannot be built is an `OperationFailed` that tells of it.
+        """
+        return self._build(failure, self._codec.limits.failure_depth)
+
+    # -- describing
+
+    def _describe(
+        self, exc: BaseException, chain: tuple[BaseException, ...], budget: _Budget, category: Category
+    ) -> Failure:
+        budget.left -= 1
+        chain = (*chain, exc)
+        cause = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+        members = self._describe_members(exc, chain, budget, category) if isinstance(exc, BaseExceptionGroup) else ()
+        described = None
+        if cause is not None and self._goes_on(cause, chain, budget):
+            described = self._describe(cause, chain, budget, category)
+        return Failure(
+            type=self._names.get(type(exc)) or _qualified(type(exc)),
+            message=self._message(exc),
+            category=category,
+            details=self._state(exc),
+            members=members,
+            cause=described,
+        )
+
+    def _describe_members(
+        self, group: BaseExceptionGroup[Any], chain: tuple[BaseException, ...], budget: _Budget, category: Category
+    ) -> tuple[Failure, ...]:
+        members: list[Failure] = []
+        for index, member in enumerate(group.exceptions):
+            if not self._goes_on(member, chain, budget):
+                message = f"{len(group.exceptions) - index} more"
+                members.append(Failure(type=_LEFT_OUT, message=message, category=category))
+                break
+            members.append(self._describe(member, chain, budget, category))
+        return tuple(members)
+
+    def _goes_on(self, exc: BaseException, chain: tuple[BaseException, ...], budget: _Budget) -> bool:
+        return (
+            budget.left > 0 and len(chain) < self._codec.limits.failure_depth and all(exc is not seen for seen in chain)
+        )
+
+    def _message(self, exc: BaseException) -> str:
+        try:
+            # str.__str__ makes a true str of a subclass with methods of its own.
+            text = str.__str__(exc.message if isinstance(exc, BaseExceptionGroup) else str(exc))
+            notes = [str.__str__(note) for note in getattr(exc, "__notes__", ()) if isinstance(note, str)]
+        except Exception as problem:
+            text, notes = f"<its __str__ raised {type(problem).__name__}>", []
+        return _storable("\n".join([text, *notes])[: self._codec.limits.failure_message])
+
+    def _traceback(self, exc: BaseException) -> str:
+        try:
+            text = "".join(traceback.format_exception(exc))
+        except Exception as problem:
+            text = f"<formatting it raised {type(problem).__name__}>"
+        return _storable(text[-self._codec.limits.failure_traceback :])
+
+    def _state(self, exc: BaseException) -> bytes | None:
+        cls = type(exc)
+        if cls not in self._names:
+            return None
+        try:
+            if _has_fields(cls):
+                return self._codec.encode(exc, cls, limit="failure_details")
+            return self._codec.encode(_plain_state(exc), limit="failure_details")
+        except Exception:
+            return None  # it holds what JSON cannot carry, or too much; type and message remain
+
+    # -- rebuilding
+
+    def _build(self, failure: Failure, depth: int) -> Exception | None:
+        exc: Exception | None
+        if failure.members:
+            exc = ExceptionGroup(failure.message, [self._build_link(member, depth - 1) for member in failure.members])
+        else:
+            exc = self._restore(failure)
+        if exc is not None and failure.cause is not None and depth > 0:
+            # Past any __setattr__ of the class: a frozen dataclass would refuse it.
+            BaseException.__setattr__(exc, "__cause__", self._build_link(failure.cause, depth - 1))
+        return exc
+
+    def _build_link(self, failure: Failure, depth: int) -> Exception:
+        exc = self._build(failure, depth) if depth > 0 else None
+        if exc is not None:
+            return exc
+        link = OperationFailed(
+            f"{failure.type}: {failure.message}",
+            type=failure.type,
+            message=failure.message,
+            category=failure.category,
+            retryable=failure.retryable,
+            attempts=failure.attempts,
+            remote_traceback=failure.traceback,
+        )
+        if failure.cause is not None and depth > 0:
+            link.__cause__ = self._build_link(failure.cause, depth - 1)
+        return link
+
+    def _restore(self, failure: Failure) -> Exception | None:
+        cls = self._classes.get(failure.type)
+        if cls is None or failure.details is None:
+            return None
+        try:
+            if _has_fields(cls):
+                return _with_args(self._codec.decode(failure.details, cls))
+            return _from_state(cls, self._codec.decode(failure.details))
+        except Exception:
+            return None  # recorded by other code: type and message remain
+
+    # -- exceptions as values
+
+    def _payload_hooks(self, kind: type) -> Hooks:
+        def encode(value: Any) -> Any:
+            if not isinstance(value, kind) or not isinstance(value, Exception):
+                raise misfit(kind, value)
+            return self._hooks[0](self.to_failure(value))
+
+        def decode(plain: Any, _: Any) -> Any:
+            exc = self._build_link(self._hooks[1](plain, Failure), self._codec.limits.failure_depth)
+            if not isinstance(exc, kind):
+                raise Misfit(f"expected {kind.__name__}, got an exception of a class that is not registered")
+            return exc
+
+        return encode, decode
+
+
+@attrs.define(eq=False)
+class _Budget:
+    """How many more failures one failure may hold."""
+
+    left: int
+
+
+def _comes_back(cls: Any) -> TypeGuard[type[Exception]]:
+    return isinstance(cls, type) and issubclass(cls, Exception) and not issubclass(cls, BaseExceptionGroup)
+
+
+def _by_failure(kind: type) -> bool:
+    return issubclass(kind, BaseException) and not _has_fields(kind)
+
+
+def _has_fields(cls: type) -> bool:
+    return attrs.has(cls) or dataclasses.is_dataclass(cls)
+
+
+def _with_args(exc: Any) -> Exception:
+    """A dataclass does not pass its fields to `args`; a call by position does, and gives the message."""
+    if dataclasses.is_dataclass(exc):
+        fields = tuple(getattr(exc, field.name) for field in dataclasses.fields(exc) if field.init)
+        BaseException.__setattr__(exc, "args", fields)
+    rebuilt: Exception = exc
+    return rebuilt
+
+
+def _qualified(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _storable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _builtin_exceptions() -> Iterator[type[Exception]]:
+    pending: list[type[Exception]] = [Exception]
+    while pending:
+        cls = pending.pop()
+        if cls.__module__ == "builtins" and _comes_back(cls):
+            yield cls
+            pending.extend(cls.__subclasses__())
+
+
+def _builtin_base(cls: type) -> Any:
+    """The builtin class that made the object's layout: its methods are safe to call, an override might be anything."""
+    return next(base for base in cls.__mro__ if base.__module__ == "builtins")
+
+
+def _plain_state(exc: BaseException) -> dict[str, Any]:
+    base = _builtin_base(type(exc))
+    state = dict(vars(exc))
+    for cls, names in _BESIDE_ARGS.items():
+        if isinstance(exc, cls):
+            state.update({name: getattr(exc, name) for name in names if getattr(exc, name) is not None})
+    # `__reduce__` rather than `args`: OSError keeps the file's name beside them.
+    return {"args": list(base.__reduce__(exc)[1]), "state": state}
+
+
+def _from_state(cls: type[Exception], plain: dict[str, Any]) -> Exception:
+    base = _builtin_base(cls)
+    exc: Exception = base.__new__(cls, *plain["args"])
+    base.__init__(exc, *plain["args"])
+    for name, value in plain["state"].items():
+        BaseException.__setattr__(exc, name, value)
+    return exc

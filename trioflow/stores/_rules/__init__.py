@@ -1,0 +1,68 @@
+"""What every store does, decided once: rules over tables, without a clock, a thread or a file.
+
+A rule is a function of the work at hand and a request; it answers with a record or raises, and a store runs it inside
+one transaction. Read first: `_rows.py`, `_tables.py`, `_work.py`; then `_turns.py`.
+"""
+
+from trioflow.stores._rules._activities import (
+    commit_activities as commit_activities,
+    lock_activities as lock_activities,
+    release_activity as release_activity,
+    renew_activities as renew_activities,
+)
+from trioflow.stores._rules._reads import (
+    READS as READS,
+    ReadHistory as ReadHistory,
+    read_clock as read_clock,
+    read_history as read_history,
+    read_instance as read_instance,
+    read_kv as read_kv,
+)
+from trioflow.stores._rules._rows import (
+    ACTIVITY_COLUMNS as ACTIVITY_COLUMNS,
+    INSTANCE_COLUMNS as INSTANCE_COLUMNS,
+    ActivityRow as ActivityRow,
+    Inbox as Inbox,
+    InstanceRow as InstanceRow,
+    Remembered as Remembered,
+    StoredMessage as StoredMessage,
+)
+from trioflow.stores._rules._starts import post_message as post_message, start_instance as start_instance
+from trioflow.stores._rules._tables import Tables as Tables
+from trioflow.stores._rules._turns import (
+    commit_turn as commit_turn,
+    lock_turns as lock_turns,
+    release_turn as release_turn,
+    renew_turns as renew_turns,
+)
+from trioflow.stores._rules._work import Rule as Rule, Tidying as Tidying, Work as Work
+
+__all__ = (
+    "ACTIVITY_COLUMNS",
+    "INSTANCE_COLUMNS",
+    "READS",
+    "ActivityRow",
+    "Inbox",
+    "InstanceRow",
+    "ReadHistory",
+    "Remembered",
+    "Rule",
+    "StoredMessage",
+    "Tables",
+    "Tidying",
+    "Work",
+    "commit_activities",
+    "commit_turn",
+    "lock_activities",
+    "lock_turns",
+    "post_message",
+    "read_clock",
+    "read_history",
+    "read_instance",
+    "read_kv",
+    "release_activity",
+    "release_turn",
+    "renew_activities",
+    "renew_turns",
+    "start_instance",
+)

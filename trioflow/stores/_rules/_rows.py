@@ -1,0 +1,171 @@
+"""The rows that the rules read and change: what a store keeps of an instance, a message and an activity.
+
+Laws: a row is a private copy; changing it changes nothing until it is written through `Tables`; every time is on the
+store's clock; what a store searches by is a column here, and `due_at` is the only column that lists are ordered by.
+
+Must never know: where rows are kept. Who calls it: the rules, and both kinds of tables. Read next: `_tables.py`.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from trioflow.abc import ActivityLock, Draft, MessageRow, State, TurnLock
+
+
+@attrs.define(eq=False)
+class InstanceRow:
+    """All that changes about an instance. The order of the fields is the order of the columns."""
+
+    instance: str
+    execution: int  # from 1, never starts again for this id
+    name: str
+    version: str | None  # None until the first turn pins it
+    semantics: int
+    state: State
+    revision: int  # counts commits, over all executions
+    last_commit: str | None  # request id of the last commit
+    unread: int  # events delivered and not yet taken
+    history_length: int  # of the current execution
+    history_bytes: int
+    wake_at: float | None
+    not_before: float  # start delay, release delay, and "it goes to the back of the line after each commit"
+    due_at: float | None  # when it is eligible, None: only after another write. Kept by `due_at_of`, never set by hand
+    next_seq: int  # of its next message
+    queued: int  # messages in the inbox
+    mail: int  # how many of them count against the mailbox limit
+    first_at: float | None  # when the oldest message arrived; None means the inbox is empty
+    control_at: float | None  # when the oldest control message arrived; None means there is none
+    lock_token: str | None  # of the last holder that has not given it back; its lease may have run out
+    lock_worker: str | None
+    lock_until: float  # end of the lease; means nothing without a token
+    attempts: int  # times it was taken since the last commit or clean release
+    created_at: float
+    updated_at: float
+    ended_at: float | None
+
+    def copy(self) -> InstanceRow:
+        """A row of one's own."""
+        return InstanceRow(*(getattr(self, name) for name in INSTANCE_COLUMNS))
+
+    @property
+    def lock(self) -> TurnLock:
+        """The lock as its holder knows it."""
+        assert self.lock_token is not None
+        return TurnLock(self.instance, self.execution, self.lock_token)
+
+    def unlock(self) -> None:
+        """Nobody holds it any more."""
+        self.lock_token = self.lock_worker = None
+        self.lock_until = 0.0
+
+
+INSTANCE_COLUMNS = tuple(field.name for field in attrs.fields(InstanceRow))
+
+
+def due_at_of(row: InstanceRow) -> float | None:
+    """When the instance is eligible to be locked, by what is known now; None: never."""
+    if row.state.ended:
+        return None
+    if row.state.held:
+        work = row.control_at
+    elif row.first_at is None:
+        work = row.wake_at
+    elif row.wake_at is None:
+        work = row.first_at
+    else:
+        work = min(row.first_at, row.wake_at)
+    if work is None:
+        return None
+    due = max(work, row.not_before)
+    return due if row.lock_token is None else max(due, row.lock_until)
+
+
+@attrs.define(eq=False)
+class ActivityRow:
+    """An item of the activity queue. The order of the fields is the order of the columns."""
+
+    instance: str
+    execution: int
+    event_id: int
+    name: str
+    tag: str | None
+    session: str | None
+    scheduled_at: float
+    due_at: float  # free: when it may be taken; leased: when the lease runs out
+    lock_token: str | None
+    lock_worker: str | None
+    attempt: int  # times it was taken
+    failures: int  # attempts that asked for a retry
+    fetches: int  # times it was taken since it last settled or was released clean
+    cancelled: bool  # its end was asked for; implies that it is leased (a free one is removed at once)
+    heartbeat: bytes | None
+    data: bytes
+    payload: bytes
+
+    def copy(self) -> ActivityRow:
+        """A row of one's own."""
+        return ActivityRow(*(getattr(self, name) for name in ACTIVITY_COLUMNS))
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What it is found by."""
+        return (self.instance, self.execution, self.event_id)
+
+    @property
+    def lock(self) -> ActivityLock:
+        """The lock as its holder knows it."""
+        assert self.lock_token is not None
+        return ActivityLock(self.instance, self.execution, self.event_id, self.lock_token)
+
+    def lease(self, worker: str, token: str, until: float) -> None:
+        """Count an attempt and give it to a holder."""
+        self.lock_worker, self.lock_token, self.due_at = worker, token, until
+        self.attempt += 1
+        self.fetches += 1
+
+    def free(self, at: float) -> None:
+        """Nobody holds it; it may be taken from `at` on."""
+        self.lock_worker = self.lock_token = None
+        self.due_at = at
+
+
+ACTIVITY_COLUMNS = tuple(field.name for field in attrs.fields(ActivityRow))
+
+
+@attrs.frozen
+class StoredMessage:
+    """A message in an inbox, with what decides about it."""
+
+    seq: int
+    at: float
+    execution: int | None  # only for that one; None: for whichever is current
+    control: bool
+    mailbox: bool
+    draft: Draft
+
+    @property
+    def row(self) -> MessageRow:
+        """What a worker gets to see."""
+        return MessageRow(self.seq, self.at, self.draft)
+
+
+@attrs.frozen
+class Inbox:
+    """An inbox in numbers, as the instance's row repeats them."""
+
+    queued: int
+    mail: int
+    first_at: float | None
+    control_at: float | None
+    first_seq: int | None
+
+
+@attrs.frozen
+class Remembered:
+    """A client's request that was carried out, and what it was answered."""
+
+    verb: str
+    instance: str
+    execution: int
+    created: bool

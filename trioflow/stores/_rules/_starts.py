@@ -1,0 +1,114 @@
+"""The rules of starting instances and posting messages.
+
+Laws: an execution number of an id is never used twice; a client's request is carried out once, whatever is repeated; a
+delayed instance is visible at once; a refusal writes nothing.
+
+Who calls it: stores, for clients; `_turns.py`, for starts out of a turn. Read next: `_turns.py`.
+"""
+
+from __future__ import annotations
+
+from trioflow.abc import OutMessage, PostMessage, StartInstance, Started, State
+from trioflow.errors import DuplicateRequestError, InstanceExists, InstanceFinished, InstanceNotFound, MailboxFull
+from trioflow.stores._rules._checks import check_message, check_start
+from trioflow.stores._rules._rows import InstanceRow, Remembered
+from trioflow.stores._rules._work import Work
+
+
+def start_instance(work: Work, request: StartInstance) -> Started:
+    """A client's start."""
+    check_start(request)
+    answer = _recall(work, request.request_id, "start", request.instance)
+    if answer is None:
+        started = begin(work, request)
+        answer = Remembered("start", started.instance, started.execution, started.created)
+        work.tables.remember(request.request_id, work.now, answer)
+    return Started(instance=answer.instance, execution=answer.execution, created=answer.created)
+
+
+def post_message(work: Work, request: PostMessage) -> None:
+    """A client's message."""
+    message = request.message
+    check_message(message)
+    if _recall(work, request.request_id, "post", message.instance) is not None:
+        return
+    row = work.instance(message.instance)
+    if row is None:
+        raise InstanceNotFound(f"No instance has the id {message.instance!r}; the message was not posted.")
+    if row.state.ended:
+        raise InstanceFinished(f"Instance {message.instance!r} has ended ({row.state}); it takes no more messages.")
+    if message.mailbox and row.unread + row.mail >= request.mailbox_limit:
+        raise MailboxFull(
+            f"Instance {message.instance!r} holds {row.unread + row.mail} unread events and may hold "
+            f"{request.mailbox_limit}. Let it take some, or raise the limit."
+        )
+    work.deliver(message)
+    work.tables.remember(
+        request.request_id, work.now, Remembered("post", message.instance, row.execution, created=False)
+    )
+
+
+def _recall(work: Work, request_id: str, verb: str, instance: str) -> Remembered | None:
+    answer = work.tables.remembered(request_id)
+    if answer is not None and (answer.verb, answer.instance) != (verb, instance):
+        raise DuplicateRequestError(
+            f"Request id {request_id} was used to {answer.verb} {answer.instance!r} and now to {verb} {instance!r}. "
+            "A request id belongs to one request."
+        )
+    return answer
+
+
+def begin(work: Work, request: StartInstance) -> Started:
+    """Create, attach or replace. Raises InstanceExists; then nothing was written."""
+    old = work.instance(request.instance)
+    if old is None:
+        execution, revision = work.tables.last_execution(request.instance) + 1, 0
+    elif request.if_exists == "attach":
+        return Started(instance=request.instance, execution=old.execution, created=False)
+    elif request.if_exists == "replace_finished" and old.state.ended:
+        # The revision goes on: (instance, execution, revision) is never the same twice.
+        execution, revision = old.execution + 1, old.revision
+        work.tables.forget_values(request.instance)
+        work.tables.keep_messages(request.instance, for_execution=None)
+    else:
+        text = f"Instance {request.instance!r} exists already ({old.state}, execution {old.execution})."
+        if request.if_exists == "fail":
+            text += ' Choose another id, or pass if_exists="attach" or "replace_finished".'
+        else:
+            text += " It has not ended, so it cannot be replaced."
+        raise InstanceExists(text)
+    row = _new_row(request, execution, revision, work.now)
+    work.tables.put_new_instance(row, request.parent, request.attributes)
+    work.put_message(row, OutMessage(instance=row.instance, execution=execution, draft=request.start))
+    return Started(instance=request.instance, execution=execution, created=True)
+
+
+def _new_row(request: StartInstance, execution: int, revision: int, now: float) -> InstanceRow:
+    return InstanceRow(
+        instance=request.instance,
+        execution=execution,
+        name=request.name,
+        version=request.version,
+        semantics=request.semantics,
+        state=State.PENDING,
+        revision=revision,
+        last_commit=None,
+        unread=0,
+        history_length=0,
+        history_bytes=0,
+        wake_at=None,
+        not_before=now + request.delay,
+        due_at=None,
+        next_seq=1,
+        queued=0,
+        mail=0,
+        first_at=None,
+        control_at=None,
+        lock_token=None,
+        lock_worker=None,
+        lock_until=0.0,
+        attempts=0,
+        created_at=now,
+        updated_at=now,
+        ended_at=None,
+    )

@@ -1,0 +1,73 @@
+"""The one door through which errors of SQLite and of the file system leave: each becomes a `StoreError` that says what
+to do.
+
+Laws: nothing of the driver is raised to a caller except as a cause; an error that may pass is `StoreUnavailable`, one
+that needs a person says what that person can do; what is no database error passes unchanged.
+
+Who calls it: `_writer.py`, `_opening.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+
+from trioflow.errors import StoreCorrupt, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+
+# By primary result code: the class, and what to do.
+ADVICE: dict[int, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_BUSY: (StoreUnavailable, "another process holds the file; try again"),
+    sqlite3.SQLITE_LOCKED: (StoreUnavailable, "another connection holds the table; try again"),
+    sqlite3.SQLITE_INTERRUPT: (StoreUnavailable, "the operation was interrupted; try again"),
+    sqlite3.SQLITE_NOMEM: (StoreUnavailable, "memory ran out; free some and try again"),
+    sqlite3.SQLITE_CANTOPEN: (
+        StoreUnavailable,
+        "the file cannot be opened: check that its folder exists and may be used",
+    ),
+    sqlite3.SQLITE_IOERR: (StoreUnavailable, "the disk reported an error: check the disk and the system's log"),
+    sqlite3.SQLITE_FULL: (StoreFull, "free some room on the disk, or raise max_page_count; nothing of it was written"),
+    sqlite3.SQLITE_READONLY: (StoreReadOnly, "give this user the right to write the file and its folder"),
+    sqlite3.SQLITE_PERM: (StoreReadOnly, "give this user the right to use the file and its folder"),
+    sqlite3.SQLITE_AUTH: (StoreReadOnly, "give this user the right to use the file and its folder"),
+    sqlite3.SQLITE_CORRUPT: (
+        StoreCorrupt,
+        "the file is damaged: restore a backup, or salvage it with `sqlite3 FILE .recover`",
+    ),
+    sqlite3.SQLITE_NOTADB: (StoreCorrupt, "the file is not a SQLite database: choose another path"),
+}
+
+FILE_ERRORS: dict[int, tuple[type[StoreError], str]] = {
+    errno.EROFS: (StoreReadOnly, "the file system is mounted read-only"),
+    errno.EACCES: (StoreReadOnly, "give this user the right to write the file and its folder"),
+    errno.EPERM: (StoreReadOnly, "give this user the right to write the file and its folder"),
+    errno.ENOSPC: (StoreFull, "free some room on the disk"),
+    errno.EDQUOT: (StoreFull, "free some room in this user's quota"),
+}
+
+
+def result_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 where the module itself raised."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether `translate` has something to say about it."""
+    return isinstance(error, sqlite3.Error | OSError)
+
+
+def translate(error: BaseException, path: str, doing: str) -> BaseException:
+    """The error to raise in its place, with the original as its cause."""
+    if isinstance(error, sqlite3.Error):
+        unknown = (StoreError, "this is a fault in trioflow or in a tool that changed the file; please report it")
+        cls, advice = ADVICE.get(result_code(error), unknown)
+        detail = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+    elif isinstance(error, OSError):
+        passing = (StoreUnavailable, "check the path and the file system, and try again")
+        cls, advice = FILE_ERRORS.get(error.errno or 0, passing)
+        detail = str(error)
+    else:
+        return error
+    translated = cls(f"SQLite store {path}: {doing} failed: {detail}. What to do: {advice}.")
+    translated.__cause__ = error
+    return translated

@@ -1,0 +1,140 @@
+"""The store in a SQLite file: many runtimes and clients of one process share an object, many processes share the file.
+
+Laws: the first to open the object starts its thread, the last to leave ends it; each trio run that has it open has its
+own hints; a verb that was handed to the thread is answered even if its caller is cancelled meanwhile.
+
+Must never know: SQL. Who calls it: runtimes and clients. Read next: `_writer.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal, Self, TypeVar, final
+
+import trio
+
+from trioflow.abc import Env, Signals
+from trioflow.errors import ConfigurationError, StoreError
+from trioflow.stores._rules import Rule, read_clock
+from trioflow.stores._sqlite._database import Member
+from trioflow.stores._sqlite._opening import Settings
+from trioflow.stores._sqlite._writer import Run, Writer
+from trioflow.stores._verbs import StoreVerbs
+
+R = TypeVar("R")
+A = TypeVar("A")
+Durability = Literal["full", "fast"]
+
+
+@final
+class SqliteStore(StoreVerbs):
+    """A store in a file, or, with the path ":memory:", in a database that lives while the object is open.
+
+    Args: path: the file; it is created if it is not there. Locks are kept in a folder of that name with ".workers"
+    added. durability: "full" survives power loss, "fast" may then lose the last moments; both survive any crash of a
+    process. clock: the store's clock, seconds since the Unix epoch; the environment's wall time if not given. env: the
+    world that tokens and time come from. patience: seconds to wait for other processes before `StoreUnavailable` is
+    raised. connect: what to open the file with, for tests.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "full",
+        clock: Callable[[], float] | None = None,
+        env: Env | None = None,
+        patience: float = 5.0,
+        connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+    ) -> None:
+        if durability not in ("full", "fast"):
+            raise ConfigurationError(f'durability is {durability!r}; it has to be "full" or "fast".')
+        env = Env() if env is None else env
+        text = os.fspath(path)
+        self._settings = Settings(
+            path=text if text == ":memory:" else os.path.abspath(text),
+            durability=durability,
+            clock=env.now if clock is None else clock,
+            env=env,
+            patience=patience,
+            connect=connect,
+        )
+        self._lock = threading.Lock()  # around the two below: several trio runs may open and leave at once
+        self._writer: Writer | None = None
+        self._runs: dict[trio.lowlevel.TrioToken, Run] = {}
+
+    @property
+    def signals(self) -> Signals:
+        """Hints that something changed, for the trio run that asks."""
+        return self._here()[0].signals
+
+    def _here(self) -> tuple[Run, Writer]:
+        run = self._runs.get(trio.lowlevel.current_trio_token())
+        if run is None or self._writer is None:
+            raise StoreError(f"SQLite store {self._settings.path} is not open here. Use it inside `async with store:`.")
+        return run, self._writer
+
+    async def __aenter__(self) -> Self:
+        run, writer = self._enter()
+        try:
+            await writer.call(run, Member(read_clock, None))  # answered once the file is open
+        except BaseException:
+            await self._leave(run)
+            raise
+        return self
+
+    def _enter(self) -> tuple[Run, Writer]:
+        token = trio.lowlevel.current_trio_token()
+        with self._lock:
+            if self._writer is None or not self._writer.alive:
+                self._writer = Writer(self._settings, self._list_runs)
+                self._writer.start()
+            run = self._runs.setdefault(token, Run(token))
+            run.users += 1
+            return run, self._writer
+
+    def _list_runs(self) -> list[Run]:
+        with self._lock:
+            return list(self._runs.values())
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self._leave(self._here()[0])
+
+    async def _leave(self, run: Run) -> None:
+        with self._lock:
+            run.users -= 1
+            if not run.users:
+                del self._runs[run.token]
+            writer, last = self._writer, not self._runs
+            if last:
+                self._writer = None
+        if last and writer is not None:
+            await writer.stop(run)
+
+    async def _call(self, rule: Rule[R, A], request: R) -> A:
+        run, writer = self._here()
+        answer: A = await writer.call(run, Member(rule, request))
+        return answer
+
+    async def register_worker(self, worker: str) -> None:
+        """Hold the worker's file: when this process dies, others see it at once."""
+        run, writer = self._here()
+        if not await writer.do(run, lambda: writer.announce_worker(worker)):
+            raise ConfigurationError(
+                f"Worker id {worker!r} is in use by a runtime that is alive. Give each runtime an id of its own."
+            )
+
+    async def unregister_worker(self, worker: str) -> None:
+        """Let go of the worker's file."""
+        run, writer = self._here()
+        await writer.do(run, lambda: writer.withdraw_worker(worker))
+
+    def __repr__(self) -> str:
+        users = sum(run.users for run in self._runs.values())
+        return f"<SqliteStore {self._settings.path!r} {self._settings.durability} [open {users}]>"

@@ -1,0 +1,99 @@
+"""Starts out of a turn. Read next: `_fused.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trioflow.abc import OutMessage, Parent, StartInstance, State
+from trioflow.testing._store_contract._subject import Subject, draft, expect_equal, kinds
+
+
+def _child(s: Subject, instance: str, **fields: Any) -> StartInstance:
+    parent = Parent(instance="a", execution=1, event_id=1)
+    return s.a_start(
+        instance,
+        parent=parent,
+        on_started=OutMessage(instance="a", execution=1, draft=draft("ChildStarted")),
+        on_refused=OutMessage(instance="a", execution=1, draft=draft("ChildRefused")),
+        **fields,
+    )
+
+
+async def check_a_child_is_started(s: Subject) -> None:
+    """A start out of a turn creates an instance with its parent, and the starter is told."""
+    await s.start("a")
+    await s.run("a", starts=(_child(s, "child"),))
+    expect_equal((await s.record("child")).parent, Parent(instance="a", execution=1, event_id=1), "the parent")
+    turns = {turn.lock.instance: turn for turn in (await s.lock_turns()).turns}
+    expect_equal(kinds(turns["child"].messages), ["Started"], "the child's inbox")
+    expect_equal(kinds(turns["a"].messages), ["ChildStarted"], "the starter's inbox")
+
+
+async def check_a_clash_is_told(s: Subject) -> None:
+    """A start whose id is taken is refused for itself: the turn commits and the starter is told."""
+    await s.waiting("child")
+    await s.start("a")
+    await s.run("a", "Started", starts=(_child(s, "child"), _child(s, "other")))
+    expect_equal((await s.record("a")).history_length, 1, "the turn was committed")
+    turns = {turn.lock.instance: turn for turn in (await s.lock_turns()).turns}
+    expect_equal(sorted(turns), ["a", "other"], "what is eligible")
+    expect_equal(kinds(turns["a"].messages), ["ChildRefused", "ChildStarted"], "the starter's inbox")
+
+
+async def check_nobody_is_told_without_replies(s: Subject) -> None:
+    """Without replies a start tells nobody, whether it is refused or not."""
+    await s.waiting("taken")
+    await s.start("a")
+    await s.run("a", starts=(s.a_start("taken"), s.a_start("free")))
+    await s.turn("free")
+
+
+async def check_an_instance_cannot_start_itself(s: Subject) -> None:
+    """A start under the starter's own id is a clash."""
+    await s.start("a")
+    await s.run("a", starts=(_child(s, "a"),))
+    expect_equal(kinds((await s.turn()).messages), ["ChildRefused"], "the starter's inbox")
+
+
+async def check_two_starts_of_one_id_clash(s: Subject) -> None:
+    """Of two starts of one id in a commit the first wins."""
+    await s.start("a")
+    await s.run("a", starts=(_child(s, "child", name="one"), _child(s, "child", name="two")))
+    expect_equal((await s.record("child")).name, "one", "the child")
+    turns = {turn.lock.instance: turn for turn in (await s.lock_turns()).turns}
+    expect_equal(kinds(turns["a"].messages), ["ChildStarted", "ChildRefused"], "the starter's inbox")
+
+
+async def check_a_start_survives_its_starter(s: Subject) -> None:
+    """A turn that ends its instance still starts others, and has nobody to tell."""
+    await s.start("a")
+    await s.run("a", "Ended", state=State.FAILED, starts=(_child(s, "child"),))
+    expect_equal((await s.record("a")).queued, 0, "the starter's inbox")
+    await s.turn("child")
+
+
+async def check_a_start_out_of_a_turn_may_be_delayed(s: Subject) -> None:
+    """A delayed start out of a turn waits as one from a client does."""
+    await s.start("a")
+    await s.run("a", starts=(s.a_start("child", delay=10.0),))
+    s.advance(9)
+    await s.nothing_eligible("the delay is not over")
+    s.advance(1)
+    await s.turn("child")
+
+
+async def check_a_message_reaches_a_child_of_the_same_commit(s: Subject) -> None:
+    """Messages are delivered after the starts, so a turn may write to what it starts."""
+    await s.start("a")
+    out = (OutMessage(instance="child", draft=draft("Hello")),)
+    await s.run("a", starts=(s.a_start("child"),), messages=out)
+    expect_equal(kinds((await s.turn("child")).messages), ["Started", "Hello"], "the child's inbox")
+
+
+async def check_an_answer_reaches_the_parent(s: Subject) -> None:
+    """A child's answer reaches the execution that waits for it, and only that one."""
+    await s.waiting("a")
+    await s.start("child", parent=Parent(instance="a", execution=1, event_id=1))
+    answer = OutMessage(instance="a", execution=1, draft=draft("ChildCompleted"))
+    await s.run("child", "Ended", state=State.COMPLETED, messages=(answer,))
+    expect_equal(kinds((await s.turn("a")).messages), ["ChildCompleted"], "the parent's inbox")

@@ -1,0 +1,121 @@
+"""How messages enter an inbox. Read next: `_turn_locks.py`."""
+
+from __future__ import annotations
+
+from trioflow.abc import Draft, OutMessage, State
+from trioflow.errors import InstanceFinished, InstanceNotFound, MailboxFull
+from trioflow.testing._store_contract._subject import Subject, draft, expect, expect_equal, expect_raises, kinds
+
+
+async def check_messages_keep_their_order(s: Subject) -> None:
+    """Messages come out in the order in which they were posted, with growing numbers and their times."""
+    await s.waiting()
+    for number in range(5):
+        await s.post("a", f"N{number}")
+        s.advance(1)
+    messages = (await s.turn()).messages
+    expect_equal(kinds(messages), [f"N{number}" for number in range(5)], "the order of an inbox")
+    seqs = [message.seq for message in messages]
+    expect(seqs == sorted(seqs) and len(dict.fromkeys(seqs)) == 5, "seq grows")
+    expect_equal([message.at for message in messages], [s.clock.now - 5 + n for n in range(5)], "when they entered")
+
+
+async def check_message_content_is_untouched(s: Subject) -> None:
+    """Data and payload come out byte for byte, also where they are empty, absent, or no text."""
+    await s.waiting()
+    drafts = [Draft("A", b"", None), Draft("B", b"\x00\xff", b""), Draft("C", b"{}", bytes(range(256)) * 300)]
+    for one in drafts:
+        await s.post("a", draft=one)
+    expect_equal([message.draft for message in (await s.turn()).messages], drafts, "the content of messages")
+
+
+async def check_unknown_instance_is_refused(s: Subject) -> None:
+    """A message for an instance that is not there is refused."""
+    with expect_raises(InstanceNotFound, "the instance is not there"):
+        await s.post("nobody")
+
+
+async def check_ended_instance_is_refused(s: Subject) -> None:
+    """A message for an instance that has ended is refused."""
+    await s.ended()
+    with expect_raises(InstanceFinished, "the instance has ended"):
+        await s.post("a")
+
+
+async def check_message_for_another_execution_is_dropped(s: Subject) -> None:
+    """A message for an execution that is not current is dropped without an error."""
+    await s.waiting()
+    await s.post("a", execution=2)
+    await s.nothing_eligible("the only message was for another execution")
+    await s.post("a", execution=1)
+    expect_equal(len((await s.turn()).messages), 1, "a message for the current execution")
+
+
+async def check_full_mailbox_is_refused(s: Subject) -> None:
+    """Unread and queued events together are limited; what is refused leaves no trace."""
+    await s.waiting("a", unread=2)
+    await s.post("a", mailbox=True, mailbox_limit=4)
+    await s.post("a", mailbox=True, mailbox_limit=4)
+    with expect_raises(MailboxFull, "the mailbox holds four events"):
+        await s.post("a", mailbox=True, mailbox_limit=4)
+    expect_equal((await s.record()).queued, 2, "messages in the inbox")
+
+
+async def check_other_messages_do_not_fill_the_mailbox(s: Subject) -> None:
+    """Only events count against the mailbox, and a full one does not keep other messages out."""
+    await s.waiting()
+    await s.post("a")
+    await s.post("a", mailbox=True, mailbox_limit=1)
+    await s.post("a", "Cancel")
+    expect_equal((await s.record()).queued, 3, "messages in the inbox")
+
+
+async def check_mailbox_empties(s: Subject) -> None:
+    """Events that were consumed make room again."""
+    await s.waiting()
+    await s.post("a", mailbox=True, mailbox_limit=1)
+    await s.run()
+    await s.post("a", mailbox=True, mailbox_limit=1)
+    with expect_raises(MailboxFull, "the mailbox holds one event"):
+        await s.post("a", mailbox=True, mailbox_limit=1)
+
+
+async def check_a_message_makes_eligible(s: Subject) -> None:
+    """An instance without messages is left alone; a message makes it eligible."""
+    await s.waiting()
+    await s.nothing_eligible("nothing happened")
+    await s.post("a")
+    await s.turn()
+
+
+async def check_messages_out_of_a_turn(s: Subject) -> None:
+    """Messages of a turn reach other inboxes in order; those nobody can take are dropped and block nothing."""
+    await s.ended("gone")
+    await s.waiting("b")
+    await s.start("a")
+    out = (
+        OutMessage(instance="nobody", draft=draft("Lost")),
+        OutMessage(instance="b", draft=draft("One")),
+        OutMessage(instance="gone", draft=draft("Lost")),
+        OutMessage(instance="b", execution=9, draft=draft("Lost")),
+        OutMessage(instance="b", execution=1, draft=draft("Two")),
+    )
+    await s.run("a", messages=out)
+    expect_equal(kinds((await s.turn("b")).messages), ["One", "Two"], "what reached the other inbox")
+
+
+async def check_a_turn_may_write_to_itself(s: Subject) -> None:
+    """A message of a turn to its own instance waits for the next turn."""
+    await s.waiting("a", messages=(OutMessage(instance="a", draft=draft("Self")),))
+    expect_equal(kinds((await s.turn()).messages), ["Self"], "the own inbox")
+
+
+async def check_ending_empties_the_inbox(s: Subject) -> None:
+    """An instance that ends keeps no messages, not even those that came meanwhile."""
+    await s.start()
+    turn = await s.turn()
+    await s.post("a", "Late")
+    await s.commit(turn, "Ended", state=State.FAILED)
+    expect_equal((await s.record()).queued, 0, "messages of an instance that has ended")
+    s.advance(1000)
+    await s.nothing_eligible("it has ended")

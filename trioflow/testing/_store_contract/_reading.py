@@ -1,0 +1,132 @@
+"""What can be read, and what readers are told. Read next: `_loads.py`."""
+
+from __future__ import annotations
+
+import trio
+
+from trioflow.abc import ACTIVITIES, TURNS, EventRow, State, instance_topic
+from trioflow.testing._store_contract._subject import Subject, an_item, draft, expect, expect_equal
+
+
+async def check_what_is_not_there_reads_as_nothing(s: Subject) -> None:
+    """Reading what is not there answers with nothing, not with an error."""
+    expect_equal(await s.store.read_instance("nobody"), None, "an instance")
+    expect_equal(await s.store.read_history("nobody", 1), (), "a history")
+    expect_equal(await s.store.read_kv("nobody"), {}, "values")
+
+
+async def check_histories_are_read_in_parts(s: Subject) -> None:
+    """A history can be read from any event on, and in pieces."""
+    await s.start()
+    rows = tuple(EventRow(number, float(number), f"E{number}", b"", None) for number in range(1, 21))
+    await s.commit(await s.turn(), events=rows)
+    expect_equal(await s.store.read_history("a", 1), rows, "all of it")
+    expect_equal(await s.store.read_history("a", 1, after=15), rows[15:], "its end")
+    expect_equal(await s.store.read_history("a", 1, after=3, limit=4), rows[3:7], "a part")
+    expect_equal(await s.store.read_history("a", 1, after=18, limit=10), rows[18:], "more than there is")
+    expect_equal(await s.store.read_history("a", 1, after=20), (), "beyond its end")
+    expect_equal(await s.store.read_history("a", 2), (), "an execution that is not there")
+
+
+async def check_a_record_counts_the_inbox(s: Subject) -> None:
+    """A record tells how many messages wait."""
+    await s.start()
+    await s.post("a")
+    expect_equal((await s.record()).queued, 2, "messages in the inbox")
+    await s.run()
+    expect_equal((await s.record()).queued, 0, "messages in the inbox")
+
+
+async def check_the_clock_is_the_stores(s: Subject) -> None:
+    """The store's clock is the one it was given."""
+    before = await s.store.read_clock()
+    s.advance(12.5)
+    expect_equal((await s.store.read_clock()) - before, 12.5, "the time that passed")
+    expect_equal((await s.lock_turns()).now, s.clock.now, "the time of an answer")
+
+
+async def check_what_was_read_does_not_change(s: Subject) -> None:
+    """What was read is a copy: changing it changes nothing, and later writes do not change it."""
+    await s.waiting("a", kv_set={"k": b"v"})
+    values = await s.store.read_kv("a")
+    record = await s.record()
+    values["k"] = b"changed"
+    await s.post("a")
+    await s.run("a", "More", state=State.PARKED)
+    expect_equal(await s.store.read_kv("a"), {"k": b"v"}, "values")
+    expect_equal(record.state, State.WAITING, "a record that was read before")
+
+
+async def check_attributes_that_were_given_may_change(s: Subject) -> None:
+    """A mapping that is changed after it was given does not change what is kept."""
+    attributes = {"k": "v"}
+    await s.start("a", attributes=attributes)
+    attributes["k"] = "changed"
+    expect_equal(dict((await s.record()).attributes), {"k": "v"}, "attributes")
+
+
+async def check_starts_and_posts_wake_dispatchers(s: Subject) -> None:
+    """Whoever waits for turns is woken by a start and by a message."""
+    with s.store.signals.watch(TURNS) as watch:
+        seen = watch.seen
+        await s.start()
+        await watch.wait_beyond(seen)
+        await s.run()
+        seen = watch.seen
+        await s.post("a")
+        await watch.wait_beyond(seen)
+
+
+async def check_new_times_wake_dispatchers(s: Subject) -> None:
+    """Whoever sleeps until `next_due` is woken when an earlier time has become known."""
+    await s.start()
+    turn = await s.turn()
+    with s.store.signals.watch(TURNS) as watch:
+        seen = watch.seen
+        await s.commit(turn, wake_at=s.clock.now + 1)
+        await watch.wait_beyond(seen)
+
+
+async def check_items_wake_dispatchers(s: Subject) -> None:
+    """Whoever waits for items is woken by a schedule and by a retry."""
+    with s.store.signals.watch(ACTIVITIES) as watch:
+        seen = watch.seen
+        await s.scheduled(an_item())
+        await watch.wait_beyond(seen)
+        item = await s.item()
+        seen = watch.seen
+        await s.settle(item.lock, retry_in=1.0)
+        await watch.wait_beyond(seen)
+
+
+async def check_watchers_of_an_instance_are_woken(s: Subject) -> None:
+    """Whoever watches an instance is woken by its commits, and nobody by those of another."""
+    await s.start("a")
+    turn = await s.turn()
+    with s.store.signals.watch(instance_topic("a")) as watch:
+        seen = watch.seen
+        await s.start("b")
+        await s.run("b", state=State.COMPLETED)
+        expect_equal(watch.seen, seen, "hints about another instance")
+        await s.commit(turn, "Ended", state=State.COMPLETED)
+        await watch.wait_beyond(seen)
+
+
+async def check_an_outcome_wakes_dispatchers(s: Subject) -> None:
+    """Whoever waits for turns is woken by a settled item."""
+    await s.scheduled(an_item())
+    item = await s.item()
+    with s.store.signals.watch(TURNS) as watch:
+        seen = watch.seen
+        await s.settle(item.lock, message=draft("Done"))
+        await watch.wait_beyond(seen)
+
+
+async def check_verbs_are_checkpoints(s: Subject) -> None:
+    """A verb that is cancelled before it began writes nothing."""
+    await s.waiting()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await s.post("a")
+    expect(scope.cancelled_caught, "a verb is a checkpoint")
+    expect_equal((await s.record()).queued, 0, "messages in the inbox")

@@ -1,0 +1,176 @@
+"""What a commit writes, all of it or nothing. Read next: `_fencing.py`."""
+
+from __future__ import annotations
+
+from trioflow.abc import EventRow, LockedActivity, OutMessage, SettleActivity, State
+from trioflow.errors import LockLost, TrioflowError
+from trioflow.testing._store_contract._subject import (
+    LEASE,
+    Subject,
+    an_item,
+    draft,
+    expect,
+    expect_equal,
+    expect_raises,
+    kinds,
+)
+
+
+async def check_commit_appends_events(s: Subject) -> None:
+    """Events are appended byte for byte, over several turns."""
+    await s.start()
+    first = (EventRow(1, 5.5, "A", b"\x00", None), EventRow(2, 6.5, "B", b"", b"payload"))
+    await s.commit(await s.turn(), events=first)
+    await s.post("a")
+    second = (EventRow(3, 7.5, "C", b"x" * 70_000, bytes(range(256))),)
+    await s.commit(await s.turn(), events=second)
+    expect_equal(await s.store.read_history("a", 1), first + second, "the history")
+    expect_equal((await s.record()).history_length, 3, "its length")
+    expect_equal((await s.record()).history_bytes, 1 + 7 + 70_000 + 256, "its size")
+
+
+async def check_commit_sets_columns(s: Subject) -> None:
+    """A commit sets state, time, version, unread count, status and revision, and answers with the revision."""
+    await s.start()
+    s.advance(3)
+    wake_at = s.clock.now + 9
+    answer = await s.run("a", "Started", version="1.2.3", wake_at=wake_at, unread=4, status=b"half")
+    expect_equal((answer.revision, answer.execution, answer.kept, answer.now), (1, 1, False, s.clock.now), "the answer")
+    record = await s.record()
+    expect_equal(
+        (
+            record.state,
+            record.version,
+            record.wake_at,
+            record.unread,
+            record.status,
+            record.revision,
+            record.updated_at,
+        ),
+        (State.WAITING, "1.2.3", wake_at, 4, b"half", 1, s.clock.now),
+        "the instance",
+    )
+
+
+async def check_commit_leaves_what_is_not_given(s: Subject) -> None:
+    """Version and status stay where a commit does not give them; empty is not the same as not given."""
+    await s.waiting("a", version="1.0.0", status=b"s", kv_set={"k": b"v"})
+    await s.post("a")
+    await s.run()
+    record = await s.record()
+    expect_equal((record.version, record.status), ("1.0.0", b"s"), "what was not given")
+    expect_equal(await s.store.read_kv("a"), {"k": b"v"}, "values that were not given")
+    await s.post("a")
+    await s.run("a", status=b"")
+    expect_equal((await s.record()).status, b"", "an empty status")
+
+
+async def check_commit_removes_exactly_what_was_consumed(s: Subject) -> None:
+    """Messages that are not named as consumed stay, in order."""
+    await s.waiting()
+    for kind in ("A", "B", "C"):
+        await s.post("a", kind)
+    turn = await s.turn()
+    await s.commit(turn, consumed=(turn.messages[1].seq,))
+    expect_equal(kinds((await s.turn()).messages), ["A", "C"], "what was not consumed")
+
+
+async def check_values_are_set_and_cleared(s: Subject) -> None:
+    """Values are set, replaced and cleared key by key; a key that is cleared and set in one commit is set."""
+    await s.waiting("a", kv_set={"one": b"1", "two": b"2", "three": b"3", "é": b""})
+    await s.post("a")
+    await s.run("a", kv_set={"one": b"uno", "three": b"tre"}, kv_cleared=("two", "three", "unknown"))
+    expect_equal(await s.store.read_kv("a"), {"one": b"uno", "three": b"tre", "é": b""}, "values")
+
+
+async def check_commit_resets_attempts(s: Subject) -> None:
+    """After a commit attempts are counted from the beginning."""
+    await s.start()
+    await s.turn()
+    s.advance(LEASE)
+    turn = await s.turn()
+    expect_equal(turn.attempts, 2, "attempts after a lease ran out")
+    await s.commit(turn)
+    await s.post("a")
+    expect_equal((await s.turn()).attempts, 1, "attempts after a commit")
+
+
+async def check_commit_releases(s: Subject) -> None:
+    """A commit gives the lock back: the next message makes the instance eligible at once."""
+    await s.waiting()
+    await s.post("a")
+    await s.turn()
+
+
+async def check_an_ended_instance_is_never_eligible(s: Subject) -> None:
+    """Whatever an instance ends with, it is not eligible again and says when it ended."""
+    for state in (State.COMPLETED, State.FAILED, State.CANCELLED, State.TERMINATED):
+        await s.start(state.value)
+        await s.run(state.value, "Started", "Ended", state=state, wake_at=s.clock.now + 1)
+        record = await s.record(state.value)
+        expect_equal((record.state, record.ended_at), (state, s.clock.now), "an instance that has ended")
+        s.advance(10)
+        await s.nothing_eligible("it has ended")
+
+
+async def check_the_last_event_says_why(s: Subject) -> None:
+    """The event that ended or parked an instance can be read with it; others have none."""
+    await s.waiting("a", "Started", "Asked")
+    expect_equal((await s.record()).last_event, None, "the last event of an instance that waits")
+    await s.post("a")
+    await s.run("a", "Parked", state=State.PARKED)
+    parked = (await s.record()).last_event
+    expect(parked is not None and (parked.id, parked.kind) == (3, "Parked"), "the last event of a parked instance")
+    await s.post("a", control=True)
+    await s.run("a", "Resumed", "Ended", state=State.COMPLETED)
+    ended = (await s.record()).last_event
+    expect(ended is not None and (ended.id, ended.kind) == (5, "Ended"), "the last event of an ended instance")
+
+
+async def check_events_have_to_follow(s: Subject) -> None:
+    """Events whose ids do not continue the history are refused, and the lock is still held."""
+    await s.waiting("a", "Started")
+    await s.post("a")
+    turn = await s.turn()
+    for wrong in (1, 3):
+        with expect_raises(TrioflowError, f"the history has 1 event, the commit brings id {wrong}"):
+            await s.commit(turn, events=(EventRow(wrong, 0.0, "X", b"", None),))
+    await s.commit(turn, events=(EventRow(2, 0.0, "X", b"", None),))
+
+
+async def check_a_refused_commit_writes_nothing(s: Subject) -> None:
+    """A commit that is refused late leaves nothing behind: no event, message, item, value, start, or change of
+    state.
+    """
+    await s.waiting("b")
+    await s.start("a")
+    turn = await s.turn("a")
+    before = await s.record("a")
+    lost = (await _a_lost_item(s)).lock
+    with expect_raises(LockLost, "the lease of a settled activity had gone"):
+        await s.commit(
+            turn,
+            "Started",
+            "Scheduled",
+            state=State.COMPLETED,
+            status=b"s",
+            kv_set={"k": b"v"},
+            activities=(an_item(2),),
+            starts=(s.a_start("child"),),
+            messages=(OutMessage(instance="b", draft=draft()),),
+            settle=(SettleActivity(lock=lost),),
+        )
+    expect_equal(await s.record("a"), before, "the instance")
+    expect_equal((await s.store.read_history("a", 1), await s.store.read_kv("a")), ((), {}), "its history and values")
+    expect_equal((await s.record("b")).queued, 0, "the inbox of another")
+    expect_equal(await s.store.read_instance("child"), None, "the child")
+    await s.no_items("the commit was refused")
+
+
+async def _a_lost_item(s: Subject) -> LockedActivity:
+    await s.start("c")
+    turn = next(turn for turn in (await s.lock_turns()).turns if turn.lock.instance == "c")
+    await s.commit(turn, "Scheduled", activities=(an_item(),))
+    item = await s.item()
+    await s.settle(item.lock)
+    return item

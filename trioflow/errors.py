@@ -40,6 +40,7 @@ __all__ = (
     "OutcomeUnknown",
     "PayloadError",
     "SpinError",
+    "StoreClosed",
     "StoreCorrupt",
     "StoreError",
     "StoreFull",
@@ -284,6 +285,10 @@ class StoreError(TrioflowError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached or is busy; trying again may help."""
+
+
+class StoreClosed(StoreError):
+    """The store has ended and answers no more; open it again."""
 
 
 class StoreCorrupt(StoreError):

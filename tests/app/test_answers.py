@@ -5,17 +5,28 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import trio
 
 from tests.engine.driving import Driven
 from trioflow.app import App
-from trioflow.errors import ActivityFailed, ChildCancelled, ChildTerminated
+from trioflow.errors import (
+    ActivityFailed,
+    ActivityPoisoned,
+    ActivityTimedOut,
+    ChildCancelled,
+    ChildFailed,
+    ChildTerminated,
+)
 from trioflow.history import (
     ActivityFailed as ActivityFailedEvent,
+    Category,
     ChildCancelled as ChildCancelledEvent,
+    ChildFailed as ChildFailedEvent,
     ChildScheduled,
     ChildTerminated as ChildTerminatedEvent,
     Event,
     Failure,
+    OrchestrationFailed,
 )
 
 app = App("answers")
@@ -89,6 +100,67 @@ def test_a_group_keeps_its_structure() -> None:
     raised, _ = story(app.failures.to_failure(ExceptionGroup("two", [ValueError("a"), KeyError("b")])))
     assert isinstance(raised, ExceptionGroup)
     assert [type(member) for member in raised.exceptions] == [ValueError, KeyError]
+
+
+def test_what_caused_an_unknown_exception_stands_behind_its_story() -> None:
+    """The chain is not lost because the class is."""
+    cause = app.failures.to_failure(OSError(2, "gone"))
+    told, behind = story(Failure(type="m.Unreg", message="u", cause=cause))
+    assert isinstance(told, ActivityFailed)
+    assert isinstance(behind, FileNotFoundError)
+
+
+def failing_child(failure: Failure) -> Failure:
+    """The failure of an orchestration whose child failed so, and which does not mind."""
+    driven = Driven(caller, app=app)
+    driven.start()
+    assert isinstance(driven.last, ChildScheduled)
+    driven.turn(ChildFailedEvent(answers=driven.last.id, failure=failure))
+    driven.close()
+    assert isinstance(driven.last, OrchestrationFailed)
+    return driven.last.failure
+
+
+async def caller() -> None:
+    """Calls a child."""
+    await child(1)
+
+
+def test_an_unknown_exception_is_the_same_at_every_caller() -> None:
+    """Type, message, category and attempts are told on as they are."""
+    failure = Failure(
+        type="m.Unreg", message="u", category=Category.CONFIGURATION, attempts=3, retryable=False, traceback="there"
+    )
+    assert failing_child(failing_child(failing_child(failure))) == failure
+
+
+@pytest.mark.parametrize(
+    ("type_", "error"),
+    [("trioflow.ActivityTimedOut", ActivityTimedOut), ("trioflow.ActivityPoisoned", ActivityPoisoned)],
+)
+def test_how_an_activity_of_a_child_ended_can_be_caught(type_: str, error: type[ActivityFailed]) -> None:
+    """As itself, with the story of the child behind it; also when it passed through several."""
+    failure = Failure(type=type_, message="too slow", category=Category.INFRASTRUCTURE, attempts=2)
+    caught: list[BaseException] = []
+
+    async def program() -> None:
+        try:
+            await child(1)
+        except error as exc:
+            caught.append(exc)
+
+    for given in (failure, failing_child(failing_child(failure))):
+        driven = Driven(program, app=app)
+        driven.start()
+        driven.turn(ChildFailedEvent(answers=driven.last.id, failure=given))
+        driven.close()
+        assert driven.result() is None
+    for exc in caught:
+        assert isinstance(exc, error)
+        assert isinstance(exc, trio.TooSlowError) == (error is ActivityTimedOut)
+        assert (str(exc), exc.type, exc.attempts) == ("too slow", type_, 2)
+        assert isinstance(exc.__cause__, ChildFailed)
+        assert "child 'child' failed" in str(exc.__cause__)
 
 
 @pytest.mark.parametrize("reason", ["because", None])

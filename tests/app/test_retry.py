@@ -34,6 +34,7 @@ def pauses(retry: Retry, count: int = 5) -> list[float]:
         (Retry(initial=2, factor=1), [2, 2, 2, 2, 2]),
         (Retry(initial=2, factor=1, increment=2), [2, 4, 6, 8, 10]),
         (Retry(initial=1, factor=2, max_interval=5), [1, 2, 4, 5, 5]),
+        (Retry(initial=3600), [3600, 3600, 3600, 3600, 3600]),
         (Retry(initial=1, factor=2, increment=1), [1, 3, 6, 11, 20]),
         (Retry(initial=0), [0, 0, 0, 0, 0]),
         (Retry(initial=1, factor=10, max_interval=math.inf), [1, 10, 100, 1000, 10000]),

@@ -112,6 +112,32 @@ async def test_an_option_that_makes_no_sense_is_refused(options: dict[str, Any])
             await client.start(quick, 1, **options)
 
 
+async def test_a_variant_brings_its_options() -> None:
+    """What `options` says of id and version is what is started, unless the call says otherwise."""
+    shop = trioflow.App("versions")
+
+    @shop.orchestration(name="deal", version="1.0.0")
+    async def old() -> str:
+        return "old"
+
+    @shop.orchestration(name="deal", version="2.0.0")
+    async def new() -> str:
+        return "new"
+
+    variant = old.options(version="1.0.0", id="deal-7")
+    async with trioflow.open_runtime(shop, MemoryStore()) as runtime:
+        handle = await runtime.client.start(variant)
+        assert (handle.id, await handle.result(timeout=5)) == ("deal-7", "old")
+        handle = await runtime.client.start(variant, id="deal-8", version="2.0.0")
+        assert (handle.id, await handle.result(timeout=5)) == ("deal-8", "new")
+        handle = await runtime.client.start(old.options(id="deal-9"))
+        assert (handle.id, await handle.result(timeout=5)) == ("deal-9", "new")
+        with pytest.raises(trioflow.InstanceExists):
+            await runtime.client.start(variant)
+        with pytest.raises(trioflow.UnregisteredError):
+            await runtime.client.start(old.options(version="9.9.9"))
+
+
 async def test_an_argument_that_is_too_large_is_refused() -> None:
     """The limit is named, and the app may set another."""
     async with trioflow.connect(MemoryStore(), app) as client:

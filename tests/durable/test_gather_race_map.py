@@ -260,5 +260,5 @@ def test_a_group_keeps_its_structure_to_the_end() -> None:
     failure = driven.last.failure
     assert failure.type.endswith("ExceptionGroup")
     (member,) = failure.members
-    assert [inner.type.rpartition(".")[2] for inner in member.members] == ["ActivityFailed"]
+    assert [inner.type.rpartition(".")[2] for inner in member.members] == ["ValueError"]
     driven.close()

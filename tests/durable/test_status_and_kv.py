@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 
 import attrs
 import pytest
@@ -92,6 +92,26 @@ def test_it_is_a_mapping() -> None:
         return [present, len(kv), list(kv)]
 
     assert run(body).result() == [[True, False, False, 2, ["b", "a"], None, 7, None], 0, []]
+
+
+def test_it_has_all_the_methods_of_a_mapping() -> None:
+    """It can be copied, compared, updated, popped from and cleared like a dict."""
+
+    def body() -> object:
+        kv = durable.kv
+        kv.update({"a": 1}, b=[2])
+        found: list[object] = [isinstance(kv, MutableMapping), dict(kv), list(kv.items()), list(kv.keys())]
+        found += [list(kv.values()), kv == {"a": 1, "b": [2]}, kv.setdefault("a", 9), kv.setdefault("c", 3)]
+        found += [kv.pop("a"), kv.pop("a", 7), kv.popitem(), sorted(kv)]
+        kv.clear()
+        return [*found, len(kv)]
+
+    assert run(body).result() == [
+        *(True, {"a": 1, "b": [2]}, [["a", 1], ["b", [2]]], ["a", "b"]),
+        *([1, [2]], True, 1, 3),
+        *(1, 7, ["b", [2]], ["c"]),
+        0,
+    ]
 
 
 @pytest.mark.parametrize("how", ["read", "delete"])

@@ -332,3 +332,17 @@ def test_a_deeply_nested_automatic_id_stays_within_its_limit() -> None:
     assert made == instance_of(ask, Whence(5, 9.0, "0#1", "x" * 600, 1))
     assert made != instance_of(ask, Whence(1, 0.0, "0#2", "x" * 600, 1))
     driven.live.close()
+
+
+def test_a_child_hears_why_it_is_cancelled() -> None:
+    """The reason that was given for the parent goes on to the child."""
+
+    async def program() -> None:
+        await child(1)
+
+    driven = Driven(program, app=app)
+    driven.start()
+    scheduled = driven.last
+    assert isinstance(scheduled, ChildScheduled)
+    assert driven.cancel("the order was withdrawn").actions == (CancelChild(scheduled, "the order was withdrawn"),)
+    driven.close()

@@ -246,8 +246,6 @@ def test_an_older_schema_is_lifted_step_by_step() -> None:
 @pytest.mark.parametrize("json", ["stdlib", "orjson"])
 def test_a_damaged_row_is_a_history_error(json: Any, kind: str, data: bytes, payload: Any, says: str) -> None:
     """The message says which event, of what kind, and why, but repeats nothing of it."""
-    if json == "orjson":
-        pytest.importorskip("orjson")
     with pytest.raises(HistoryError, match=rf"^event 7 \({kind}\) cannot be read: .*{says}") as caught:
         EventCodec(json=json).decode(7, 0.0, kind, data, payload)
     assert not isinstance(caught.value, UnknownEventKind)

@@ -48,7 +48,6 @@ def test_a_value_comes_back_as_it_was(type_: Any, value: Any, text: str) -> None
 @pytest.mark.parametrize(("type_", "value", "text"), ROUND_TRIPS, ids=str)
 def test_orjson_writes_the_same_bytes(type_: Any, value: Any, text: str) -> None:
     """The optional extra changes the speed and nothing else."""
-    pytest.importorskip("orjson")
     assert PayloadCodec(json="orjson").encode(value, type_) == text.encode()
 
 
@@ -64,7 +63,6 @@ def test_plain_data_comes_back_as_it_was(value: Any) -> None:
 @given(PLAIN)
 def test_both_libraries_agree_on_plain_data(value: Any) -> None:
     """Bytes are compared in replays, so one library must write what the other would."""
-    pytest.importorskip("orjson")
     assert PayloadCodec(json="orjson").encode(value) == CODEC.encode(value)
 
 
@@ -72,7 +70,6 @@ def test_both_libraries_agree_on_plain_data(value: Any) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_there_is_one_form_of_a_float(value: float) -> None:
     """A float is written as Python's repr writes it, whatever its size."""
-    pytest.importorskip("orjson")
     assert PayloadCodec(json="orjson").encode([value], list[float]) == f"[{value!r}]".encode()
 
 

@@ -6,13 +6,13 @@ import datetime
 import sys
 from typing import Annotated, Any
 
+import pydantic
 import pytest
 
 from tests.history.payload_types import Order
 from trioflow.errors import DecodeError, EncodeError
 from trioflow.history import ArgumentSpec, PayloadCodec
 
-pydantic = pytest.importorskip("pydantic")
 CODEC = PayloadCodec()
 
 

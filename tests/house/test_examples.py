@@ -1,13 +1,12 @@
 """The examples run: each program in examples/ ends with exit code 0 and prints the lines its docstring ends with.
 
 The docstring of an example ends with a block that starts with the line ``Prints:``; ``...`` in it stands for any text.
-A line ``Needs: opentelemetry.sdk, psycopg`` names modules of extras without which the example is skipped.
+What an example imports is in the test dependencies: a missing one fails here.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 import subprocess
@@ -34,20 +33,6 @@ def _expected(docstring: str) -> list[str]:
     return textwrap.dedent(block.strip("\n")).rstrip().splitlines()
 
 
-def _needs(docstring: str) -> list[str]:
-    """The modules of extras that the example imports."""
-    line = re.search(r"^Needs: (.+)$", docstring, re.MULTILINE)
-    return [name.strip() for name in line[1].split(",")] if line else []
-
-
-def _is_installed(module: str) -> bool:
-    """Whether a module, or one inside a package, can be imported."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 def _fits(pattern: str, line: str) -> bool:
     """Whether a printed line is the expected one, where ``...`` stands for any text."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("..."))), line) is not None
@@ -56,9 +41,6 @@ def _fits(pattern: str, line: str) -> bool:
 @pytest.mark.parametrize("path", EXAMPLES, ids=relative)
 def test_an_example_prints_what_it_says(path: Path, tmp_path: Path) -> None:
     """An example runs in an empty directory, without a warning, to the lines of its docstring."""
-    absent = [name for name in _needs(_docstring(path)) if not _is_installed(name)]
-    if absent:
-        pytest.skip(f"needs {', '.join(absent)}")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIOFLOW_")}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(path)],

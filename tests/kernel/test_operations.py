@@ -295,3 +295,22 @@ def test_operations_are_exported_as_they_are_used() -> None:
     assert Operation.__slots__
     assert repr(Kernel(name="instance a")) == "<Kernel of instance a, new, 0 tasks>"
     assert issubclass(Cancelled, BaseException)
+
+
+def test_an_operation_knows_why_its_end_is_asked_for() -> None:
+    """Only while its branch stays for the answer; the text is the canceller's."""
+
+    async def main() -> None:
+        await perform("m1")
+
+    kernel = Kernel(name="reasons")
+    kernel.start(main)
+    (asked,) = kernel.run_until_blocked()
+    operation = asked.operation  # type: ignore[union-attr]
+    assert operation.cancel_reason is None
+    kernel.cancel("the order was withdrawn")
+    assert operation.cancel_reason == "the order was withdrawn"
+    assert kernel.resume_cancelled(operation)
+    assert operation.cancel_reason is None
+    kernel.run_until_blocked()
+    kernel.close()

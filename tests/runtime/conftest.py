@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 import trioflow
 from tests.runtime.programs import Probe, shop
 from trioflow.abc import Store
-from trioflow.stores import MemoryStore
+from trioflow.stores import MemoryStore, SqliteStore
 
 
 @pytest.fixture
@@ -30,8 +29,4 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store of each kind, on the real clock."""
     if request.param == "memory":
         return MemoryStore()
-    stores = pytest.importorskip("trioflow.stores")
-    make: Callable[[Path], Store] | None = getattr(stores, "SqliteStore", None)
-    if make is None:
-        pytest.skip("no SQLite store yet")
-    return make(tmp_path / "test.db")
+    return SqliteStore(tmp_path / "test.db")

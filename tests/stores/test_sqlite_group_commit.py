@@ -11,7 +11,7 @@ import trio.testing
 
 from tests.stores.sqlite_helpers import Faults, subject
 from trioflow.abc import Env
-from trioflow.errors import InstanceExists, OutcomeUnknown, StoreFull, StoreUnavailable, TrioflowError
+from trioflow.errors import InstanceExists, OutcomeUnknown, StoreClosed, StoreFull, StoreUnavailable, TrioflowError
 from trioflow.stores import SqliteStore
 from trioflow.testing._store_contract import Subject
 
@@ -229,7 +229,7 @@ async def test_the_thread_does_not_die_alone(tmp_path: Path, moment: str) -> Non
         s = subject(store)
         env.armed = True
         assert await start_many(s, "a", "b") == {"a": OutcomeUnknown, "b": OutcomeUnknown}
-        with pytest.raises(StoreUnavailable, match="Open it again"):
+        with pytest.raises(StoreClosed, match="Open it again"):
             await store.read_clock()
     async with store:
         there = await names_of(subject(store))

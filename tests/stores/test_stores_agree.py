@@ -46,7 +46,8 @@ STATES = st.sampled_from(
     [State.WAITING] * 5 + [State.SUSPENDED, State.PARKED, State.COMPLETED, State.FAILED, State.TERMINATED]
 )
 TAGS = st.sampled_from([None, "gpu", "disk"])
-DRAFTS = st.builds(Draft, st.sampled_from(["A", "B"]), st.binary(max_size=3), st.none() | st.binary(max_size=3))
+KINDS = st.sampled_from(["A", "B", "CancelRequested"])
+DRAFTS = st.builds(Draft, KINDS, st.binary(max_size=3), st.none() | st.binary(max_size=3))
 OUT = st.builds(
     OutMessage,
     instance=INSTANCES,

@@ -98,13 +98,14 @@ class Client:
         """Start an orchestration; once this returns, it survives any crash.
 
         Args:
-            orchestration: the definition, or the name it is registered under.
+            orchestration: the definition, or the name it is registered under. What a variant made by `options` says
+                of id and version holds where it is not said here.
             args: its arguments.
             id: of the new instance; made from the name if not given.
             version: an exact version; None is the newest that the worker which begins it knows.
             if_exists: "fail" raises InstanceExists; "attach" gives a handle to what is there; "replace_finished" begins
                 anew where the old one has ended.
-            delay: seconds before it begins; it is visible at once.
+            delay: seconds before it begins; it is visible at once, and may be suspended or terminated before.
             attributes: texts to find it by.
 
         Raises:
@@ -114,12 +115,16 @@ class Client:
             LimitExceeded: the id or the arguments are too large.
             InstanceExists: the id is taken.
         """
+        wanted = id
+        if isinstance(orchestration, OrchestrationDefinition):
+            wanted = orchestration.child_id if id is None else id
+            version = orchestration.child_version if version is None else version
         name, definition = self._resolve(orchestration, version)
         if if_exists not in _IF_EXISTS:
             raise ConfigurationError(f"if_exists= must be one of {', '.join(_IF_EXISTS)}, not {if_exists!r}")
         if delay is not None and not 0 <= delay < float("inf"):
             raise ConfigurationError(f"delay= must be a number of seconds, at least 0, not {delay!r}")
-        instance = self._new_id(name) if id is None else self._checked(id)
+        instance = self._new_id(name) if wanted is None else self._checked(wanted)
         started = OrchestrationStarted(
             instance=instance,
             name=name,
@@ -193,6 +198,9 @@ class Client:
     async def cancel(self, id: str, *, reason: str | None = None) -> None:
         """Ask an instance to unwind: its `finally` blocks and shielded scopes run, durably.
 
+        One that is suspended, parked, or not yet begun because its start is delayed hears of it when it goes on; until
+        then `get(id).cancel_queued` tells of it. `terminate` does not wait.
+
         Raises InstanceNotFound, InstanceFinished.
         """
         await self._post(id, CancelRequested(reason=_checked_reason(reason)))
@@ -206,6 +214,8 @@ class Client:
 
     async def suspend(self, id: str, *, reason: str | None = None) -> None:
         """Stop an instance until `resume`; what arrives meanwhile is kept, and its clock runs on.
+
+        A parked instance stands still already: it stays parked, and tells why.
 
         Raises InstanceNotFound, InstanceFinished.
         """

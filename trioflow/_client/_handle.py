@@ -53,7 +53,7 @@ class Handle(Generic[R]):
             OrchestrationFailed: it raised; the cause is the exception it raised, where its class is known here.
             OrchestrationCancelled: it was cancelled and has unwound.
             OrchestrationTerminated: it was terminated.
-            InstanceParked: it cannot go on until somebody acts.
+            InstanceParked: it cannot go on until somebody acts; after `resume` or `terminate` it is waited for again.
             InstanceNotFound: there is no such instance.
             trio.TooSlowError: `timeout` has passed.
         """
@@ -62,13 +62,14 @@ class Handle(Generic[R]):
         return cast(R, result_of(record, self.client.app, self.client.codec))
 
     async def _wait(self, *, wait_parked: bool) -> InstanceRecord:
-        """The record once it has ended, or is parked."""
+        """The record once it has ended, or is parked and nobody has done anything about it."""
         quickly = 0  # looks in a row that followed each other closely
         with self.client.store.signals.watch(instance_topic(self.id)) as watch:
             while True:
                 seen, looked = watch.seen, trio.current_time()
                 record = await self.client.read(self.id)
-                if record.state.ended or (record.state is State.PARKED and not wait_parked):
+                stuck = record.state is State.PARKED and not record.control_queued
+                if record.state.ended or (stuck and not wait_parked):
                     return record
                 with trio.move_on_after(self.client.poll_interval):
                     await watch.wait_beyond(seen)

@@ -58,11 +58,12 @@ class InstanceInfo:
     created_at: float
     updated_at: float
     ended_at: float | None
-    wake_at: float | None  # its earliest open deadline
+    wake_at: float | None  # its earliest open deadline; pending: when its delayed start begins
     history_length: int  # events
     history_bytes: int
     unread: int  # events received and not taken
     queued: int  # messages on their way in
+    cancel_queued: bool  # among them a request to cancel, which a held instance hears of once it goes on
     failure: Failure | None  # why it failed or is parked
     unread_events: tuple[UnreadEvent, ...]  # once it has ended: those that nobody took
 
@@ -103,6 +104,7 @@ def describe(record: InstanceRecord, app: App, codec: EventCodec) -> InstanceInf
         history_bytes=record.history_bytes,
         unread=record.unread,
         queued=record.queued,
+        cancel_queued=record.cancel_queued,
         failure=getattr(last, "failure", None),
         unread_events=unread,
     )
@@ -135,8 +137,8 @@ def result_of(record: InstanceRecord, app: App, codec: EventCodec) -> Any:
             raise OrchestrationTerminated(f"{whole} was terminated{_because(last.reason)}", reason=last.reason)
         case Parked():
             raise InstanceParked(
-                f"{whole} is parked: {last.failure.type}: {last.failure.message.rstrip('.')}. Deploy code that fits its history, "
-                f"then `await client.resume({record.instance!r})`; or end it with `client.terminate`"
+                f"{whole} is parked: {last.failure.type}: {last.failure.message.rstrip('.')}. Deploy code that fits "
+                f"its history, then `await client.resume({record.instance!r})`; or end it with `client.terminate`"
             )
     raise HistoryError(f"{whole} is {record.state.value}, and its last event does not say how")
 

@@ -14,12 +14,10 @@ import outcome
 from trioflow._ambient import ContinueAsNew
 from trioflow._engine._host import EngineHost
 from trioflow._kernel import Cancelled
-from trioflow.errors import OperationFailed, PayloadError
+from trioflow.errors import PayloadError
 from trioflow.history import (
     Category,
     Event,
-    Failure,
-    FailureCodec,
     OrchestrationCancelled,
     OrchestrationCompleted,
     OrchestrationContinuedAsNew,
@@ -47,7 +45,7 @@ def ending_of(result: outcome.Outcome[object], host: EngineHost, reason: str | N
             return OrchestrationCancelled(reason=reason, unread=unread)
         case ContinueAsNew():
             return OrchestrationContinuedAsNew(payload=essence.payload, version=essence.version)
-    return OrchestrationFailed(failure=failure_of(essence, host.failures), unread=unread)
+    return OrchestrationFailed(failure=host.failures.to_failure(essence), unread=unread)
 
 
 def essence_of(exc: BaseException) -> BaseException | None:
@@ -78,12 +76,3 @@ def _without_twins(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     return first
-
-
-def failure_of(exc: BaseException, failures: FailureCodec) -> Failure:
-    """An exception that reached the top, recorded with the category of the operation that caused it."""
-    if isinstance(exc, OperationFailed):
-        known = any(exc.category == category.value for category in Category)  # a program may make its own
-        category = Category(exc.category) if known else Category.APPLICATION
-        return failures.to_failure(exc, category=category, attempts=exc.attempts, retryable=exc.retryable)
-    return failures.to_failure(exc)

@@ -354,7 +354,7 @@ class Execution:
             self._journal.ask_about(ActivityCancelRequested(about=event_id), CancelActivity(event_id))
         elif isinstance(operation.request, AskChild):
             child = self._children[event_id]
-            self._journal.ask_about(ChildCancelRequested(about=event_id), CancelChild(child, None))
+            self._journal.ask_about(ChildCancelRequested(about=event_id), CancelChild(child, operation.cancel_reason))
 
     def _note_timer(self, timer: TimerOpened) -> None:
         def make(id: int, at: float) -> tuple[Event, None]:

@@ -61,6 +61,14 @@ class Operation:
         """Whether its branch was cancelled and stays for the answer."""
         return self._raise_cancel is not None
 
+    @property
+    def cancel_reason(self) -> str | None:
+        """What the canceller of its branch said, if the branch was cancelled and stays for the answer."""
+        if self._task is None or self._raise_cancel is None:
+            return None
+        reason = self._task._status.scope._cancel_reason
+        return None if reason is None else reason.reason
+
     def where(self) -> str | None:
         """The line of user code that waits for it, as ``file:line in function``; None if nobody waits any more."""
         if self._task is None:

@@ -153,11 +153,7 @@ class Activities:
             verdict = await self._attempt(attempt)
         except trio.Cancelled:
             self._ended(attempt)
-            with trio.move_on_after(LAST_WORDS, shield=True):
-                try:
-                    await self._release(attempt, GiveBack())
-                except StoreError:
-                    pass  # its lease runs out
+            await self._last_words(attempt, GiveBack())
             raise
         finally:
             ear.close()
@@ -233,7 +229,11 @@ class Activities:
                 self._gone(attempt)
             case GiveBack():
                 self._gone(attempt)
-                await persistently("giving an activity back", lambda: self._release(attempt, verdict))
+                try:
+                    await persistently("giving an activity back", lambda: self._release(attempt, verdict))
+                except trio.Cancelled:
+                    await self._last_words(attempt, verdict)
+                    raise
             case Nothing():
                 self.keeper.drop(attempt)
                 self._gone(attempt)
@@ -257,6 +257,14 @@ class Activities:
             return
         request = ReleaseActivity(lock=attempt.lock, delay=verdict.delay, clean=verdict.clean)
         await self.store.release_activity(request)
+
+    async def _last_words(self, attempt: Attempt, verdict: GiveBack) -> None:
+        """Give it back although we are cancelled: others need not wait for its lease to run out."""
+        with trio.move_on_after(LAST_WORDS, shield=True):
+            try:
+                await self._release(attempt, verdict)
+            except StoreError:
+                pass  # its lease runs out
 
     async def renew(self, attempts: Sequence[Attempt]) -> Renewed:
         """Ask the store for more time, and keep heartbeats."""

@@ -1,7 +1,8 @@
 """One attempt of an activity: its body in a cancel scope, from recorded arguments to a recorded result.
 
 Laws: whatever happens, it ends in one of three ways: it returned, it raised, or it was stopped; a body that was asked
-to end and returned all the same has returned. Only what is no `Exception` (KeyboardInterrupt, a cancellation from
+to end and returned all the same has returned, unless its time was over: then it has timed out, whatever it did. What
+was asked to end before it began is not called. Only what is no `Exception` (KeyboardInterrupt, a cancellation from
 outside) goes through.
 
 Must never know: stores, leases. Who calls it: `_activities.py`, `testing.run_durable`. Read next: `_verdicts.py`.
@@ -13,12 +14,13 @@ import functools
 import inspect
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 import trio
 
 from trioflow._runtime._threads import run_in_thread
+from trioflow._runtime._troubles import log
 from trioflow.abc import ActivityLock, Env, LockedActivity
 from trioflow.activity._context import ActivityInfo, Surroundings, current
 from trioflow.app import ActivityDefinition, ActivityOptions, App
@@ -27,6 +29,9 @@ from trioflow.history import Category
 
 Why = Literal["cancelled", "timed out", "lost", "stopping"]
 """Why a body was stopped."""
+
+HEARING: Final = 0.1
+"""Seconds after its timeout in which a thread that listens may still end by itself; then it is left behind."""
 
 
 @attrs.frozen
@@ -47,9 +52,10 @@ class Raised:
 
 @attrs.frozen
 class Stopped:
-    """The body ended by our cancellation."""
+    """The body ended by our cancellation, or its time was over."""
 
     why: Why
+    ran: bool = True  # False: it was never called
 
 
 Ending = Returned | Raised | Stopped
@@ -129,6 +135,9 @@ async def run_body(
         around = Surroundings(info=_info(attempt, app, env), codec=codec, note=attempt.note, client=client)
     except PayloadError as exc:
         return Raised(exc, Category.CONFIGURATION, retryable=False)
+    if attempt.why is not None or attempt.scope.cancel_called:
+        return Stopped(_why(attempt, env), ran=False)
+    attempt.abandon.deadline = attempt.timeout_at + HEARING
     call = _call(definition, args, kwargs, limiter, attempt.abandon)
     current.set(around)  # in this attempt's own task
     results: list[Any] = []
@@ -137,10 +146,12 @@ async def run_body(
             env.reached("activity.before_body")
             results.append(await call())
     except Exception as exc:
-        return Raised(exc)
+        return Stopped("timed out") if _too_late(attempt, env) else Raised(exc)
     env.reached("activity.after_body")
     if not results:
         return Stopped(_why(attempt, env))
+    if _too_late(attempt, env):
+        return Stopped("timed out")
     try:
         what = f"the result of activity {item.name!r}"
         return Returned(codec.encode(results[0], definition.spec.returns, what=what))
@@ -161,10 +172,22 @@ def _call(
     return functools.partial(run_in_thread, functools.partial(fn, *args, **kwargs), limiter=limiter, abandon=abandon)
 
 
+def _too_late(attempt: Attempt, env: Env) -> bool:
+    """The time for this attempt is over: what it did since does not count."""
+    return env.monotonic() >= attempt.timeout_at
+
+
 def _why(attempt: Attempt, env: Env) -> Why:
     """The scope was cancelled by somebody who said why, or by its deadline."""
     if attempt.why is None:
-        attempt.why = "timed out" if env.monotonic() >= attempt.timeout_at else "lost"
+        attempt.why = "timed out" if _too_late(attempt, env) else "lost"
+    if attempt.abandon.cancelled_caught and attempt.why != "lost":
+        log.warning(
+            "activity %s of instance %s does not end although its timeout has passed; its thread is abandoned",
+            attempt.item.name,
+            attempt.lock.instance,
+        )
+        return "timed out"  # also if its end had been asked for: it has not ended
     return attempt.why
 
 

@@ -162,9 +162,9 @@ class Conductor:
         """Let others have it."""
         self.keeper.drop(hold)
         if hold.held:
-            hold.held = False
             request = ReleaseTurn(lock=hold.lock, clean=clean)
             await persistently("giving a turn back", lambda: self.store.release_turn(request))
+            hold.held = False  # not before: who is cancelled meanwhile comes here once more
 
     def _part(self, hold: Hold) -> None:
         """What is left: outcomes are settled on their own, the live execution is kept for next time."""

@@ -36,12 +36,13 @@ from trioflow.history import (
 
 PAUSING: Final = ("Suspended", "Resumed")
 TERMINATED: Final = "OrchestrationTerminated"
+STARTED: Final = "OrchestrationStarted"
 
 
 def needs_control(state: State, messages: Sequence[MessageRow]) -> bool:
-    """Whether the inbox holds what is carried out without a turn."""
+    """Whether the inbox holds what is carried out without a turn: of one that has not begun, also its termination."""
     kinds = [message.draft.kind for message in messages]
-    return state.held or any(kind in PAUSING for kind in kinds)
+    return state.held or any(kind in PAUSING for kind in kinds) or (STARTED in kinds and TERMINATED in kinds)
 
 
 def asks_for_termination(messages: Sequence[MessageRow]) -> bool:
@@ -69,13 +70,15 @@ class Administration:
         state, events, consumed = self.record.state, list[Event](), list[int]()
         for message in self.messages:
             kind = message.draft.kind
-            if kind not in PAUSING and not (kind == TERMINATED and state.held):
+            if kind not in PAUSING and not (kind == TERMINATED and (state.held or not self._begun)):
                 continue
             event = self._read(message)
             consumed.append(message.seq)
             if kind == TERMINATED:
                 assert isinstance(event, OrchestrationTerminated)
                 return self._ended(event, before=events)
+            if isinstance(event, Suspended) and state is State.PARKED:
+                continue  # it stands still as it is, and its last event goes on telling why
             state = State.SUSPENDED if isinstance(event, Suspended) else self._back()
             events.append(event)
         return self._commit(events, state, tuple(consumed))
@@ -97,9 +100,14 @@ class Administration:
 
     # -- parts
 
+    @property
+    def _begun(self) -> bool:
+        """Whether this execution has taken its start: until then that waits in the inbox."""
+        return all(message.draft.kind != STARTED for message in self.messages)
+
     def _back(self) -> State:
         """Where a held instance stands once it is let go."""
-        return State.PENDING if self.record.version is None else State.WAITING
+        return State.WAITING if self._begun else State.PENDING
 
     def _controls(self) -> tuple[int, ...]:
         """Control messages, which would make a held instance eligible at once."""

@@ -74,8 +74,11 @@ class Evaluator:
         return result
 
     async def _replayed(self, hold: Hold) -> Execution:
-        lock = hold.lock
-        rows = await persistently("reading a history", lambda: self.store.read_history(lock.instance, lock.execution))
+        lock, rows = hold.lock, tuple[EventRow, ...]()
+        if hold.turn.history_length or hold.revision != hold.turn.revision:  # else it has not begun
+            rows = await persistently(
+                "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
+            )
         history = await self._decoded(rows)
         live = Execution(self.app, self.definition(hold), step_limit=self.options.step_limit)
         try:

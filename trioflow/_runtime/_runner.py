@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from trioflow._engine import ScheduleActivity, TurnResult
+from trioflow._engine import CancelActivity, ScheduleActivity, TurnResult
 from trioflow._runtime._activities import Activities
 from trioflow._runtime._control import Administration, asks_for_termination, needs_control
 from trioflow._runtime._evaluating import FUSED, Evaluator
@@ -98,11 +98,14 @@ class TurnRunner:
         born: dict[int, BornLeased] = {}
         if not self.options.born_leased or self.stopping or result.ended:
             return born
+        cancelled = {action.event_id for action in result.actions if isinstance(action, CancelActivity)}
         for action in result.actions:
             if len(born) >= self.activities.slots.free:
                 break
             if isinstance(action, ScheduleActivity):
                 event = action.event
+                if event.id in cancelled:
+                    continue  # asked for and given up in one turn: it never starts
                 if self.activities.may_begin(event.name, event.tag, event.session):
                     born[event.id] = BornLeased(
                         worker=self.worker, token=self.env.token(), lease=self.options.activity_lease

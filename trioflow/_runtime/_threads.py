@@ -42,7 +42,8 @@ async def run_in_thread(fn: Callable[[], T], *, limiter: trio.CapacityLimiter, a
     Args:
         fn: what to run.
         limiter: how many threads there may be.
-        abandon: a fresh scope; cancelling it leaves a thread that ignores cancellation to itself.
+        abandon: a fresh scope; once it is cancelled, or its deadline has come, a thread that ignores cancellation is
+            left to itself.
     """
     slot = _Slot(limiter)
     results: list[outcome.Outcome[Any]] = []

@@ -135,7 +135,7 @@ def decide(
         case Returned():
             return Answered(ActivityCompleted(answers=answers, payload=ending.payload))
         case Stopped(why="cancelled"):
-            return Answered(ActivityCancelled(answers=answers, how="ended"))
+            return Answered(ActivityCancelled(answers=answers, how="ended" if ending.ran else "never_started"))
         case Stopped(why="lost"):
             return Nothing()
         case Stopped(why="stopping"):

@@ -105,10 +105,13 @@ class Worker:
                         services.start_soon(attempts.run, activities.renew)
                         services.start_soon(holds.run, conductor.renew)
                         services.start_soon(ears.run)
+                        over = trio.Event()
+                        work.start_soon(self._leave_threads_behind, activities, over)
                         task_status.started()
                         await self._dispatch(activities, conductor)
                         conductor.stop()
                         await self._let_end(activities)
+                        over.set()
                         work.cancel_scope.deadline = self.env.monotonic() + max(self.options.grace, LAST_WORDS)
                 patience = self.options.grace + LAST_WORDS
             finally:
@@ -134,6 +137,16 @@ class Worker:
         with trio.move_on_after(ABANDON_AFTER):
             await activities.idle()
         activities.abandon_all()
+
+    async def _leave_threads_behind(self, activities: Activities, over: trio.Event) -> None:
+        """When the work is cancelled, threads that do not hear of it get a moment, and are then left behind."""
+        try:
+            await over.wait()
+        except trio.Cancelled:
+            with trio.move_on_after(ABANDON_AFTER, shield=True):
+                await activities.idle()
+            activities.abandon_all()
+            raise
 
     # -- making the parts
 

@@ -185,7 +185,7 @@ class LockedTurn:
     revision: int  # counts commits
     history_length: int
     history_bytes: int
-    attempts: int  # times it was taken since its last commit or clean release, this one included
+    attempts: int  # times it was taken since its last commit, clean releases left out, this one included
     wake_at: float | None
     messages: tuple[MessageRow, ...]
 
@@ -423,10 +423,12 @@ class InstanceRecord:
     created_at: float
     updated_at: float
     ended_at: float | None
-    wake_at: float | None
+    wake_at: float | None  # pending: when the delay of its start is over
     history_length: int
     history_bytes: int
     unread: int
     queued: int  # messages in the inbox
+    control_queued: bool  # one of them is a control message: what holds it back may soon be over
+    cancel_queued: bool  # one of them is a CancelRequested
     status: bytes | None
     last_event: EventRow | None  # of an instance that has ended or is parked: the event that says why

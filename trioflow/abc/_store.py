@@ -85,7 +85,8 @@ class Store(Protocol):
         * The id is free: created, state pending, execution 1, or last + 1 where the id has lived before.
         * Taken: `if_exists="fail"` raises `InstanceExists`; "attach" answers `created=False`; "replace_finished"
           replaces an instance that has ended (its next execution) and otherwise raises `InstanceExists`.
-        * `delay`: visible at once, eligible only after it (messages that arrive meanwhile wait).
+        * `delay`: visible at once, eligible only after it (messages that arrive meanwhile wait; control messages do
+          not). It is the `wake_at` of a pending instance, and a commit that leaves it pending keeps it as any other.
         """
         ...
 
@@ -102,9 +103,9 @@ class Store(Protocol):
     async def lock_turns(self, request: LockTurns) -> LockedTurns:
         """Lease instances that have something to do, each to one holder.
 
-        * Eligible: not locked, or the lock has expired; not ended; past its start delay and release delay; and it has a
-          message, or its `wake_at` has come. A held instance (suspended, parked): only with a control message in its
-          inbox.
+        * Eligible: not locked, or the lock has expired; not ended; past its release delay; and it has a message, or
+          its `wake_at` has come. A held instance (suspended, parked): only with a control message in its inbox; a
+          pending one with a `wake_at`: with a control message, or once that has come.
         * Fair: the one that has waited longest first (by when it became eligible); an instance that is always busy
           starves nobody.
         * `messages`: all of the inbox, in order of `seq`. What arrives later waits for the next turn.
@@ -136,7 +137,7 @@ class Store(Protocol):
         ...
 
     async def release_turn(self, request: ReleaseTurn) -> None:
-        """Give a lock back; nothing happens if it is no longer ours."""
+        """Give a lock back; nothing happens if it is no longer ours. Clean: attempts - 1, those before still count."""
         ...
 
     async def renew_turns(self, request: RenewTurns) -> TurnsRenewed:

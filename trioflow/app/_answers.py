@@ -1,7 +1,8 @@
 """What the answer to an activity or a child means to the code that asked: a value, or the exception to raise.
 
 Law: a failure comes back as its own class where that is a builtin or registered and can be rebuilt, with the whole
-story as its `__cause__`; otherwise as `ActivityFailed` or `ChildFailed`.
+story as its `__cause__`; otherwise as `ActivityFailed` or `ChildFailed`. What caused the original comes behind
+the story.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def read_activity(answer: Event, host: Host, type_: Any, name: str) -> Any:
     assert isinstance(answer, ActivityFailedEvent), answer
     failure = answer.failure
     if failure.category is Category.POISON:
-        raise _operation_failed(ActivityPoisoned, "activity", name, failure)
+        raise _operation_failed(ActivityPoisoned, "activity", name, failure, host)
     if failure.type == TIMED_OUT:
-        raise _operation_failed(ActivityTimedOut, "activity", name, failure)
+        raise _operation_failed(ActivityTimedOut, "activity", name, failure, host)
     raise rebuilt(ActivityFailed, "activity", name, failure, host)
 
 
@@ -74,18 +75,19 @@ def read_value(payload: bytes, host: Host, type_: Any, what: str) -> Any:
 
 def rebuilt(cls: type[OperationFailed], noun: str, name: str, failure: Failure, host: Host) -> BaseException:
     """The exception to raise: the original class with the story as its cause, or the story itself."""
-    story = _operation_failed(cls, noun, name, failure)
+    story = _operation_failed(cls, noun, name, failure, host)
     original = host.failures.to_exception(failure)
     if original is None:
         return story
-    story.__cause__ = original.__cause__
     BaseException.__setattr__(original, "__cause__", story)  # a frozen class would refuse it
     return original
 
 
-def _operation_failed(cls: type[OperationFailed], noun: str, name: str, failure: Failure) -> OperationFailed:
+def _operation_failed(
+    cls: type[OperationFailed], noun: str, name: str, failure: Failure, host: Host
+) -> OperationFailed:
     tries = f" after {failure.attempts} attempts" if failure.attempts > 1 else ""
-    return cls(
+    story = cls(
         f"{noun} {name!r} failed{tries}: {failure.type}: {failure.message}",
         type=failure.type,
         message=failure.message,
@@ -94,3 +96,7 @@ def _operation_failed(cls: type[OperationFailed], noun: str, name: str, failure:
         attempts=failure.attempts,
         remote_traceback=failure.traceback,
     )
+    cause = host.failures.cause_of(failure)
+    if cause is not None:  # else what it is raised in the handling of stays visible
+        story.__cause__ = cause
+    return story

@@ -125,8 +125,9 @@ class ActivityDefinition(Generic[P, R]):
             retry: when a failed attempt is made again.
             tag: only workers that take this tag run it; None is for workers that take untagged work.
             session: activities of one session run in one process, one worker at a time.
-            timeout: seconds for each attempt.
-            schedule_timeout: seconds until some worker must have taken it.
+            timeout: seconds for each attempt; see `Retry`.
+            schedule_timeout: seconds until some worker must have taken it; checked when a worker takes it, which then
+                fails it instead of running it. Until one does, it goes on waiting.
             on_cancel: what a cancelled caller does: "wait" for its real end (as trio does for a thread), "request" its
                 end and go on, or "abandon" it.
             name: another registered name to call with the same arguments.

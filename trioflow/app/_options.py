@@ -50,7 +50,10 @@ class ActivityOptions:
         """What an item carries: only what differs from the default."""
         plain = attrs.asdict(self, recurse=False, filter=lambda a, v: a.name != "retry" and v != a.default)
         if self.retry != NO_RETRY:
-            plain["retry"] = attrs.asdict(self.retry, filter=lambda a, v: v != a.default)
+            usual = Retry(initial=self.retry.initial)  # the longest pause depends on the first
+            plain["retry"] = attrs.asdict(
+                self.retry, filter=lambda a, v: v != (a.default if a.name == "initial" else getattr(usual, a.name))
+            )
         return plain
 
     @staticmethod

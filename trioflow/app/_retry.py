@@ -70,6 +70,11 @@ def _share(instance: object, attribute: attrs.Attribute[Any], value: object) -> 
         raise ConfigurationError(f"Retry(jitter=...) is a share between 0 and 1, not {value!r}")
 
 
+def _usual_longest(retry: Retry) -> float:
+    initial: object = retry.initial  # validators run later: it may still be nonsense
+    return initial if isinstance(initial, int | float) and initial > 30.0 else 30.0
+
+
 @attrs.frozen(kw_only=True)
 class Retry:
     """How often and after which pauses a failed attempt of an activity is made again.
@@ -83,9 +88,12 @@ class Retry:
         initial: seconds before the second attempt.
         factor: by which each pause is longer than the one before.
         increment: seconds by which each pause is longer than the one before.
-        max_interval: no pause is longer, in seconds, before jitter.
+        max_interval: no pause is longer, in seconds, before jitter. Not given, 30, or `initial` if that is longer.
         jitter: share of the pause that is random, 0 to 1.
-        timeout: seconds for one attempt; an attempt that takes longer is cancelled and counts as failed.
+        timeout: seconds for one attempt; an attempt that takes longer is cancelled and counts as failed, whatever it
+            does then: a value that comes late is lost. A plain function in a thread that does not hear of its
+            cancellation (`trio.from_thread.check_cancelled`) is left behind: the next attempt may begin while it still
+            runs. An async function that shields itself cannot be left behind: it is waited for, and has timed out.
         total_timeout: seconds from the schedule to the end of the last attempt, pauses included; no attempt starts
             after it.
         retry_on: only these exceptions are tried again, and their subclasses; None is every `Exception`. Classes, or
@@ -97,7 +105,7 @@ class Retry:
     initial: float = attrs.field(default=0.1, validator=_seconds)
     factor: float = attrs.field(default=2.0, validator=_at_least_one)
     increment: float = attrs.field(default=0.0, validator=_seconds)
-    max_interval: float = attrs.field(default=30.0, validator=_longest)
+    max_interval: float = attrs.field(default=attrs.Factory(_usual_longest, takes_self=True), validator=_longest)
     jitter: float = attrs.field(default=0.0, validator=_share)
     timeout: float | None = attrs.field(default=None, validator=_time_limit)
     total_timeout: float | None = attrs.field(default=None, validator=_time_limit)

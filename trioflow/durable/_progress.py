@@ -6,7 +6,7 @@ on replay; values are copied at the border, so only an assignment stores.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from trioflow._ambient import current_host
@@ -28,7 +28,7 @@ def get_status(type: Any = Any) -> Any:
     return None if payload is None else host.codec.decode(payload, type, what="the status")
 
 
-class KeyValues:
+class KeyValues(MutableMapping[str, Any]):
     """A mapping from text to values, durable per instance. ``kv[key]`` gives a fresh copy; only assignment stores."""
 
     def __getitem__(self, key: str) -> Any:
@@ -47,6 +47,11 @@ class KeyValues:
         if key not in self:
             raise KeyError(key)
         current_host().kv_clear(key)
+
+    def clear(self) -> None:
+        """Remove every key."""
+        for key in self:
+            del self[key]
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and current_host().kv_get(key) is not None

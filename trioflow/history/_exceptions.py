@@ -3,7 +3,8 @@
 Laws: only classes that were registered, the builtin `Exception`s, and trio's few come back; a class is never looked
 up by importing what a record names, `__init__` is never run, nothing is unpickled, and nothing that is no `Exception`
 (KeyboardInterrupt, SystemExit) is ever raised from a record. Describing an exception cannot fail, however odd its
-`__str__`, and its size is bounded, however long its chain.
+`__str__`, and its size is bounded, however long its chain. Our own `OperationFailed`s tell of an exception that
+happened elsewhere, and are described as that one: however many orchestrations it passes through, it says the same.
 Who calls it: the engine and the runtime (describe), the engine and the client (rebuild). Read next: `_codec.py`.
 """
 
@@ -24,7 +25,17 @@ from trioflow._util import (
     TooSlowError,
     WouldBlock,
 )
-from trioflow.errors import ConfigurationError, OperationFailed
+from trioflow.errors import (
+    ActivityFailed,
+    ActivityPoisoned,
+    ActivityTimedOut,
+    ChildCancelled,
+    ChildFailed,
+    ChildTerminated,
+    ConfigurationError,
+    OperationFailed,
+    OrchestrationFailed,
+)
 from trioflow.history._failures import Category, Failure
 from trioflow.history._leaves import Hooks
 from trioflow.history._misfit import Misfit, misfit
@@ -33,6 +44,22 @@ from trioflow.history._records import record_table
 
 _TRIO: Final = (BrokenResourceError, BusyResourceError, ClosedResourceError, EndOfChannel, TooSlowError, WouldBlock)
 _LEFT_OUT: Final = "trioflow.LeftOut"  # the type of a failure that stands for those beyond a limit
+_TELL_OF_OTHERS: Final[tuple[type[BaseException], ...]] = (
+    OperationFailed,
+    ActivityFailed,
+    ActivityPoisoned,
+    ActivityTimedOut,
+    ChildCancelled,
+    ChildFailed,
+    ChildTerminated,
+    OrchestrationFailed,
+)
+"""Ours; a subclass that an application makes of them is an exception of its own."""
+_COME_BACK: Final[dict[str, type[OperationFailed]]] = {
+    "trioflow.ActivityPoisoned": ActivityPoisoned,
+    "trioflow.ActivityTimedOut": ActivityTimedOut,
+}
+"""Those that an activity itself fails with, by the type of that failure: they stay what they are at every caller."""
 _BESIDE_ARGS: Final[dict[type[BaseException], tuple[str, ...]]] = {
     ImportError: ("name", "path"),
     NameError: ("name",),
@@ -95,17 +122,25 @@ class FailureCodec:
         self,
         exc: BaseException,
         *,
-        category: Category = Category.APPLICATION,
-        attempts: int = 1,
-        retryable: bool = True,
+        category: Category | None = None,
+        attempts: int | None = None,
+        retryable: bool | None = None,
         with_traceback: bool = False,
     ) -> Failure:
-        """Describe an exception with its chain and members; never raises, whatever the exception does."""
+        """Describe an exception with its chain and members; never raises, whatever the exception does.
+
+        What is not given is as an `OperationFailed` says itself; else it is a retryable failure of the application,
+        after one attempt.
+        """
+        budget = _Budget(self._codec.limits.failure_parts)
+        failure = self._describe(exc, (), budget, Category.APPLICATION if category is None else category)
+        traceback = self._traceback(exc) if with_traceback and failure.traceback is None else failure.traceback
         return attrs.evolve(
-            self._describe(exc, (), _Budget(self._codec.limits.failure_parts), category),
-            attempts=attempts,
-            retryable=retryable,
-            traceback=self._traceback(exc) if with_traceback else None,
+            failure,
+            category=failure.category if category is None else category,
+            attempts=failure.attempts if attempts is None else attempts,
+            retryable=failure.retryable if retryable is None else retryable,
+            traceback=traceback,
         )
 
     def to_exception(self, failure: Failure) -> Exception | None:
@@ -115,25 +150,53 @@ class FailureCodec:
         """
         return self._build(failure, self._codec.limits.failure_depth)
 
+    def cause_of(self, failure: Failure) -> Exception | None:
+        """What caused it, rebuilt; an `OperationFailed` that tells of it where it cannot be."""
+        return None if failure.cause is None else self._build_link(failure.cause, self._codec.limits.failure_depth - 1)
+
     # -- describing
 
     def _describe(
-        self, exc: BaseException, chain: tuple[BaseException, ...], budget: _Budget, category: Category
+        self,
+        exc: BaseException,
+        chain: tuple[BaseException, ...],
+        budget: _Budget,
+        category: Category,
+        effect: Failure | None = None,
     ) -> Failure:
+        """`effect`: of what it is the cause."""
         budget.left -= 1
         chain = (*chain, exc)
         cause = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
         members = self._describe_members(exc, chain, budget, category) if isinstance(exc, BaseExceptionGroup) else ()
+        head = self._head(exc, category, effect)
         described = None
         if cause is not None and self._goes_on(cause, chain, budget):
-            described = self._describe(cause, chain, budget, category)
+            described = self._describe(cause, chain, budget, category, head)
+        return attrs.evolve(head, members=members, cause=described)
+
+    def _head(self, exc: BaseException, category: Category, effect: Failure | None) -> Failure:
+        """An exception without what hangs on it."""
+        cls = type(exc)
+        known = self._names.get(cls)
+        if known is not None or cls not in _TELL_OF_OTHERS:
+            name = known or _qualified(cls)
+            return Failure(type=name, message=self._message(exc), category=category, details=self._state(exc))
+        facts = vars(exc)  # anything at all may have been assigned to them
+        own, attempts = _text(facts.get("category")), facts.get("attempts")
+        original, message = _text(facts.get("type")), _text(facts.get("message"))
+        trace = _text(facts.get("remote_traceback"))
+        if not original or message is None or (effect is not None and effect.type == original):
+            # It tells of nothing, or of the exception it stands behind: then its text counts, it says where that was.
+            original = next((name for name, kind in _COME_BACK.items() if kind is cls), _qualified(cls))
+            message = None
         return Failure(
-            type=self._names.get(type(exc)) or _qualified(type(exc)),
-            message=self._message(exc),
-            category=category,
-            details=self._state(exc),
-            members=members,
-            cause=described,
+            type=_storable(original[: self._codec.limits.failure_message]),
+            message=self._message(exc, message),
+            category=next((one for one in Category if one.value == own), category),
+            attempts=attempts if type(attempts) is int else 1,
+            retryable=facts.get("retryable") is not False,
+            traceback=_storable(trace[-self._codec.limits.failure_traceback :]) if trace else None,
         )
 
     def _describe_members(
@@ -153,10 +216,12 @@ class FailureCodec:
             budget.left > 0 and len(chain) < self._codec.limits.failure_depth and all(exc is not seen for seen in chain)
         )
 
-    def _message(self, exc: BaseException) -> str:
+    def _message(self, exc: BaseException, text: str | None = None) -> str:
+        """`text`: what it says, if that is known better."""
         try:
-            # str.__str__ makes a true str of a subclass with methods of its own.
-            text = str.__str__(exc.message if isinstance(exc, BaseExceptionGroup) else str(exc))
+            if text is None:
+                # str.__str__ makes a true str of a subclass with methods of its own.
+                text = str.__str__(exc.message if isinstance(exc, BaseExceptionGroup) else str(exc))
             notes = [str.__str__(note) for note in getattr(exc, "__notes__", ()) if isinstance(note, str)]
         except Exception as problem:
             text, notes = f"<its __str__ raised {type(problem).__name__}>", []
@@ -197,21 +262,15 @@ class FailureCodec:
         exc = self._build(failure, depth) if depth > 0 else None
         if exc is not None:
             return exc
-        link = OperationFailed(
-            f"{failure.type}: {failure.message}",
-            type=failure.type,
-            message=failure.message,
-            category=failure.category,
-            retryable=failure.retryable,
-            attempts=failure.attempts,
-            remote_traceback=failure.traceback,
-        )
+        link = _told(OperationFailed, f"{failure.type}: {failure.message}", failure)
         if failure.cause is not None and depth > 0:
             link.__cause__ = self._build_link(failure.cause, depth - 1)
         return link
 
     def _restore(self, failure: Failure) -> Exception | None:
         cls = self._classes.get(failure.type)
+        if cls is None and failure.type in _COME_BACK:
+            return _told(_COME_BACK[failure.type], failure.message, failure)
         if cls is None or failure.details is None:
             return None
         try:
@@ -268,6 +327,23 @@ def _with_args(exc: Any) -> Exception:
 
 def _qualified(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _told(cls: type[OperationFailed], text: str, failure: Failure) -> OperationFailed:
+    return cls(
+        text,
+        type=failure.type,
+        message=failure.message,
+        category=failure.category.value,
+        retryable=failure.retryable,
+        attempts=failure.attempts,
+        remote_traceback=failure.traceback,
+    )
+
+
+def _text(value: object) -> str | None:
+    """A true str, of a text."""
+    return str.__str__(value) if isinstance(value, str) else None
 
 
 def _storable(text: str) -> str:

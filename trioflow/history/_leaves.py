@@ -183,9 +183,12 @@ def enum_hooks(kind: type[enum.Enum]) -> Hooks:
             return member
         if issubclass(kind, enum.Flag) and type(value) is int:
             try:
-                return kind(value)
+                combined = kind(value)
             except ValueError:
-                pass
+                combined = None
+            # The first releases of 3.11 drop unknown bits where later ones refuse them.
+            if combined is not None and combined.value == value:
+                return combined
         raise Misfit(f"expected a member of {kind.__name__}, got a {type(value).__name__} that is none")
 
     return encode, decode

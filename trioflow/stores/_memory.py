@@ -18,7 +18,7 @@ import trio
 
 from trioflow.abc import Env, Signals
 from trioflow.stores._memory_tables import MemoryTables
-from trioflow.stores._rules import READS, Rule, Tidying, Work
+from trioflow.stores._rules import READS, Rule, SteadyClock, Tidying, Work
 from trioflow.stores._verbs import StoreVerbs
 
 R = TypeVar("R")
@@ -40,7 +40,12 @@ class MemoryStore(StoreVerbs):
     _signals: Signals = attrs.field(factory=Signals, init=False)
     _tables: MemoryTables = attrs.field(factory=MemoryTables, init=False)
     _tidying: Tidying = attrs.field(factory=Tidying, init=False)
+    _steady: SteadyClock = attrs.field(init=False)
     _users: int = attrs.field(default=0, init=False)  # how many have it open; it is never really closed
+
+    def __attrs_post_init__(self) -> None:
+        own = self._clock is not None
+        self._steady = SteadyClock(self._clock or self._env.now, *((None,) if own else ()))
 
     @property
     def signals(self) -> Signals:
@@ -70,7 +75,7 @@ class MemoryStore(StoreVerbs):
 
     def apply(self, rule: Rule[R, A], request: R) -> A:
         """Run a rule in one transaction, here and now."""
-        now = self._env.now() if self._clock is None else self._clock()
+        now = self._steady()
         work = Work(self._tables, now, self._env.token)
         try:
             answer = rule(work, request)

@@ -167,6 +167,10 @@ class MemoryTables:
         inbox = self._inboxes.get(instance, {})
         return [inbox[seq] for seq in sorted(inbox)]
 
+    def has_message(self, instance: str, kind: str) -> bool:
+        """See `Tables`."""
+        return any(message.draft.kind == kind for message in self._inboxes.get(instance, {}).values())
+
     def remove_messages(self, instance: str, seqs: Sequence[int]) -> int:
         """See `Tables`."""
         inbox = self._inboxes.get(instance, {})

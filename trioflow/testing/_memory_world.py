@@ -17,6 +17,7 @@ import attrs
 import outcome
 import trio
 
+from trioflow._ambient import ContinueAsNew
 from trioflow._engine import (
     Action,
     CancelActivity,
@@ -29,8 +30,10 @@ from trioflow._engine import (
     StartDetached,
     TellParent,
     TerminateChild,
+    TurnResult,
+    essence_of,
 )
-from trioflow._kernel import Branch
+from trioflow._kernel import Branch, Cancelled
 from trioflow._runtime._body import Attempt, attempt_timeout, run_body
 from trioflow._runtime._runner import emit_logs
 from trioflow._runtime._verdicts import Again, Answered, decide, too_late
@@ -71,7 +74,7 @@ class Actor:
     wake_at: float | None = None
     ended: Event | None = None
     attempts: dict[tuple[int, int], Attempt] = attrs.field(factory=dict)  # (execution, event id) -> a body that runs
-    pausing: dict[int, None] = attrs.field(factory=dict)  # event ids of activities between two attempts
+    pausing: dict[tuple[int, int], None] = attrs.field(factory=dict)  # likewise, of activities between two attempts
 
 
 @attrs.define(eq=False)
@@ -106,19 +109,12 @@ class MemoryWorld:
                     self._jump()
         except Exception as exc:
             return outcome.Error(exc)
-        return self._outcome(root, root.ended)
+        return _outcome_of(root, root.ended)
 
     def close(self) -> None:
         """Drop whatever has not ended."""
         for actor in self._actors.values():
             actor.live.close()
-
-    def _outcome(self, root: Actor, last: Event) -> outcome.Outcome[Any]:
-        if isinstance(last, CancelledEvent):
-            return outcome.Error(OrchestrationCancelled("the orchestration was cancelled", reason=last.reason))
-        result = root.live.outcome
-        assert result is not None
-        return result
 
     # -- time
 
@@ -201,8 +197,10 @@ class MemoryWorld:
         emit_logs(result)
         if result.ended:
             actor.ended = result.events[-1]
+        taken_back = _taken_back(actor, result)
         for action in result.actions:
-            self._carry_out(actor, action)
+            if action not in taken_back:
+                self._carry_out(actor, action)
         if actor.ended is not None:
             actor.live.close()
 
@@ -236,7 +234,6 @@ class MemoryWorld:
         actor.live = Execution(self._app, self._app.find_orchestration(action.start.name, action.version))
         actor.number += 1
         actor.ended = actor.wake_at = None
-        actor.pausing.clear()
         left, actor.inbox = actor.inbox, deque()
         self._post(actor, action.start)
         actor.inbox.extend(message for message in left if not isinstance(message.event, Answer))
@@ -258,7 +255,7 @@ class MemoryWorld:
     def _start_detached(self, actor: Actor, event: DetachedScheduled) -> None:
         refusal = self._start(event, None)
         if refusal is None:
-            self._post(actor, DetachedStarted(answers=event.id))
+            self._post(actor, DetachedStarted(answers=event.id, instance=event.instance))
         else:
             self._post(actor, DetachedRefused(answers=event.id, failure=refusal))
 
@@ -332,23 +329,49 @@ class MemoryWorld:
 
     def _pause(self, actor: Actor, item: LockedActivity, options: ActivityOptions, delay: float) -> None:
         """Between two attempts."""
-        event_id = item.lock.event_id
-        actor.pausing[event_id] = None
+        key = item.lock.execution, item.lock.event_id
+        actor.pausing[key] = None
 
         def go_on() -> None:
-            del actor.pausing[event_id]
+            del actor.pausing[key]
             again = attrs.evolve(item, attempt=item.attempt + 1, failures=item.failures + 1)
             self._attempt(actor, again, options)
 
-        self._at(self._now + delay, lambda: event_id in actor.pausing, go_on)
+        self._at(self._now + delay, lambda: key in actor.pausing, go_on)
 
     def _cancel(self, actor: Actor, event_id: int) -> None:
-        attempt = actor.attempts.get((actor.number, event_id))
-        if attempt is not None:
-            attempt.cancel_asked()
-        elif event_id in actor.pausing:
-            del actor.pausing[event_id]
-            self._post(actor, ActivityCancelled(answers=event_id, how="never_started"))
+        key = actor.number, event_id
+        if key in actor.attempts:
+            actor.attempts[key].cancel_asked()
+        elif key in actor.pausing:
+            del actor.pausing[key]
+            cancelled = ActivityCancelled(answers=event_id, how="never_started")
+            self._tell(actor.instance, cancelled, execution=actor.number)
+
+
+def _outcome_of(root: Actor, last: Event) -> outcome.Outcome[Any]:
+    """What the caller gets: the code's own, as long as nothing of ours is in it."""
+    if isinstance(last, CancelledEvent):
+        return outcome.Error(OrchestrationCancelled("the orchestration was cancelled", reason=last.reason))
+    result = root.live.outcome
+    assert result is not None
+    error = result.error if isinstance(result, outcome.Error) else None
+    if not isinstance(error, BaseExceptionGroup) or error.subgroup((Cancelled, ContinueAsNew)) is None:
+        return result
+    essence = essence_of(error)  # as the runtime records it: nothing of our own stands beside it
+    assert essence is not None
+    return outcome.Error(essence)
+
+
+def _taken_back(actor: Actor, result: TurnResult) -> list[Action]:
+    """What was scheduled and cancelled in one turn: nobody could take it in between, so it never starts."""
+    cancelled = [action.event_id for action in result.actions if isinstance(action, CancelActivity)]
+    found: list[Action] = []
+    for action in result.actions:
+        if isinstance(action, ScheduleActivity) and action.event.id in cancelled:
+            actor.pausing[actor.number, action.event.id] = None
+            found.append(action)
+    return found
 
 
 def _said_of(branch: Branch) -> str:

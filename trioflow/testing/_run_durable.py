@@ -1,8 +1,9 @@
 """Run any async function as an orchestration, in memory, here and now.
 
 Laws: time jumps: sleeps, deadlines and pauses before a retry take no time, activities take what they take; what the
-code returned or raised comes out as the very same object; activities, their retries and children run by the same rules
-as anywhere, and what they are given and give is encoded and decoded as anywhere.
+code returned or raised comes out as the very same object, but for what is our own in a group;
+activities, their retries and children run by the same rules as anywhere, and what they are given and give is encoded
+and decoded as anywhere.
 
 Who calls it: tests of orchestrations. Read next: `_memory_world.py`.
 """

@@ -28,6 +28,7 @@ from trioflow.stores._rules._rows import (
     StoredMessage as StoredMessage,
 )
 from trioflow.stores._rules._starts import post_message as post_message, start_instance as start_instance
+from trioflow.stores._rules._steady import SteadyClock as SteadyClock
 from trioflow.stores._rules._tables import Tables as Tables
 from trioflow.stores._rules._turns import (
     commit_turn as commit_turn,
@@ -47,6 +48,7 @@ __all__ = (
     "ReadHistory",
     "Remembered",
     "Rule",
+    "SteadyClock",
     "StoredMessage",
     "Tables",
     "Tidying",

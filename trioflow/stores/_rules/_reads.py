@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from trioflow.abc import EventRow, InstanceRecord, State
+from trioflow.history import CancelRequested
 from trioflow.stores._rules._work import Rule, Work
 
 
@@ -52,6 +53,8 @@ def read_instance(work: Work, instance: str) -> InstanceRecord | None:
         history_bytes=row.history_bytes,
         unread=row.unread,
         queued=row.queued,
+        control_queued=row.control_at is not None,
+        cancel_queued=bool(row.queued) and work.tables.has_message(instance, CancelRequested.__name__),
         status=work.tables.status(instance),
         last_event=last_event,
     )

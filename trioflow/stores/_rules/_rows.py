@@ -28,8 +28,8 @@ class InstanceRow:
     unread: int  # events delivered and not yet taken
     history_length: int  # of the current execution
     history_bytes: int
-    wake_at: float | None
-    not_before: float  # start delay, release delay, and "it goes to the back of the line after each commit"
+    wake_at: float | None  # its earliest open deadline; pending: when the delay of its start is over
+    not_before: float  # end of a delay or back-off that was asked for; 0 without one
     due_at: float | None  # when it is eligible, None: only after another write. Kept by `due_at_of`, never set by hand
     next_seq: int  # of its next message
     queued: int  # messages in the inbox
@@ -39,7 +39,7 @@ class InstanceRow:
     lock_token: str | None  # of the last holder that has not given it back; its lease may have run out
     lock_worker: str | None
     lock_until: float  # end of the lease; means nothing without a token
-    attempts: int  # times it was taken since the last commit or clean release
+    attempts: int  # times it was taken since the last commit, without those that were released clean
     created_at: float
     updated_at: float
     ended_at: float | None
@@ -63,22 +63,33 @@ class InstanceRow:
 INSTANCE_COLUMNS = tuple(field.name for field in attrs.fields(InstanceRow))
 
 
-def due_at_of(row: InstanceRow) -> float | None:
-    """When the instance is eligible to be locked, by what is known now; None: never."""
+def due_at_of(row: InstanceRow, now: float) -> float | None:
+    """When the instance is eligible to be locked, by what is known now; None: never.
+
+    What is there already orders the line and delays nobody, even if the clock was set back since: it is never later
+    than now. After a commit an instance is behind everybody who waits already, so it starves nobody.
+    """
     if row.state.ended:
         return None
-    if row.state.held:
-        work = row.control_at
-    elif row.first_at is None:
-        work = row.wake_at
-    elif row.wake_at is None:
-        work = row.first_at
-    else:
-        work = min(row.first_at, row.wake_at)
+    work = _work_at(row, now)
     if work is None:
         return None
-    due = max(work, row.not_before)
+    due = max(work, row.not_before, min(row.updated_at, now))
     return due if row.lock_token is None else max(due, row.lock_until)
+
+
+def _work_at(row: InstanceRow, now: float) -> float | None:
+    """Since when, or from when on, it has something to do; None: nothing, as far as is known."""
+    control_at = None if row.control_at is None else min(row.control_at, now)
+    if row.state.held:
+        return control_at
+    if row.state is State.PENDING and row.wake_at is not None:
+        # Its start is delayed: messages wait for that too, except those that need no turn.
+        return row.wake_at if control_at is None else min(row.wake_at, control_at)
+    if row.first_at is None:
+        return row.wake_at
+    first_at = min(row.first_at, now)
+    return first_at if row.wake_at is None else min(first_at, row.wake_at)
 
 
 @attrs.define(eq=False)

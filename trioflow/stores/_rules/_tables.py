@@ -69,6 +69,10 @@ class Tables(Protocol):
         """All of an inbox, by seq."""
         ...
 
+    def has_message(self, instance: str, kind: str) -> bool:
+        """Whether an inbox holds a message of a kind."""
+        ...
+
     def remove_messages(self, instance: str, seqs: Sequence[int]) -> int:
         """Remove messages; how many of them were there."""
         ...

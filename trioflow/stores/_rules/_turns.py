@@ -169,8 +169,7 @@ def _set_columns(work: Work, row: InstanceRow, request: CommitTurn) -> None:
     row.attempts = 0
     row.updated_at = work.now
     row.ended_at = work.now if request.state.ended else None
-    # Behind everybody who waits already: an instance that always has messages starves nobody.
-    row.not_before = work.now
+    row.not_before = 0.0
     if request.status is not None:
         work.tables.set_status(row.instance, request.status)
     if request.kv_set or request.kv_cleared:
@@ -221,9 +220,9 @@ def release_turn(work: Work, request: ReleaseTurn) -> None:
     row = _held_by(work, request.lock)
     if row is not None:
         row.unlock()
-        row.not_before = work.now + request.delay
+        row.not_before = work.now + request.delay if request.delay else 0.0
         if request.clean:
-            row.attempts = 0
+            row.attempts = max(row.attempts - 1, 0)
         work.touch(row, news=False)
 
 

@@ -66,7 +66,7 @@ class Work:
     def finish(self) -> None:
         """Write the rows that were touched. May be called in between, before a list is read."""
         for row in self._touched.values():
-            before, row.due_at = row.due_at, due_at_of(row)
+            before, row.due_at = row.due_at, due_at_of(row, self.now)
             self.tables.update_instance(row)
             # A locked instance is worth a hint only when the time at which it falls free has just become known.
             if row.due_at is not None and (before is None or row.due_at < before or row.lock_token is None):

@@ -17,9 +17,9 @@ from typing import Any
 import attrs
 import outcome
 
-from trioflow.errors import OutcomeUnknown, StoreUnavailable
+from trioflow.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from trioflow.stores._rules import READS, Rule, Tidying, Work
-from trioflow.stores._sqlite._errors import translate
+from trioflow.stores._sqlite._errors import advice_on, translate
 from trioflow.stores._sqlite._gate import Gate
 from trioflow.stores._sqlite._opening import Settings, check_ours, configure, connect, migrate, prepare_file
 from trioflow.stores._sqlite._tables import SqliteTables
@@ -93,7 +93,7 @@ class Database:
             if db is not None:
                 with self._held():
                     db.close()  # the last connection to leave folds the log into the file
-        except (sqlite3.Error, StoreUnavailable):
+        except (sqlite3.Error, OSError, StoreUnavailable):
             pass  # the next one to open it finds a log and reads it
         finally:
             if self._gate is not None:
@@ -208,7 +208,7 @@ class Database:
         if member.wrote:
             error = OutcomeUnknown(
                 f"SQLite store {path}: the commit failed ({exc}), so what was written may or may not be kept. Repeat "
-                "it with the same request id: it is carried out once."
+                f"it with the same request id: it is carried out once. About the cause: {advice_on(exc)}."
             )
         else:
             error = StoreUnavailable(f"SQLite store {path}: the transaction failed ({exc}). Try again.")
@@ -257,7 +257,7 @@ class Database:
             with self._gate.held():
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._batches = self._rows = 0
-        except (sqlite3.Error, StoreUnavailable):
+        except (sqlite3.Error, OSError, StoreError):
             self._batches = self._rows = CHECKPOINT_BATCHES // 2  # the log only grows meanwhile: try again later
 
     def changed_by_others(self) -> bool:

@@ -51,6 +51,14 @@ def result_code(error: sqlite3.Error) -> int:
     return code & 0xFF
 
 
+def advice_on(error: Exception) -> str:
+    """What to do about the cause of an error."""
+    if isinstance(error, OSError):
+        return FILE_ERRORS.get(error.errno or 0, (StoreError, "check the path and the file system"))[1]
+    known = isinstance(error, sqlite3.Error) and ADVICE.get(result_code(error))
+    return known[1] if known else "see the error that this one was raised from"
+
+
 def is_ours(error: BaseException) -> bool:
     """Whether `translate` has something to say about it."""
     return isinstance(error, sqlite3.Error | OSError)

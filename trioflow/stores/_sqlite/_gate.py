@@ -113,6 +113,7 @@ class Presence:
 
     _folder: Path
     _mine: dict[str, int] = attrs.field(factory=dict)  # file name -> descriptor of a file that we hold
+    _owners: dict[str, str] = attrs.field(factory=dict)  # file name -> whom it says to be alive
     _pause: threading.Event = attrs.field(factory=threading.Event)  # never set: something to wait on
 
     def announce(self, owner: str) -> bool:
@@ -128,15 +129,31 @@ class Presence:
             self._pause.wait(0.01)
         if fd is None:
             return False
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, owner.encode(), 0)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, owner.encode(), 0)
+        except BaseException:
+            remove(self._folder / name, fd)
+            raise
         self._mine[name] = fd
+        self._owners[name] = owner
         return True
+
+    def restore(self) -> None:
+        """Put back what somebody has removed: the folder, and the files that say who lives here."""
+        for name, owner in list(self._owners.items()):
+            if name not in self._mine or not (self._folder / name).exists():
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                fd = self._mine.pop(name, None)
+                if fd is not None:
+                    os.close(fd)
+                self.announce(owner)
 
     def withdraw(self, owner: str) -> None:
         """Say that an owner has stopped."""
         name = file_name(owner)
         fd = self._mine.pop(name, None)
+        self._owners.pop(name, None)
         if fd is not None:
             remove(self._folder / name, fd)
 

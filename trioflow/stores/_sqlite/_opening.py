@@ -18,7 +18,7 @@ from typing import Literal
 import attrs
 
 from trioflow.abc import Env
-from trioflow.errors import StoreCorrupt, StoreError, StoreSchemaNewer, StoreUnavailable
+from trioflow.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreSchemaNewer, StoreUnavailable
 
 APPLICATION_ID = 0x7472666C  # "trfl"
 SYNCHRONOUS = {"full": 2, "fast": 1}
@@ -53,6 +53,18 @@ def prepare_file(settings: Settings) -> None:
         raise StoreUnavailable(
             f"SQLite store {settings.path}: the folder {parent} does not exist. Create it, or choose another path."
         )
+    if os.path.lexists(settings.folder) and not settings.folder.is_dir():
+        raise StoreUnavailable(
+            f"SQLite store {settings.path}: {settings.folder} has to be a folder and is not. Move it away."
+        )
+    if os.path.exists(settings.path) and not os.path.isfile(settings.path) and not os.path.isdir(settings.path):
+        raise StoreCorrupt(f"SQLite store {settings.path}: this is no regular file. Choose another path.")
+    for place in (parent, settings.path):
+        if os.path.exists(place) and not os.access(place, os.W_OK):
+            raise StoreReadOnly(
+                f"SQLite store {settings.path}: {place} cannot be written. Give this user the right to write it, or "
+                "mount its file system for writing."
+            )
     try:
         os.close(os.open(settings.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:

@@ -25,7 +25,8 @@ def expire_leases(work: Work, owner: str) -> int:
     instances = tables.held_instances(owner)
     for row in instances:
         row.unlock()
-        row.not_before = max(row.not_before, work.now + pause_after(row.attempts))
+        pause = pause_after(row.attempts)
+        row.not_before = max(row.not_before, work.now + pause) if pause else row.not_before
         work.touch(row, news=False)
     items = tables.held_activities(owner)
     for item in items:

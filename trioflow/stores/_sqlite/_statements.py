@@ -83,6 +83,7 @@ PUT_MESSAGE: Final = (
 READ_MESSAGES: Final = (
     "SELECT seq, at, execution, control, mailbox, kind, data, payload FROM message WHERE instance = ? ORDER BY seq"
 )
+HAS_MESSAGE: Final = "SELECT 1 FROM message WHERE instance = ? AND kind = ? LIMIT 1"
 REMOVE_MESSAGE: Final = "DELETE FROM message WHERE instance = ? AND seq = ?"
 REMOVE_MESSAGES: Final = "DELETE FROM message WHERE instance = ?"
 REMOVE_MESSAGES_FOR_OTHERS: Final = "DELETE FROM message WHERE instance = ? AND execution <> ?"

@@ -19,7 +19,7 @@ import trio
 
 from trioflow.abc import Env, Signals
 from trioflow.errors import ConfigurationError, StoreError
-from trioflow.stores._rules import Rule, read_clock
+from trioflow.stores._rules import Rule, SteadyClock, read_clock
 from trioflow.stores._sqlite._database import Member
 from trioflow.stores._sqlite._opening import Settings
 from trioflow.stores._sqlite._writer import Run, Writer
@@ -55,10 +55,12 @@ class SqliteStore(StoreVerbs):
             raise ConfigurationError(f'durability is {durability!r}; it has to be "full" or "fast".')
         env = Env() if env is None else env
         text = os.fspath(path)
+        if "\0" in text:
+            raise ConfigurationError(f"The store's path {text!r} has a NUL character in it. Choose another path.")
         self._settings = Settings(
             path=text if text == ":memory:" else os.path.abspath(text),
             durability=durability,
-            clock=env.now if clock is None else clock,
+            clock=SteadyClock(env.now) if clock is None else SteadyClock(clock, None),
             env=env,
             patience=patience,
             connect=connect,

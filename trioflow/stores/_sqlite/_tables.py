@@ -154,6 +154,10 @@ class SqliteTables:
             for seq, at, execution, control, mailbox, kind, data, payload in self._all(sql.READ_MESSAGES, instance)
         ]
 
+    def has_message(self, instance: str, kind: str) -> bool:
+        """See `Tables`."""
+        return self._one(sql.HAS_MESSAGE, instance, kind) is not None
+
     def remove_messages(self, instance: str, seqs: Sequence[int]) -> int:
         """See `Tables`."""
         return self._db.executemany(sql.REMOVE_MESSAGE, [(instance, seq) for seq in seqs]).rowcount

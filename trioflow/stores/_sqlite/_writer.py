@@ -9,6 +9,8 @@ Must never know: what a rule means. Who calls it: `_store.py`. Read next: `_data
 
 from __future__ import annotations
 
+import logging
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -19,11 +21,14 @@ import outcome
 import trio
 
 from trioflow.abc import Signals
-from trioflow.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from trioflow.errors import OutcomeUnknown, StoreClosed, StoreError
 from trioflow.stores._sqlite._database import Database, Member
+from trioflow.stores._sqlite._errors import translate
 from trioflow.stores._sqlite._gate import Presence
 from trioflow.stores._sqlite._opening import Settings
 from trioflow.stores._sqlite._owners import expire_leases
+
+log = logging.getLogger("trioflow.stores")
 
 BATCH = 512  # members of one transaction at most
 LOOK_FOR_OTHERS = 0.25  # seconds between two looks at who else is there
@@ -84,6 +89,8 @@ class Writer:
     _batch: list[Job] = attrs.field(factory=list)  # those that are being worked on
     _others: bool = False  # whether another process (or another store object) has the file open
     _looked: float = 0.0
+    _file: tuple[int, int] | None = None  # device and inode of the database
+    _blind: bool = False  # the last look at who else is there failed
     presence: Presence | None = None
 
     _database: Database = attrs.field(init=False)
@@ -135,25 +142,36 @@ class Writer:
 
     def announce_worker(self, worker: str) -> bool:
         """An errand: see `Presence.announce`. In memory nobody else is there to look."""
-        return self.presence is None or self.presence.announce(worker)
+        return bool(self._present(lambda: self._announced(worker)))
 
     def withdraw_worker(self, worker: str) -> None:
         """An errand: see `Presence.withdraw`."""
-        if self.presence is not None:
-            self.presence.withdraw(worker)
+        presence = self.presence
+        if presence is not None:
+            self._present(lambda: presence.withdraw(worker))
+
+    def _announced(self, owner: str) -> bool:
+        return self.presence is None or self.presence.announce(owner)
+
+    def _present(self, act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except OSError as exc:
+            raise translate(exc, self._settings.path, "saying who is alive") from exc
 
     def _main(self) -> None:
-        end: StoreError = StoreUnavailable(f"SQLite store {self._settings.path} is closed. Open it again.")
+        end: StoreError = StoreClosed(f"SQLite store {self._settings.path} is closed. Open it again.")
+        opened = False
         try:
             self._database.open()
             self._announce()
+            opened = True
             self._serve()
         except StoreError as exc:
-            end = exc
+            end = StoreClosed(str(exc)) if opened else exc  # whoever tries again would try for ever
+            end.__cause__ = exc.__cause__
         except BaseException as exc:
-            end = StoreUnavailable(
-                f"The thread of SQLite store {self._settings.path} has died: {exc!r}. Open it again."
-            )
+            end = StoreClosed(f"The thread of SQLite store {self._settings.path} has died: {exc!r}. Open it again.")
             end.__cause__ = exc
         finally:
             self._leave(end)
@@ -162,7 +180,8 @@ class Writer:
         settings = self._settings
         if not settings.in_memory:
             self.presence = Presence(settings.folder)
-            self.presence.announce(f"store/{settings.env.token()}")
+            self._present(lambda: self._announced(f"store/{settings.env.token()}"))
+            self._check_file()
             self._look_for_others()
 
     def _serve(self) -> None:
@@ -230,7 +249,10 @@ class Writer:
             if job.answer is None:  # an errand may have been done before the end came
                 job.answer = outcome.Value(None) if job.ends else outcome.Error(same(error))
         if self.presence is not None:
-            self.presence.withdraw_all()
+            try:
+                self.presence.withdraw_all()
+            except OSError as exc:
+                log.warning("SQLite store %s: %s stays behind: %s", self._settings.path, self._settings.folder, exc)
         self._database.close()
         self._tell([job for job, _ in waiting], {})
 
@@ -250,9 +272,36 @@ class Writer:
         now = self._settings.env.now()
         if not 0 <= now - self._looked < LOOK_FOR_OTHERS:
             self._looked = now
+            self._check_file()
             self._look_for_others()
 
+    def _check_file(self) -> None:
+        """End the store if its file is no longer the one at its path: what is written now would be lost."""
+        path = self._settings.path
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            raise StoreClosed(f"SQLite store {path}: the file was removed while it was open. Restore it.") from None
+        except OSError:
+            return  # it cannot be looked at just now
+        if self._file not in (None, (found.st_dev, found.st_ino)):
+            raise StoreClosed(f"SQLite store {path}: the file was replaced while it was open. Open it again.")
+        self._file = (found.st_dev, found.st_ino)
+
     def _look_for_others(self) -> None:
+        """Look who else is there, if that can be seen just now."""
+        assert self.presence is not None
+        try:
+            self.presence.restore()
+            self._look()
+        except OSError as exc:
+            if not self._blind:
+                log.warning("SQLite store %s: cannot see who else is alive (%s); going on", self._settings.path, exc)
+            self._blind = True
+        else:
+            self._blind = False
+
+    def _look(self) -> None:
         """Who else is there? Those who have died: their leases expire now."""
         assert self.presence is not None
         others = False

@@ -37,6 +37,25 @@ async def check_a_record_counts_the_inbox(s: Subject) -> None:
     expect_equal((await s.record()).queued, 0, "messages in the inbox")
 
 
+async def check_a_record_tells_what_waits(s: Subject) -> None:
+    """A record tells whether a control message or a request to cancel waits in the inbox, until it is consumed."""
+    await s.waiting("a", state=State.PARKED)
+    told = []
+    for kind in ("Note", "CancelRequested", "Resume"):
+        await s.post("a", kind, control=kind == "Resume")
+        record = await s.record()
+        told.append((record.control_queued, record.cancel_queued))
+    expect_equal(told, [(False, False), (False, True), (True, True)], "control and cancel after each message")
+    turn = await s.turn()
+    await s.commit(turn, state=State.PARKED, consumed=(turn.messages[-1].seq,))
+    record = await s.record()
+    expect_equal((record.control_queued, record.cancel_queued), (False, True), "what is left")
+    await s.post("a", "Resume", control=True)
+    await s.run("a")
+    record = await s.record()
+    expect_equal((record.control_queued, record.cancel_queued), (False, False), "an empty inbox")
+
+
 async def check_the_clock_is_the_stores(s: Subject) -> None:
     """The store's clock is the one it was given."""
     before = await s.store.read_clock()

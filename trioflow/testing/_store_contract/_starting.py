@@ -115,6 +115,32 @@ async def check_delayed_start_is_announced(s: Subject) -> None:
     expect_equal((await s.lock_turns()).next_due, s.clock.now + 60.0, "next_due")
 
 
+async def check_control_does_not_wait_for_a_delayed_start(s: Subject) -> None:
+    """A control message makes a delayed start eligible at once: it can be suspended or ended before it begins."""
+    await s.start("a", delay=60.0)
+    await s.post("a", "Note")
+    await s.nothing_eligible("the delay is not over")
+    await s.post("a", "Suspend", control=True)
+    turn = await s.turn()
+    expect_equal((turn.state, turn.attempts), (State.PENDING, 1), "the turn of a delayed start")
+    expect_equal(kinds(turn.messages), ["Started", "Note", "Suspend"], "its inbox")
+
+
+async def check_a_held_start_keeps_its_delay(s: Subject) -> None:
+    """A delayed start that was suspended and resumed begins when it would have begun without that."""
+    await s.start("a", delay=60.0)
+    begins = s.clock.now + 60.0
+    expect_equal((await s.record()).wake_at, begins, "when a delayed start begins")
+    for state in (State.SUSPENDED, State.PENDING):
+        await s.post("a", "Control", control=True)
+        turn = await s.turn()
+        await s.commit(turn, "Control", state=state, consumed=(turn.messages[-1].seq,), wake_at=turn.wake_at)
+        await s.nothing_eligible("the delay is not over")
+    expect_equal((await s.lock_turns()).next_due, begins, "next_due")
+    s.advance(60)
+    expect_equal(kinds((await s.turn()).messages), ["Started"], "the inbox after the delay")
+
+
 async def check_bad_ids_are_refused(s: Subject) -> None:
     """Ids that are empty, endless, or unprintable are refused with a typed error, and nothing is kept."""
     for bad in ("", "x" * 513, "nul\0", "half \ud800"):

@@ -104,6 +104,29 @@ async def check_a_release_may_delay(s: Subject) -> None:
     await s.turn()
 
 
+async def check_a_clean_release_takes_back_one_attempt(s: Subject) -> None:
+    """A turn given back clean is as if it had not been taken: attempts that were not clean still count."""
+    await s.start()
+    for _ in range(2):
+        await s.store.release_turn(ReleaseTurn(lock=(await s.turn()).lock, clean=False))
+    for _ in range(2):
+        turn = await s.turn()
+        expect_equal(turn.attempts, 3, "attempts after two that counted")
+        await s.store.release_turn(ReleaseTurn(lock=turn.lock))
+
+
+async def check_a_release_delay_holds_for_control(s: Subject) -> None:
+    """The pause of a released instance is not cut short by a control message, nor while its start is delayed."""
+    await s.start("a", delay=60.0)
+    await s.post("a", "Control", control=True)
+    await s.store.release_turn(ReleaseTurn(lock=(await s.turn()).lock, delay=10, clean=False))
+    await s.post("a", "Control", control=True)
+    s.advance(9)
+    await s.nothing_eligible("the release delay is not over")
+    s.advance(1)
+    await s.turn()
+
+
 async def check_renewal_extends(s: Subject) -> None:
     """A renewed lease runs from the renewal."""
     await s.start()

@@ -1,0 +1,102 @@
+"""A runtime that is cancelled or left by an exception hands its work on at once, and waits for no thread."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import trio
+
+import trioflow
+from tests.runtime.programs import Probe
+from trioflow import durable
+from trioflow.abc import Store
+from trioflow.stores import MemoryStore
+
+
+class SlowRelease(MemoryStore):
+    """A store in which giving a turn back can be caught in the act."""
+
+    releasing: trio.Event
+    may_go_on: trio.Event
+
+    async def release_turn(self, request: object) -> None:
+        """Wait, like a busy store, before the work is done; later calls do not."""
+        if not self.releasing.is_set():
+            self.releasing.set()
+            await self.may_go_on.wait()
+        await super().release_turn(request)  # type: ignore[arg-type]
+
+
+async def test_a_turn_that_is_being_given_back_is_given_back() -> None:
+    """Cancelled in the middle of a release: the next runtime has the instance at once, not after the lease."""
+    store = SlowRelease()
+    store.releasing, store.may_go_on = trio.Event(), trio.Event()
+    app, probe = trioflow.App("release"), Probe()
+
+    @app.activity
+    async def wait() -> str:
+        probe.door("runs").set()
+        if len(probe.calls) == 0:
+            probe.calls.append("first")
+            await trio.sleep_forever()
+        return "done"
+
+    @app.orchestration
+    async def main() -> str:
+        async with durable.open_nursery() as nursery:
+            nursery.start_soon(durable.wait_event, "go")
+            return await wait()
+
+    async with trioflow.connect(store, app) as client:
+        handle = await client.start(main)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trioflow.serve, app, store)
+            await probe.door("runs").wait()
+            await handle.raise_event("go")
+            await store.releasing.wait()
+            nursery.cancel_scope.cancel()
+        assert store.releasing.is_set()
+        with trio.fail_after(10):
+            async with trioflow.open_runtime(app, store):
+                assert await handle.result() == "done"
+
+
+@pytest.mark.parametrize("way", ["exception", "cancellation"])
+async def test_a_thread_that_does_not_hear_is_left_behind(
+    store: Store, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Leaving in a hurry takes a moment, is told in a warning, and leaves the lease to run out."""
+    app, running, may_end = trioflow.App("threads"), threading.Event(), threading.Event()
+
+    @app.activity
+    def deaf() -> None:
+        running.set()
+        may_end.wait(60)
+
+    @app.orchestration
+    async def main() -> None:
+        await deaf()
+
+    class Hurry(Exception):
+        pass
+
+    async def begin(client: trioflow.Client) -> None:
+        await client.start(main)
+        assert await trio.to_thread.run_sync(running.wait, 20)
+
+    began = trio.current_time()
+    try:
+        if way == "exception":
+            with pytest.raises(Hurry):
+                async with trioflow.open_runtime(app, store) as runtime:
+                    await begin(runtime.client)
+                    raise Hurry
+        else:
+            async with trio.open_nursery() as nursery, trioflow.open_runtime(app, store) as runtime:
+                await begin(runtime.client)
+                nursery.cancel_scope.cancel()
+        assert trio.current_time() - began < 20
+        assert "its thread is abandoned" in caplog.text
+    finally:
+        may_end.set()

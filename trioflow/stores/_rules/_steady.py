@@ -1,0 +1,32 @@
+"""A clock that never goes back while its store is open, whatever the wall clock does.
+
+Laws: a reading is never below the one before; while the wall clock is behind what was handed out, time goes on at the
+pace of the machine's own clock. Who calls it: stores, for each transaction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import attrs
+
+
+@attrs.define(eq=False)
+class SteadyClock:
+    """`read`, made steady. `elapsed` is a clock that is never set: the machine's, not trio's, since a store may read it
+    in a thread. None: time stands still until `read` has caught up.
+    """
+
+    _read: Callable[[], float]
+    _elapsed: Callable[[], float] | None = time.monotonic
+    _last: float | None = None
+    _at: float = 0.0  # on the clock that is never set, when `_last` was handed out
+
+    def __call__(self) -> float:
+        """The store's time."""
+        now, at = self._read(), 0.0 if self._elapsed is None else self._elapsed()
+        if self._last is not None and now < self._last:
+            now = self._last + max(at - self._at, 0.0)
+        self._last, self._at = now, at
+        return now

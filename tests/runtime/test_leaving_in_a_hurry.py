@@ -12,6 +12,7 @@ from tests.runtime.programs import Probe
 from trioflow import durable
 from trioflow.abc import Store
 from trioflow.stores import MemoryStore
+from trioflow.testing import FaultyStore
 
 
 class SlowRelease(MemoryStore):
@@ -100,3 +101,12 @@ async def test_a_thread_that_does_not_hear_is_left_behind(
         assert "its thread is abandoned" in caplog.text
     finally:
         may_end.set()
+
+
+async def test_a_store_that_has_ended_ends_the_runtime() -> None:
+    """What can never succeed is not tried for ever: the error comes out of the block, as it is."""
+    store = FaultyStore(MemoryStore())
+    store.fail("lock_turns", trioflow.StoreClosed("the file is gone"))
+    with pytest.raises(trioflow.StoreClosed, match="the file is gone"), trio.fail_after(20):
+        async with trioflow.open_runtime(trioflow.App("closed"), store):
+            await trio.sleep_forever()

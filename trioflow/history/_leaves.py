@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import datetime
 import decimal
 import enum
@@ -182,10 +183,9 @@ def enum_hooks(kind: type[enum.Enum]) -> Hooks:
         if member is not None:
             return member
         if issubclass(kind, enum.Flag) and type(value) is int:
-            try:
+            combined = None
+            with contextlib.suppress(ValueError):
                 combined = kind(value)
-            except ValueError:
-                combined = None
             # The first releases of 3.11 drop unknown bits where later ones refuse them.
             if combined is not None and combined.value == value:
                 return combined

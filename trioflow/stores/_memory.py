@@ -45,7 +45,7 @@ class MemoryStore(StoreVerbs):
 
     def __attrs_post_init__(self) -> None:
         own = self._clock is not None
-        self._steady = SteadyClock(self._clock or self._env.now, *((None,) if own else ()))
+        self._steady = SteadyClock(self._clock or self._env.now, None if own else self._env.ticks)
 
     @property
     def signals(self) -> Signals:

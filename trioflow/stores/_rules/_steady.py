@@ -6,7 +6,6 @@ pace of the machine's own clock. Who calls it: stores, for each transaction.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import attrs
@@ -14,12 +13,10 @@ import attrs
 
 @attrs.define(eq=False)
 class SteadyClock:
-    """`read`, made steady. `elapsed` is a clock that is never set: the machine's, not trio's, since a store may read it
-    in a thread. None: time stands still until `read` has caught up.
-    """
+    """`read`, made steady. `elapsed` is a clock that is never set; None: time stands still till `read` catches up."""
 
     _read: Callable[[], float]
-    _elapsed: Callable[[], float] | None = time.monotonic
+    _elapsed: Callable[[], float] | None
     _last: float | None = None
     _at: float = 0.0  # on the clock that is never set, when `_last` was handed out
 

@@ -60,7 +60,7 @@ class SqliteStore(StoreVerbs):
         self._settings = Settings(
             path=text if text == ":memory:" else os.path.abspath(text),
             durability=durability,
-            clock=SteadyClock(env.now) if clock is None else SteadyClock(clock, None),
+            clock=SteadyClock(env.now, env.ticks) if clock is None else SteadyClock(clock, None),
             env=env,
             patience=patience,
             connect=connect,

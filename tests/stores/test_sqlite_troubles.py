@@ -29,8 +29,10 @@ async def look(store: SqliteStore) -> None:
     await writer.do(run, now)
 
 
-async def test_a_look_that_fails_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a free descriptor nobody else is seen, and the store goes on."""
+async def test_a_look_that_fails_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a free descriptor nobody else is seen, which is said once, and the store goes on."""
 
     def scandir(path: Any) -> Any:
         raise OSError(errno.EMFILE, "too many open files")
@@ -41,6 +43,8 @@ async def test_a_look_that_fails_is_skipped(tmp_path: Path, monkeypatch: pytest.
         await look(store)
         monkeypatch.undo()
         await subject(store).start("a")
+        assert await store.read_instance("a") is not None
+    assert caplog.text.count("cannot see who else is alive") == 1
 
 
 async def test_a_removed_folder_of_workers_is_made_again(tmp_path: Path) -> None:

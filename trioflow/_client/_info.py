@@ -16,7 +16,6 @@ from trioflow.app import App
 from trioflow.errors import (
     HistoryError,
     InstanceParked,
-    OperationFailed,
     OrchestrationCancelled,
     OrchestrationFailed,
     OrchestrationTerminated,
@@ -154,20 +153,8 @@ def failed(failure: Failure, whole: str, app: App) -> OrchestrationFailed:
         attempts=failure.attempts,
         remote_traceback=failure.traceback,
     )
-    error.__cause__ = app.failures.to_exception(failure) or _story(failure.cause, app)
+    error.__cause__ = app.failures.to_exception(failure) or app.failures.cause_of(failure)
     return error
-
-
-def _story(failure: Failure | None, app: App) -> BaseException | None:
-    """The chain behind an exception whose class is not known here."""
-    if failure is None:
-        return None
-    return app.failures.to_exception(failure) or OperationFailed(
-        f"{failure.type}: {failure.message}",
-        type=failure.type,
-        message=failure.message,
-        category=failure.category.value,
-    )
 
 
 def _return_type(record: InstanceRecord, app: App) -> Any:

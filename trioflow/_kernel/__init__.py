@@ -12,6 +12,7 @@ from trioflow._kernel._cancelled import Cancelled as Cancelled, Dropped as Dropp
 from trioflow._kernel._current import (
     Realm as Realm,
     current_kernel as current_kernel,
+    current_realm as current_realm,
     current_task as current_task,
     in_kernel as in_kernel,
 )
@@ -27,6 +28,7 @@ from trioflow._kernel._operations import (
     perform as perform,
     take_operation_key as take_operation_key,
 )
+from trioflow._kernel._raising import raise_as_it_was as raise_as_it_was
 from trioflow._kernel._scheduler import Kernel as Kernel
 from trioflow._kernel._scope import (
     CancelScope as CancelScope,
@@ -34,7 +36,7 @@ from trioflow._kernel._scope import (
     current_time as current_time,
 )
 from trioflow._kernel._sealed import NoConstructor as NoConstructor, sealed as sealed
-from trioflow._kernel._start import TaskStatus as TaskStatus
+from trioflow._kernel._start import TASK_STATUS_IGNORED as TASK_STATUS_IGNORED, TaskStatus as TaskStatus
 from trioflow._kernel._task import Task as Task
 from trioflow._kernel._timeouts import (
     fail_after as fail_after,
@@ -55,6 +57,7 @@ from trioflow._kernel._traps import (
 )
 
 __all__ = (
+    "TASK_STATUS_IGNORED",
     "Abort",
     "Asked",
     "Branch",
@@ -79,6 +82,7 @@ __all__ = (
     "checkpoint_if_cancelled",
     "current_effective_deadline",
     "current_kernel",
+    "current_realm",
     "current_task",
     "current_time",
     "fail_after",
@@ -88,6 +92,7 @@ __all__ = (
     "move_on_at",
     "open_nursery",
     "perform",
+    "raise_as_it_was",
     "sealed",
     "sleep",
     "sleep_forever",

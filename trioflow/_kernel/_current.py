@@ -77,6 +77,11 @@ def current_kernel() -> Kernel:
     return kernel
 
 
+def current_realm() -> Realm:
+    """The identity of the kernel that runs the calling code, for what belongs to it. Raises as `current_kernel`."""
+    return current_kernel().realm
+
+
 def current_task() -> Task:
     """The task that is running now. Raises NotInOrchestration (a RuntimeError) outside of tasks."""
     task = running_kernel().running

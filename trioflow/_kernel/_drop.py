@@ -106,7 +106,8 @@ def _sever(task: Task) -> None:
         nursery._children.clear()
         nursery._errors.clear()
     task._nurseries.clear()
-    task.parent_nursery = task.eventual_parent_nursery = None
+    task.parent_nursery = task.eventual_parent_nursery = task.custom_sleep_data = None
+    task._exit_callbacks.clear()
     status: CancelStatus | None = task._status
     while status is not None:
         status.tasks.clear()

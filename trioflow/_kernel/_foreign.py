@@ -31,6 +31,7 @@ TWINS = (
     "Nursery",
     "Semaphore",
     "StrictFIFOLock",
+    "as_safe_channel",
     "current_effective_deadline",
     "current_time",
     "fail_after",
@@ -45,10 +46,12 @@ TWINS = (
 )
 LOWLEVEL_TWINS = (
     "ParkingLot",
+    "add_parking_lot_breaker",
     "cancel_shielded_checkpoint",
     "checkpoint",
     "checkpoint_if_cancelled",
     "current_task",
+    "remove_parking_lot_breaker",
     "reschedule",
     "wait_task_rescheduled",
 )

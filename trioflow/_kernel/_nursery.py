@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Args = TypeVarTuple("Args")
 
 # What ends the whole run at once, wherever in user code it is raised.
-FATAL = (KeyboardInterrupt, SystemExit, MemoryError, GeneratorExit)
+FATAL = (KeyboardInterrupt, SystemExit, MemoryError)
 
 
 @sealed

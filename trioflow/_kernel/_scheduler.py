@@ -356,7 +356,8 @@ class Kernel:
         result = result_of(task, result)
         task._activate(None)
         del self.tasks[task]
-        for callback in task._exit_callbacks:
+        callbacks, task._exit_callbacks = task._exit_callbacks, []
+        for callback in callbacks:
             callback(task)
         if task is self._main:
             self._main = None

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import attrs
 
 from trioflow._kernel._current import current_kernel
 from trioflow._kernel._raising import raise_as_it_was
+from trioflow._util import TASK_STATUS_IGNORED as IGNORED
 
 if TYPE_CHECKING:
     from trioflow._kernel._nursery import Nursery
@@ -32,6 +33,10 @@ class TaskStatus(Protocol[T_contra]):
     def started(self, value: T_contra = ..., /) -> None:
         """Say that the task is ready; `value` is what `nursery.start` returns."""
         ...
+
+
+# trio's object serves both worlds; its type there does not fit a `TaskStatus` of ours.
+TASK_STATUS_IGNORED: TaskStatus[Any] = cast(Any, IGNORED)
 
 
 @attrs.define(eq=False, repr=False)

@@ -5,6 +5,7 @@ A person who knows trio needs no other page for the first part. Read first: `_ev
 
 from trioflow._ambient import OrchestrationInfo as OrchestrationInfo
 from trioflow._kernel import (
+    TASK_STATUS_IGNORED as TASK_STATUS_IGNORED,
     CancelScope as CancelScope,
     Cancelled as Cancelled,
     Nursery as Nursery,
@@ -21,7 +22,6 @@ from trioflow._kernel import (
     sleep_until as sleep_until,
 )
 from trioflow._util import (
-    TASK_STATUS_IGNORED as TASK_STATUS_IGNORED,
     BrokenResourceError as BrokenResourceError,
     BusyResourceError as BusyResourceError,
     ClosedResourceError as ClosedResourceError,
@@ -30,6 +30,12 @@ from trioflow._util import (
     WouldBlock as WouldBlock,
 )
 from trioflow.durable import lowlevel as lowlevel
+from trioflow.durable._channels import (
+    MemoryChannelStatistics as MemoryChannelStatistics,
+    MemoryReceiveChannel as MemoryReceiveChannel,
+    MemorySendChannel as MemorySendChannel,
+    open_memory_channel as open_memory_channel,
+)
 from trioflow.durable._combinators import gather as gather, map as map, race as race  # noqa: A004  # the verb's name
 from trioflow.durable._determinism import (
     info as info,
@@ -47,6 +53,18 @@ from trioflow.durable._events import (
     wait_event_nowait as wait_event_nowait,
 )
 from trioflow.durable._executions import continue_as_new as continue_as_new, start_detached as start_detached
+from trioflow.durable._limits import (
+    CapacityLimiter as CapacityLimiter,
+    CapacityLimiterStatistics as CapacityLimiterStatistics,
+    Semaphore as Semaphore,
+)
+from trioflow.durable._locks import (
+    Condition as Condition,
+    ConditionStatistics as ConditionStatistics,
+    Lock as Lock,
+    LockStatistics as LockStatistics,
+    StrictFIFOLock as StrictFIFOLock,
+)
 from trioflow.durable._logger import DurableLogger as DurableLogger, logger as logger
 from trioflow.durable._progress import (
     KeyValues as KeyValues,
@@ -54,6 +72,7 @@ from trioflow.durable._progress import (
     kv as kv,
     set_status as set_status,
 )
+from trioflow.durable._safe_channels import SafeChannel as SafeChannel, as_safe_channel as as_safe_channel
 from trioflow.durable._sync import Event as Event, EventStatistics as EventStatistics
 
 __all__ = (
@@ -62,18 +81,31 @@ __all__ = (
     "BusyResourceError",
     "CancelScope",
     "Cancelled",
+    "CapacityLimiter",
+    "CapacityLimiterStatistics",
     "ClosedResourceError",
+    "Condition",
+    "ConditionStatistics",
     "DurableLogger",
     "EndOfChannel",
     "Event",
     "EventStatistics",
     "Events",
     "KeyValues",
+    "Lock",
+    "LockStatistics",
+    "MemoryChannelStatistics",
+    "MemoryReceiveChannel",
+    "MemorySendChannel",
     "Nursery",
     "OrchestrationInfo",
+    "SafeChannel",
+    "Semaphore",
+    "StrictFIFOLock",
     "TaskStatus",
     "TooSlowError",
     "WouldBlock",
+    "as_safe_channel",
     "continue_as_new",
     "current_effective_deadline",
     "current_time",
@@ -90,6 +122,7 @@ __all__ = (
     "move_on_after",
     "move_on_at",
     "now",
+    "open_memory_channel",
     "open_nursery",
     "patched",
     "race",

@@ -2,7 +2,7 @@
 
 Laws: it is set once and never cleared; waiters go on in the order in which they came. It belongs to the orchestration
 that made it and is no part of the history: to be woken from outside, use `wait_event`.
-Who calls it: user code. Read next: `_locks.py`.
+Who calls it: user code. Read next: `_parking.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from trioflow._kernel import (
     Task,
     checkpoint,
     current_kernel,
+    current_realm,
     current_task,
     sealed,
     wait_task_rescheduled,
@@ -35,16 +36,12 @@ class EventStatistics:
     tasks_waiting: int
 
 
-def _here() -> Realm:
-    return current_kernel().realm
-
-
 @sealed
 @attrs.define(eq=False, repr=False)
 class Event:
     """Something that happens once, and that tasks may wait for."""
 
-    _realm: Realm = attrs.field(factory=_here, init=False)
+    _realm: Realm = attrs.field(factory=current_realm, init=False)
     _is_set: bool = attrs.field(default=False, init=False)
     _waiters: dict[Task, None] = attrs.field(factory=dict, init=False)  # a dict for its order
 

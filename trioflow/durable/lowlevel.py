@@ -2,7 +2,8 @@
 
 Laws: everything means what it means in trio. A wait made of these belongs to one orchestration and is never recorded:
 what wakes it must come out of the history, too, as everything in an orchestration does.
-Who calls it: the synchronization classes next door, and authors of more. Read next: `_sync.py`, which is made of it.
+Who calls it: the synchronization classes next door, and authors of more. Read next: `_sync.py` and
+`_parking.py`, which are made of it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from trioflow._kernel import (
     current_kernel,
     current_task as current_task,
     wait_task_rescheduled as wait_task_rescheduled,
+)
+from trioflow.durable._parking import (
+    ParkingLot as ParkingLot,
+    ParkingLotStatistics as ParkingLotStatistics,
+    add_parking_lot_breaker as add_parking_lot_breaker,
+    remove_parking_lot_breaker as remove_parking_lot_breaker,
 )
 
 
@@ -42,12 +49,16 @@ def reschedule(task: Task, next_send: Outcome[Any] | None = None) -> None:
 
 __all__ = (
     "Abort",
+    "ParkingLot",
+    "ParkingLotStatistics",
     "RaiseCancel",
     "Task",
+    "add_parking_lot_breaker",
     "cancel_shielded_checkpoint",
     "checkpoint",
     "checkpoint_if_cancelled",
     "current_task",
+    "remove_parking_lot_breaker",
     "reschedule",
     "wait_task_rescheduled",
 )

@@ -11,6 +11,7 @@ import pytest
 
 from tests.kernel.helpers import World, finish
 from trioflow._kernel import (
+    CancelScope,
     Kernel,
     Task,
     cancel_shielded_checkpoint,
@@ -179,6 +180,62 @@ def test_some_exceptions_abort_the_run(error: type[BaseException]) -> None:
     with pytest.raises(error):
         kernel.start(at_the_call)
     kernel.close()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError])
+def test_code_that_such_an_exception_unwinds_takes_no_step(error: type[BaseException]) -> None:
+    """A Ctrl-C in a worker refunds nobody: what `finally` blocks and handlers ask for meanwhile is not asked."""
+
+    async def shielded() -> None:
+        try:
+            raise error
+        finally:
+            with CancelScope(shield=True):
+                await perform("refund")
+
+    async def handled() -> None:
+        try:
+            raise error
+        except BaseException:
+            try:
+                raise ValueError
+            except ValueError:
+                await perform("refund")
+
+    async def replaced() -> None:
+        try:
+            raise error
+        except BaseException:
+            raise ValueError("the order failed") from None
+
+    for program in (shielded, handled, replaced):
+        world = World(program)
+        with pytest.raises(error):
+            world.run()
+        with pytest.raises(RuntimeError, match="cannot run"):
+            world.run()
+
+
+def test_what_the_host_handles_is_none_of_the_programs_business() -> None:
+    """A kernel that is run while somebody cleans up after a Ctrl-C runs as ever, whatever its program handles."""
+
+    async def main() -> str:
+        try:
+            raise ValueError
+        except ValueError:
+            await checkpoint()
+        try:
+            raise KeyError
+        except KeyError as exc:
+            exc.__context__, exc.__cause__ = exc, None
+            await checkpoint()
+            exc.__context__ = None
+        return "done"
+
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        assert finish(main) == "done"
 
 
 def test_the_host_may_abort_the_run() -> None:

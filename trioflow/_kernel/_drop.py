@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from trioflow._kernel._asyncgens import Generator
 from trioflow._kernel._cancelled import Dropped
+from trioflow._kernel._fatal import FATAL
 from trioflow._kernel._guard import interruptible
-from trioflow._kernel._nursery import FATAL
 from trioflow._kernel._operations import Operation
 
 if TYPE_CHECKING:

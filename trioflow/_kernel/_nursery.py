@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 Args = TypeVarTuple("Args")
 
-# What ends the whole run at once, wherever in user code it is raised.
-FATAL = (KeyboardInterrupt, SystemExit, MemoryError)
-
 
 @sealed
 @attrs.define(eq=False, repr=False)
@@ -142,8 +139,6 @@ class Nursery(metaclass=NoConstructor):
     async def _body_ended(self, exc: BaseException | None) -> BaseException | None:
         """Wait for the tasks; returns everything that was raised, as a group."""
         if exc is not None:
-            if isinstance(exc, FATAL):
-                running_kernel().abort(exc)
             self._fail(exc, self._parent_task, "Code block inside nursery contextmanager")
         self._body_running = False
         self._close_if_done()

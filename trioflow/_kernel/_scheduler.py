@@ -11,6 +11,7 @@ Must never know: orchestrations, histories, stores, what requests mean. Who call
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from typing import Any
@@ -24,11 +25,13 @@ from trioflow._kernel._current import Realm, current_task
 from trioflow._kernel._deadlines import Deadlines
 from trioflow._kernel._drop import LIMIT, drop
 from trioflow._kernel._exits import result_of
+from trioflow._kernel._fatal import FATAL, notice
 from trioflow._kernel._foreign import explain, foreign_yield
 from trioflow._kernel._guard import enter, inside, interruptible, leave, uninterruptible
 from trioflow._kernel._idle import IdleWaiters
-from trioflow._kernel._nursery import FATAL, Nursery
+from trioflow._kernel._nursery import Nursery
 from trioflow._kernel._operations import Asked, Operation
+from trioflow._kernel._raising import raise_as_it_was
 from trioflow._kernel._scope import CancelScope
 from trioflow._kernel._spawn import coroutine_of, name_of
 from trioflow._kernel._status import CancelStatus
@@ -76,6 +79,7 @@ class Kernel:
         self._main: Task | None = None
         self._generator_tasks = 0
         self._fatal: BaseException | None = None
+        self.outside: BaseException | None = None  # what whoever runs us was handling when they did
         self._state = "new"  # then "usable", "broken", "closed"
 
     def __repr__(self) -> str:
@@ -136,11 +140,12 @@ class Kernel:
             raise RuntimeError(f"{self!r} cannot run: it was not started, or was aborted, or is closed")
         saved = enter(self)
         self._state = "broken"  # unless we get through
+        self.outside = sys.exception()
         try:
             self._run()
             self._state = "usable"
         finally:
-            self.running = None
+            self.running = self.outside = self._fatal = None
             leave(saved)
         if settle and self.deadlines.touched:
             self.asked += self.deadlines.settle(self.now)
@@ -254,7 +259,7 @@ class Kernel:
             for task in batch:
                 self._step(task)
                 if self._fatal is not None:
-                    self._raise_fatal()
+                    raise_as_it_was(self._fatal)
 
     @interruptible
     def _step(self, task: Task) -> None:
@@ -295,14 +300,6 @@ class Kernel:
         # Not inside the handlers above: errors made here must not get the task's error as their context.
         self._ended(task, result)
         del result
-
-    def _raise_fatal(self) -> None:
-        fatal, self._fatal = self._fatal, None
-        assert fatal is not None
-        try:
-            raise fatal
-        finally:
-            del fatal
 
     def wake(self, task: Task, result: Outcome[Any] = RESUMED) -> None:
         """Make a waiting task ready; its wait returns, or raises, `result`."""
@@ -352,6 +349,7 @@ class Kernel:
     def _ended(self, task: Task, result: Outcome[Any]) -> None:
         """A task's coroutine has ended: take the task out of the tree and give its result to its nursery."""
         if isinstance(result, Error):
+            notice(result.error, self)
             explain(result.error)
         result = result_of(task, result)
         task._activate(None)

@@ -2,7 +2,8 @@
 
 Laws: what is yielded is a `Checkpoint`, a `Wait` or an `Operation`, nothing else; what comes back is an `Outcome`,
 which is unwrapped here, in the frame that waited (`.throw` into coroutines is kept for foreign yields). A wait is given
-up by cancellation only if its `abort` says that it can be, and is asked at most once.
+up by cancellation only if its `abort` says that it can be, and is asked at most once. Nobody waits while handling what
+ends the whole run.
 Must never know: who schedules. Who calls it: whatever waits. Read next: `_scheduler.py`, the other side of the yield.
 """
 
@@ -11,13 +12,15 @@ from __future__ import annotations
 import enum
 import types
 from collections.abc import Callable, Generator
+from sys import exception
 from typing import Any, NoReturn, TypeAlias
 
 import attrs
 from outcome import Outcome, Value
 
 from trioflow._kernel._cancelled import Dropped
-from trioflow._kernel._current import current_task
+from trioflow._kernel._current import current_task, running_kernel
+from trioflow._kernel._fatal import notice
 
 RaiseCancel: TypeAlias = Callable[[], NoReturn]
 
@@ -48,6 +51,9 @@ CHECKPOINT = Checkpoint()
 @types.coroutine
 def trap(message: object) -> Generator[object, Any, Any]:
     """Hand a message to the scheduler; what it sends back is the caller's to unwrap."""
+    if (handled := exception()) is not None:
+        notice(handled, running_kernel())
+        handled = None  # this frame may be in its traceback
     return (yield message)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
+from collections.abc import AsyncGenerator
 from typing import assert_type
 
 import attrs
@@ -41,6 +42,17 @@ async def charge(order: Order, *, dry: bool = False) -> str:
 def render(order: Order) -> bytes:
     """A plain function."""
     return order.id.encode()
+
+
+@durable.as_safe_channel
+async def numbers(count: int) -> AsyncGenerator[int, None]:
+    """A generator that is safe to iterate."""
+    yield count
+
+
+async def serving(*, task_status: durable.TaskStatus[int] = durable.TASK_STATUS_IGNORED) -> None:
+    """A branch that says when it is ready."""
+    task_status.started(1)
 
 
 @app.orchestration
@@ -91,6 +103,23 @@ async def checkout(order: Order) -> str:
         nursery.start_soon(charge.options(on_cancel="request"), order)
     event = durable.Event()
     await event.wait()
+    async with durable.Lock(), durable.Semaphore(2, max_value=3), durable.CapacityLimiter(2):
+        pass
+    condition = durable.Condition(durable.Lock())
+    async with condition:
+        condition.notify_all()
+    send, receive = durable.open_memory_channel[int](10)
+    assert_type(send, durable.MemorySendChannel[int])
+    await send.send("text")  # type: ignore[arg-type]
+    async for number in receive:
+        assert_type(number, int)
+    async with numbers(3) as values:
+        assert_type(values, durable.SafeChannel[int])
+    await nursery.start(serving)
+    assert_type(durable.lowlevel.ParkingLot().unpark(), list[durable.lowlevel.Task])
+    async with durable.saga(timeout=60) as saga:
+        saga.on_failure(charge, order)
+        saga.on_failure(charge, "not an order")  # type: ignore[arg-type]
     assert_type(durable.current_time(), float)
     if order.amount:
         durable.continue_as_new(order)

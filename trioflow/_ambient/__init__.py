@@ -18,7 +18,7 @@ from trioflow._ambient._host import (
     OrchestrationInfo as OrchestrationInfo,
     current_host as current_host,
 )
-from trioflow._ambient._restart import ContinueAsNew as ContinueAsNew
+from trioflow._ambient._restart import ContinueAsNew as ContinueAsNew, essence_of as essence_of
 
 __all__ = (
     "Ask",
@@ -33,4 +33,5 @@ __all__ = (
     "OnParentClose",
     "OrchestrationInfo",
     "current_host",
+    "essence_of",
 )

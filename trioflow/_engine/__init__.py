@@ -3,7 +3,6 @@
 Read first: `_results.py`, `_segments.py`; the heart is `_execution.py`.
 """
 
-from trioflow._engine._ending import essence_of as essence_of
 from trioflow._engine._execution import Execution as Execution
 from trioflow._engine._results import (
     Action as Action,
@@ -35,7 +34,6 @@ __all__ = (
     "TerminateChild",
     "TurnResult",
     "describe",
-    "essence_of",
     "run_turn",
     "size_of",
 )

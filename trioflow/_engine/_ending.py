@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import outcome
 
-from trioflow._ambient import ContinueAsNew
+from trioflow._ambient import ContinueAsNew, essence_of
 from trioflow._engine._host import EngineHost
-from trioflow._kernel import Cancelled
 from trioflow.errors import PayloadError
 from trioflow.history import (
     Category,
@@ -46,33 +45,3 @@ def ending_of(result: outcome.Outcome[object], host: EngineHost, reason: str | N
         case ContinueAsNew():
             return OrchestrationContinuedAsNew(payload=essence.payload, version=essence.version)
     return OrchestrationFailed(failure=host.failures.to_failure(essence), unread=unread)
-
-
-def essence_of(exc: BaseException) -> BaseException | None:
-    """What is left of an exception without `Cancelled` and without groups of one around a `ContinueAsNew`; None if
-    nothing is.
-    """
-    if isinstance(exc, Cancelled):
-        return None
-    if not isinstance(exc, BaseExceptionGroup):
-        return exc
-    _, rest = exc.split(Cancelled)
-    if rest is None:
-        return None
-    single: BaseException = rest
-    while isinstance(single, BaseExceptionGroup) and len(single.exceptions) == 1:
-        single = single.exceptions[0]
-    if isinstance(single, ContinueAsNew):
-        return single
-    return _without_twins(rest)
-
-
-def _without_twins(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What stands beside `ContinueAsNew`; of several branches that all continue as new, the first in delivery order."""
-    _, others = group.split(ContinueAsNew)
-    if others is not None:
-        return others
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first

@@ -73,6 +73,7 @@ from trioflow.durable._progress import (
     set_status as set_status,
 )
 from trioflow.durable._safe_channels import SafeChannel as SafeChannel, as_safe_channel as as_safe_channel
+from trioflow.durable._saga import Saga as Saga, saga as saga
 from trioflow.durable._sync import Event as Event, EventStatistics as EventStatistics
 
 __all__ = (
@@ -100,6 +101,7 @@ __all__ = (
     "Nursery",
     "OrchestrationInfo",
     "SafeChannel",
+    "Saga",
     "Semaphore",
     "StrictFIFOLock",
     "TaskStatus",
@@ -129,6 +131,7 @@ __all__ = (
     "random",
     "record",
     "rng",
+    "saga",
     "set_status",
     "sleep",
     "sleep_forever",

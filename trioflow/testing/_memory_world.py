@@ -17,7 +17,7 @@ import attrs
 import outcome
 import trio
 
-from trioflow._ambient import ContinueAsNew
+from trioflow._ambient import ContinueAsNew, essence_of
 from trioflow._engine import (
     Action,
     CancelActivity,
@@ -31,7 +31,6 @@ from trioflow._engine import (
     TellParent,
     TerminateChild,
     TurnResult,
-    essence_of,
 )
 from trioflow._kernel import Branch, Cancelled
 from trioflow._runtime._body import Attempt, attempt_timeout, run_body

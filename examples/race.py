@@ -10,6 +10,8 @@ Prints:
     the plain function won: two steps done
 """
 
+from typing import NoReturn
+
 import trio
 
 import trioflow
@@ -66,7 +68,7 @@ async def nested() -> list[str]:
         await small_step()
         return "two steps done"
 
-    async def for_ever() -> str:
+    async def for_ever() -> NoReturn:
         while True:
             await durable.sleep(3600)
 

@@ -18,6 +18,7 @@ A = TypeVar("A")
 T1 = TypeVar("T1")
 T2 = TypeVar("T2")
 T3 = TypeVar("T3")
+T4 = TypeVar("T4")
 
 Work = Awaitable[T] | Callable[[], Awaitable[T]]
 """Something to be awaited once: an awaitable, or an async function without arguments."""
@@ -29,6 +30,8 @@ async def gather(a: Work[T1], /) -> tuple[T1]: ...
 async def gather(a: Work[T1], b: Work[T2], /) -> tuple[T1, T2]: ...
 @overload
 async def gather(a: Work[T1], b: Work[T2], c: Work[T3], /) -> tuple[T1, T2, T3]: ...
+@overload
+async def gather(a: Work[T1], b: Work[T2], c: Work[T3], d: Work[T4], /) -> tuple[T1, T2, T3, T4]: ...
 @overload
 async def gather(*work: Work[T]) -> tuple[T, ...]: ...
 
@@ -48,7 +51,17 @@ async def gather(*work: Work[Any]) -> tuple[Any, ...]:
     return tuple(results)
 
 
-async def race(*work: Work[T]) -> tuple[int, T]:
+@overload
+async def race(a: Work[T1], b: Work[T2], /) -> tuple[int, T1 | T2]: ...
+@overload
+async def race(a: Work[T1], b: Work[T2], c: Work[T3], /) -> tuple[int, T1 | T2 | T3]: ...
+@overload
+async def race(a: Work[T1], b: Work[T2], c: Work[T3], d: Work[T4], /) -> tuple[int, T1 | T2 | T3 | T4]: ...
+@overload
+async def race(*work: Work[T]) -> tuple[int, T]: ...
+
+
+async def race(*work: Work[Any]) -> tuple[int, Any]:
     """Run all at once; return the index and value of the first to end, in history order. A checkpoint.
 
     The others are cancelled and have ended when this returns; what they completed with meanwhile is dropped. If the
@@ -56,9 +69,9 @@ async def race(*work: Work[T]) -> tuple[int, T]:
     """
     if not work:
         raise ValueError("race() needs at least one competitor")
-    finish: list[tuple[int, T]] = []
+    finish: list[tuple[int, Any]] = []
 
-    async def run(index: int, item: Work[T]) -> None:
+    async def run(index: int, item: Work[Any]) -> None:
         value = await _started(item)
         if not finish:
             finish.append((index, value))

@@ -242,7 +242,7 @@ def test_a_parking_lot_takes_whole_numbers() -> None:
 
     async def main() -> None:
         lot, other = lowlevel.ParkingLot(), lowlevel.ParkingLot()
-        with pytest.raises(ValueError, match=r"Cannot pop a non-integer number of tasks: count=1\.5"):
+        with pytest.raises(ValueError, match=r"^Cannot pop a non-integer number of tasks\.$"):
             lot.unpark(count=1.5)
         with pytest.raises(TypeError, match="new_lot must be a ParkingLot, not None"):
             lot.repark(None)  # type: ignore[arg-type]

@@ -151,6 +151,14 @@ def test_our_own_frames_are_no_user_code() -> None:
     assert caught.group_contains(ForeignAwaitError, match=r"not trioflow's: 'odd' \(.*Odd\.__await__\)\.")
 
 
+def test_trio_s_errors_about_other_things_get_no_notes() -> None:
+    """Code that belongs to trio may raise what it likes: only "wrong place" is explained."""
+    space: dict[str, Any] = {"__name__": "trio.something"}
+    exec("async def main():\n    raise RuntimeError('something else')", space)
+    with pytest.raises(RuntimeError, match=r"^something else$"):
+        finish(space["main"])
+
+
 def test_errors_of_the_program_get_no_notes() -> None:
     """Only trio's own RuntimeErrors are explained."""
 

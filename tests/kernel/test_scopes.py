@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from math import inf, nan
 
 import pytest
+from trio import TrioInternalError
 
 from tests.kernel.helpers import World, finish
 from trioflow._kernel import (
@@ -437,7 +438,7 @@ def test_a_broken_abort_function_aborts_the_run() -> None:
             await wait_task_rescheduled(lambda _: None)  # type: ignore[arg-type, return-value]
 
     world = World(main)
-    with pytest.raises(TypeError, match=r"Abort\.SUCCEEDED or Abort\.FAILED, not None"):
+    with pytest.raises(TrioInternalError, match=r"Abort\.SUCCEEDED or Abort\.FAILED, not None"):
         world.run()
 
 

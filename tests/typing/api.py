@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Set as AbstractSet
 from typing import assert_type
 
 import attrs
@@ -101,8 +101,9 @@ async def checkout(order: Order) -> str:
     assert_type(scope.cancelled_caught, bool)
     with durable.fail_after(5):
         await durable.lowlevel.checkpoint()
-    async with durable.open_nursery() as nursery:
+    async with durable.open_nursery(strict_exception_groups=True) as nursery:
         assert_type(nursery, durable.Nursery)
+        assert_type(nursery.child_tasks, AbstractSet[durable.lowlevel.Task])
         nursery.start_soon(charge, order)
         nursery.start_soon(charge.options(on_cancel="request"), order)
     event = durable.Event()
@@ -128,6 +129,16 @@ async def checkout(order: Order) -> str:
     if order.amount:
         durable.continue_as_new(order)
     return "done"
+
+
+async def inside_run_durable(seq: testing.Sequencer) -> None:
+    """What tests of programs use inside them."""
+    async with seq(0):
+        await testing.wait_all_tasks_blocked()
+    with testing.assert_checkpoints():
+        await durable.sleep(0)
+    with testing.assert_no_checkpoints():
+        durable.current_time()
 
 
 async def client_side(client: trioflow.Client) -> None:

@@ -36,6 +36,7 @@ from trioflow._kernel._scope import (
     current_time as current_time,
 )
 from trioflow._kernel._sealed import NoConstructor as NoConstructor, sealed as sealed
+from trioflow._kernel._spawn import coroutine_of as coroutine_of
 from trioflow._kernel._start import TASK_STATUS_IGNORED as TASK_STATUS_IGNORED, TaskStatus as TaskStatus
 from trioflow._kernel._task import Task as Task
 from trioflow._kernel._timeouts import (
@@ -52,6 +53,7 @@ from trioflow._kernel._traps import (
     RaiseCancel as RaiseCancel,
     cancel_shielded_checkpoint as cancel_shielded_checkpoint,
     checkpoint as checkpoint,
+    checkpoint_counts as checkpoint_counts,
     checkpoint_if_cancelled as checkpoint_if_cancelled,
     wait_task_rescheduled as wait_task_rescheduled,
 )
@@ -79,7 +81,9 @@ __all__ = (
     "TimerOpened",
     "cancel_shielded_checkpoint",
     "checkpoint",
+    "checkpoint_counts",
     "checkpoint_if_cancelled",
+    "coroutine_of",
     "current_effective_deadline",
     "current_kernel",
     "current_realm",

@@ -102,10 +102,10 @@ def _ends(task: Task, fatal: list[BaseException], advance: Callable[[Any], objec
 
 def _sever(task: Task) -> None:
     """Take a dropped task out of everything, and its scopes and nurseries apart."""
-    for nursery in task._nurseries:
+    for nursery in task._child_nurseries:
         nursery._children.clear()
         nursery._errors.clear()
-    task._nurseries.clear()
+    task._child_nurseries.clear()
     task.parent_nursery = task.eventual_parent_nursery = task.custom_sleep_data = None
     task._exit_callbacks.clear()
     status: CancelStatus | None = task._status

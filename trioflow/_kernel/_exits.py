@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def result_of(task: Task, result: Outcome[Any]) -> Outcome[Any]:
     """The result of a task whose coroutine ended with `result`."""
-    what = "Nursery" if task._nurseries else "Cancel scope"
-    if not task._nurseries and not task._status.cut_off:
+    what = "Nursery" if task._child_nurseries else "Cancel scope"
+    if not task._child_nurseries and not task._status.cut_off:
         return result
-    for nursery in task._nurseries:
+    for nursery in task._child_nurseries:
         text = "its parent task ended without ending the nursery's block"
         nursery._abandon(CancelReason("nursery", repr(task), text))
     text = f"{what} surrounding {task!r} was closed before the task exited"

@@ -75,6 +75,14 @@ OTHER_TWINS = {
     "fail_after": "fail_after",
 }
 
+# What trio says of calls that do not find it where they look for it. Its other errors are about something else, and
+# what its own tests raise is theirs.
+MISPLACED = (
+    "must be called from async context",
+    "Cannot be used outside of a run context",
+    "Attempted to call run() from inside a run()",
+)
+
 OTHER_LIBRARIES = ("asyncio", "anyio", "curio", "tornado", "twisted")
 
 
@@ -105,7 +113,8 @@ def explain(exc: BaseException) -> None:
         )
     elif type(exc) is RuntimeError and exc.__traceback__ is not None:
         frames = [frame for frame, _ in walk_tb(exc.__traceback__)]
-        if _package(frames[-1]) in ("trio", *OTHER_LIBRARIES):
+        package = _package(frames[-1])
+        if package in OTHER_LIBRARIES or (package == "trio" and str(exc) in MISPLACED):
             exc.add_note(_text(frames, "another library"))
 
 

@@ -10,7 +10,7 @@ until they are ready.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVarTuple
@@ -21,7 +21,7 @@ from outcome import Error, Outcome
 from trioflow._kernel._cancelled import CancelReason
 from trioflow._kernel._current import current_kernel, current_task, running_kernel
 from trioflow._kernel._raising import raise_as_it_was
-from trioflow._kernel._scope import MISNESTING, CancelScope
+from trioflow._kernel._scope import CancelScope
 from trioflow._kernel._sealed import NoConstructor, sealed
 from trioflow._kernel._start import start_in
 from trioflow._kernel._traps import Abort, RaiseCancel, cancel_shielded_checkpoint, give_up, wait_task_rescheduled
@@ -57,9 +57,9 @@ class Nursery(metaclass=NoConstructor):
     _closed: bool = attrs.field(default=False, init=False)  # nothing left in it; never opens again
 
     @property
-    def child_tasks(self) -> tuple[Task, ...]:
-        """The tasks in it that have not ended, in the order they came."""
-        return tuple(self._children)
+    def child_tasks(self) -> AbstractSet[Task]:
+        """The tasks in it that have not ended: a set, which gives them in the order they came."""
+        return dict(self._children).keys()
 
     @property
     def parent_task(self) -> Task:
@@ -152,9 +152,9 @@ class Nursery(metaclass=NoConstructor):
             # Dropped while waiting: nobody will see the errors, and their tracebacks may show this nursery.
             self._errors.clear()
             raise
-        if not self._parent_task._nurseries or self._parent_task._nurseries.pop() is not self:
-            what = f"{self!r} was closed before a nursery inside it"
-            raise RuntimeError(f"Nursery stack corrupted: {what}\n{MISNESTING}")
+        if not self._parent_task._child_nurseries or self._parent_task._child_nurseries.pop() is not self:
+            # What this does to the task is said when the task ends.
+            raise AssertionError("Nursery misnesting detected!")
         if not self._errors:
             return None
         # Taken out, or a traceback that shows this nursery would hold itself.
@@ -185,7 +185,7 @@ class _NurseryBlock:
         scope = CancelScope()
         scope.__enter__()
         self._nursery = Nursery._create(task, scope, task._kernel.realm, task._status)
-        task._nurseries.append(self._nursery)
+        task._child_nurseries.append(self._nursery)
         return self._nursery
 
     async def __aexit__(
@@ -213,11 +213,19 @@ class _NurseryBlock:
         """Never reached: `__enter__` raises. It is here so that `with` gets as far as that."""
 
 
-def open_nursery() -> AbstractAsyncContextManager[Nursery]:
+def open_nursery(strict_exception_groups: bool | None = None) -> AbstractAsyncContextManager[Nursery]:
     """Open a place for tasks to run in, with ``async with``.
 
     The block ends when everything in it has ended. Whatever was raised in it leaves as one exception group.
     Entering is no checkpoint; leaving always lets others run, and is no cancellation point.
+
+    Args:
+        strict_exception_groups: what trio calls this, and the only way there is.
+
+    Raises:
+        ValueError: `strict_exception_groups` is False.
     """
     current_task()
+    if strict_exception_groups is not None and not strict_exception_groups:
+        raise ValueError("exception groups are always strict here: a nursery raises a group even for one exception")
     return _NurseryBlock()

@@ -282,6 +282,7 @@ class Kernel:
             if kind is Operation:  # `perform` looked for cancellation just before it yielded
                 task._waiting = message  # type: ignore[assignment]
                 task._abortable = True
+                task._cancel_points += 1
             elif kind is Wait:
                 task._waiting = message  # type: ignore[assignment]
                 task._abortable = True

@@ -27,7 +27,7 @@ class NoConstructor(type):
     """A metaclass for classes that users see and hold but never make."""
 
     def __call__(cls, *args: object, **kwargs: object) -> NoReturn:
-        raise TypeError(f"{cls.__module__}.{cls.__qualname__} has no public constructor: its objects are made for you")
+        raise TypeError(f"{cls.__module__}.{cls.__qualname__} has no public constructor")
 
     def _create(cls: type[T], *args: Any, **kwargs: Any) -> T:
         return type.__call__(cls, *args, **kwargs)  # type: ignore[no-any-return]

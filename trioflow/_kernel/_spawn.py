@@ -1,7 +1,7 @@
 """From an async function to a coroutine and a name, with errors that show the right spelling.
 
 Law: what is spawned is an async function and its arguments, never a coroutine object; whatever else is given gets an
-error that says how to write it. Who calls it: `_scheduler.py`. Read next: `_nursery.py`.
+error that says how to write it. Who calls it: `_scheduler.py`, `testing`. Read next: `_nursery.py`.
 """
 
 from __future__ import annotations
@@ -55,23 +55,25 @@ def _not_a_function(value: object) -> TypeError:
         name = getattr(value, "__qualname__", "fn")
         value.close()  # or Python would warn that it was never awaited, as if that were the mistake
         return TypeError(
-            f"expected an async function, but got a coroutine object {value!r}. It was called already; leave the call "
-            f"to the nursery:\n  nursery.start_soon({name}(...))   # wrong\n  nursery.start_soon({name}, ...)   # right"
+            f"trioflow was expecting an async function, but instead it got a coroutine object {value!r}. It was called "
+            f"already; leave the call to whoever runs it:\n  nursery.start_soon({name}(...))   # wrong\n"
+            f"  nursery.start_soon({name}, ...)   # right"
         )
     if _looks_foreign(value):
         return TypeError(
-            f"expected an async function, but got {value!r}, which belongs to another async library. {USE_ACTIVITY}"
+            f"trioflow was expecting an async function, but instead it got {value!r}, which belongs to another async "
+            f"library. {USE_ACTIVITY}"
         )
-    return TypeError(f"expected an async function, but got {value!r}, which cannot be called")
+    return TypeError(f"trioflow was expecting an async function, but instead it got {value!r}, which cannot be called")
 
 
 def _not_a_coroutine(async_fn: object, made: object) -> TypeError:
     name = getattr(async_fn, "__qualname__", repr(async_fn))
     if _looks_foreign(made):
         return TypeError(
-            f"expected an async function, but {name} returned {made!r}, which belongs to another async library. "
-            f"{USE_ACTIVITY}"
+            f"trioflow was expecting an async function, but {name} returned {made!r}, which belongs to another async "
+            f"library. {USE_ACTIVITY}"
         )
     if inspect.isasyncgen(made):
         return TypeError(f"expected an async function but got an async generator: {name}. Iterate it inside a function")
-    return TypeError(f"expected an async function, but {name} appears to be synchronous: it returned {made!r}")
+    return TypeError(f"trioflow expected an async function, but {name} appears to be synchronous: it returned {made!r}")

@@ -18,7 +18,7 @@ import attrs
 
 from trioflow._kernel._current import current_kernel
 from trioflow._kernel._raising import raise_as_it_was
-from trioflow._util import TASK_STATUS_IGNORED as IGNORED
+from trioflow._util import TASK_STATUS_IGNORED as IGNORED, TrioInternalError
 
 if TYPE_CHECKING:
     from trioflow._kernel._nursery import Nursery
@@ -100,7 +100,8 @@ async def start_in(
                 task.eventual_parent_nursery = nursery
         except BaseExceptionGroup as group:
             if len(group.exceptions) > 1:
-                raise RuntimeError("more than one task was started in the inner nursery of `nursery.start`") from group
+                text = "more than one task was started in the inner nursery of `nursery.start`"
+                raise TrioInternalError(text) from group
             failure = group.exceptions[0]
         if failure is not None:
             raise_as_it_was(failure)

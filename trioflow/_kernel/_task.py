@@ -22,6 +22,7 @@ from trioflow._kernel._cancelled import UNKNOWN_REASON, Cancelled
 from trioflow._kernel._frames import await_frames
 from trioflow._kernel._sealed import NoConstructor, sealed
 from trioflow._kernel._traps import Abort
+from trioflow._util import TrioInternalError
 
 if TYPE_CHECKING:
     from trioflow._kernel._nursery import Nursery
@@ -75,7 +76,7 @@ class Task(metaclass=NoConstructor):
     _cancel_points: int = attrs.field(default=0, init=False)
     _schedule_points: int = attrs.field(default=0, init=False)
 
-    _nurseries: list[Nursery] = attrs.field(factory=list, init=False)  # open ones, outermost first
+    _child_nurseries: list[Nursery] = attrs.field(factory=list, init=False)  # open ones, outermost first
     eventual_parent_nursery: Nursery | None = attrs.field(default=None, init=False)
     custom_sleep_data: Any = attrs.field(default=None, init=False)
     # Called, in order, when the task has ended.
@@ -98,7 +99,7 @@ class Task(metaclass=NoConstructor):
     @property
     def child_nurseries(self) -> list[Nursery]:
         """The nurseries that this task has open, outermost first."""
-        return list(self._nurseries)
+        return list(self._child_nurseries)
 
     def iter_await_frames(self) -> Iterator[tuple[FrameType, int]]:
         """The frames of what the task awaits, outermost first, each with its line number."""
@@ -146,7 +147,7 @@ class Task(metaclass=NoConstructor):
         elif answer is not Abort.FAILED:
             # Not raised here, in whoever cancelled: the task can neither be woken nor be left waiting.
             what = f"an abort function must return Abort.SUCCEEDED or Abort.FAILED, not {answer!r}"
-            self._kernel.abort(TypeError(what))
+            self._kernel.abort(TrioInternalError(what))
 
 
 Task.__module__ = "trioflow.durable.lowlevel"

@@ -107,6 +107,12 @@ async def checkpoint_if_cancelled() -> None:
     task._cancel_points += 1
 
 
+def checkpoint_counts() -> tuple[int, int]:
+    """How often the calling task was where cancellation is noticed, and how often it let others run."""
+    task = current_task()
+    return task._cancel_points, task._schedule_points
+
+
 async def give_up() -> NoReturn:
     """Wait in a task that may not go on, so that what stops it is raised here.
 

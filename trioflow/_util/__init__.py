@@ -7,6 +7,7 @@ from trioflow._util._trio_errors import (
     ClosedResourceError as ClosedResourceError,
     EndOfChannel as EndOfChannel,
     TooSlowError as TooSlowError,
+    TrioInternalError as TrioInternalError,
     WouldBlock as WouldBlock,
 )
 
@@ -17,5 +18,6 @@ __all__ = (
     "ClosedResourceError",
     "EndOfChannel",
     "TooSlowError",
+    "TrioInternalError",
     "WouldBlock",
 )

@@ -11,5 +11,6 @@ from trio import (
     ClosedResourceError as ClosedResourceError,
     EndOfChannel as EndOfChannel,
     TooSlowError as TooSlowError,
+    TrioInternalError as TrioInternalError,
     WouldBlock as WouldBlock,
 )

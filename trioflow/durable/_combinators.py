@@ -1,7 +1,8 @@
 """`gather`, `race` and `map`: nurseries with a result.
 
 Laws: they raise as a nursery does; when one returns, every branch it opened has ended; a branch's place is the position
-of its argument, whatever finished first.
+of its argument, whatever finished first. Each is a checkpoint even with nothing to do: it looks for cancellation before
+it begins, which the end of a nursery does not do.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ async def race(*work: Work[Any]) -> tuple[int, Any]:
 
     _check(work)
     try:
+        await checkpoint_if_cancelled()
         async with open_nursery() as nursery:
             for index, item in enumerate(work):
                 nursery.start_soon(run, index, item)
@@ -109,6 +111,7 @@ async def map(  # noqa: A001  # the verb has this name; the builtin is not used 
             slot.set()
 
     count = 0
+    await checkpoint_if_cancelled()
     async with open_nursery() as nursery:
         for count, item in enumerate(items, 1):
             if running == limit:
@@ -123,6 +126,7 @@ async def map(  # noqa: A001  # the verb has this name; the builtin is not used 
 async def _run_all(work: tuple[Work[Any], ...], run: Callable[[int, Work[Any]], Awaitable[None]]) -> None:
     _check(work)
     try:
+        await checkpoint_if_cancelled()
         async with open_nursery() as nursery:
             for index, item in enumerate(work):
                 nursery.start_soon(run, index, item)

@@ -131,7 +131,7 @@ class ParkingLot:
 
     def _take(self, count: float) -> list[Task]:
         if not isinstance(count, int) and not isinf(count):
-            raise ValueError(f"Cannot pop a non-integer number of tasks: count={count!r}")
+            raise ValueError("Cannot pop a non-integer number of tasks.")
         return [self._parked.popitem(last=False)[0] for _ in range(int(min(count, len(self._parked))))]
 
 

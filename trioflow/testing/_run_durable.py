@@ -11,12 +11,12 @@ Who calls it: tests of orchestrations. Read next: `_memory_world.py`.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 import trio
 
+from trioflow._kernel import coroutine_of
 from trioflow.abc import Env
 from trioflow.app import App, OrchestrationDefinition
 from trioflow.errors import ConfigurationError, PayloadError
@@ -47,6 +47,7 @@ async def run_durable(
 
     Raises:
         Exception: what the code raised, the same object.
+        TypeError: `fn` is no async function; the message says what to write.
         OrchestrationCancelled: it was cancelled, or cancelled itself.
         RuntimeError: everything waits and nothing will ever happen; the message says for what.
     """
@@ -69,8 +70,6 @@ def _prepared(
         app = app or fn.app
         app.name_of(fn)  # or say that it is not part of the app
         return app, fn, app.codec.encode_arguments(fn.spec, args, {}, what=f"arguments of orchestration {fn.name!r}")
-    if not callable(fn):
-        raise TypeError(f"run_durable takes an async function and its arguments, not {fn!r}")
     try:
         own = _own_app(app)
         definition = own.orchestration(name=NAME)(_first_time_as_given(fn, args))
@@ -110,10 +109,5 @@ def _without_arguments(fn: Callable[..., Any], args: tuple[Any, ...]) -> Callabl
 
 
 def _called(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
-    """The awaitable; a teaching error for a function that is not async."""
-    awaitable = fn(*args, **kwargs)
-    if not inspect.isawaitable(awaitable):
-        raise TypeError(
-            f"run_durable takes an async function; {fn!r} returned {type(awaitable).__name__}, not an awaitable"
-        )
-    return awaitable
+    """The coroutine; a teaching error for what is no async function."""
+    return coroutine_of(functools.partial(fn, **kwargs) if kwargs else fn, args)

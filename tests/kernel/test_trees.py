@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
@@ -30,7 +32,7 @@ from trioflow._kernel import (
     wait_task_rescheduled,
 )
 from trioflow._util import TASK_STATUS_IGNORED
-from trioflow.durable import Event, lowlevel
+from trioflow.durable import Event, gather, lowlevel
 
 HERE = f"{__name__}."
 
@@ -343,6 +345,50 @@ def test_verbs_that_are_branches_themselves() -> None:
     assert (waiting.at, str(waiting.waits)) == (None, "waits in Event.wait")
     assert sleeping.at is None
     assert str(sleeping).endswith("sleeps until 1970-01-01 00:00:05 UTC (in 5.0 s)")
+
+
+def test_context_managers_are_seen_through() -> None:
+    """A branch that leaves a block stands in the user's own code, never in the standard library's."""
+
+    @contextlib.asynccontextmanager
+    async def managed() -> AsyncIterator[None]:
+        yield
+        await perform("cleanup")
+
+    async def first() -> None:
+        async with managed():
+            pass
+
+    async def second() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            nursery = await stack.enter_async_context(open_nursery())
+            nursery.start_soon(pack)
+
+    async def main() -> None:
+        async with open_nursery() as nursery:
+            nursery.start_soon(first)
+            nursery.start_soon(second)
+
+    world = World(main)
+    world.run()
+    branches = tree(world).scopes[0].branches
+    assert line_of(branches[0]) == ("managed", 'await perform("cleanup")')
+    assert line_of(branches[1])[0] == "second"
+    assert str(branches[1].waits) == "waits for the end of its nursery"
+
+
+def test_verbs_that_have_nurseries_are_named() -> None:
+    """Who waits in `gather` or `race` sees which it is."""
+
+    async def main() -> None:
+        await gather(pack, pack)
+
+    world = World(main)
+    world.run()
+    root = tree(world)
+    assert str(root.waits) == "waits for the end of its nursery, in gather"
+    assert line_of(root) == ("main", "await gather(pack, pack)")
+    assert [line_of(branch)[0] for branch in root.scopes[0].branches] == ["pack", "pack"]
 
 
 def test_a_deep_tree_is_described_and_drawn() -> None:

@@ -36,6 +36,8 @@ def standing(awaitable: Any) -> tuple[str | None, str | None]:
     where = verb = None
     for frame, line in await_frames(awaitable):
         module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_qualname
+        if module == "contextlib":
+            continue  # it is in nobody's name: the code around it and the code within it are somebody's
         if not module.startswith("trioflow."):
             where, verb = f"{frame.f_code.co_filename}:{line} in {name}", None
         elif verb is None and not module.startswith("trioflow._kernel.") and "<locals>" not in name:

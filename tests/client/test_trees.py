@@ -299,6 +299,37 @@ class Moving(FaultyStore):
         return attrs.evolve(record, revision=self.short) if record is not None and self.moves else record
 
 
+class Behind(FaultyStore):
+    """A store whose instances have gone on, by so many events, whenever their record has been read."""
+
+    by = 0
+
+    async def read_instance(self, instance: str) -> InstanceRecord | None:
+        """As it was before."""
+        record = await super().read_instance(instance)
+        return None if record is None else attrs.evolve(record, history_length=record.history_length - self.by)
+
+
+async def test_an_instance_that_is_faster_than_the_look() -> None:
+    """The tree is that of the commit which the record knows of, however much has happened since."""
+    shop, store = make_shop(), MemoryStore()
+
+    @shop.app.orchestration
+    async def twice() -> None:
+        await durable.wait_event("first")
+        await durable.wait_event("second")
+
+    async with selling(shop, store) as client:
+        handle = await client.start(twice, id="t-1")
+        await handle.raise_event("first")
+        await settled(client, "t-1", lambda info: info.history_length == 4)
+        behind = Behind(store)
+        behind.by = 2
+        async with trioflow.connect(behind, shop.app) as other:
+            tree = await other.tree("t-1")
+    assert (tree.events, str(tree.branches[0].waits)) == (2, "waits for event 'first'")
+
+
 async def test_an_instance_that_moves_meanwhile() -> None:
     """Record and history belong together, or are read again; if nothing has moved, the history is damaged."""
     shop, store = make_shop(), MemoryStore()

@@ -19,6 +19,12 @@ from trioflow._client import (
     Client as Client,
     Handle as Handle,
     InstanceInfo as InstanceInfo,
+    InstanceTree as InstanceTree,
+)
+from trioflow._kernel import (
+    TreeBranch as TreeBranch,
+    TreeScope as TreeScope,
+    TreeWait as TreeWait,
 )
 from trioflow._open import (
     Runtime as Runtime,
@@ -100,6 +106,7 @@ __all__ = (
     "InstanceInfo",
     "InstanceNotFound",
     "InstanceParked",
+    "InstanceTree",
     "LimitExceeded",
     "LockLost",
     "MailboxFull",
@@ -123,6 +130,9 @@ __all__ = (
     "StoreReadOnly",
     "StoreSchemaNewer",
     "StoreUnavailable",
+    "TreeBranch",
+    "TreeScope",
+    "TreeWait",
     "TrioflowError",
     "UnknownEventKind",
     "UnregisteredError",

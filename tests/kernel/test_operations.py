@@ -247,29 +247,6 @@ def test_a_host_takes_numbers_from_the_same_count() -> None:
     assert world.value == "0#1"
 
 
-def test_branches_tell_who_waits_for_what() -> None:
-    """The frozen description holds place, name, parent, request, deadline and cancellation."""
-
-    async def child() -> None:
-        await perform("work")
-
-    async def main() -> None:
-        with CancelScope(deadline=50):
-            async with open_nursery() as nursery:
-                nursery.start_soon(child, name="packer")
-
-    world = World(main)
-    world.run()
-    root, packer = world.kernel.branches()
-    assert (root.place, root.parent, root.operation, root.request, root.deadline) == ("0", None, None, None, 50)
-    assert root.name.endswith("main")
-    assert (packer.place, packer.name, packer.parent) == ("0.1", "packer", "0")
-    assert (packer.operation, packer.request, packer.cancelled, packer.cancel_asked) == ("0.1#1", "work", False, False)
-    world.kernel.cancel()
-    packer = world.kernel.branches()[1]
-    assert (packer.cancelled, packer.cancel_asked, packer.deadline) == (True, True, float("-inf"))
-
-
 def test_an_operation_knows_the_line_that_waits() -> None:
     """`where` is the innermost line of user code, and None once nobody waits."""
 

@@ -351,7 +351,7 @@ def test_an_async_generator_cannot_be_spawned() -> None:
 
 
 def test_names_of_tasks() -> None:
-    """As given, or from the function, through partials; what has no name gets its repr."""
+    """As given, or from the function, through partials; of what is called only the class shows, never what is in it."""
     names: list[str] = []
 
     class Callable:
@@ -365,6 +365,9 @@ def test_names_of_tasks() -> None:
         async def __call__(self) -> None:
             names.append(current_task().name)
 
+    class Defined(Plain):
+        __name__ = "defined"
+
     async def child() -> None:
         names.append(current_task().name)
 
@@ -374,13 +377,16 @@ def test_names_of_tasks() -> None:
             nursery.start_soon(functools.partial(functools.partial(child)))
             nursery.start_soon(child, name="given")
             nursery.start_soon(child, name=main)
+            nursery.start_soon(child, name=Callable())
             nursery.start_soon(Callable())
             nursery.start_soon(Plain())
+            nursery.start_soon(Defined())
 
     finish(main)
     here = f"{__name__}.test_names_of_tasks.<locals>"
-    plain = "test_names_of_tasks.<locals>.Plain"
-    assert names == [f"{here}.child", f"{here}.child", "given", f"{here}.main", "<a callable>", plain]
+    classes = [f"test_names_of_tasks.<locals>.{name}" for name in ("Callable", "Plain")]
+    given = ["given", f"{here}.main", "<a callable>"]
+    assert names == [f"{here}.child", f"{here}.child", *given, *classes, "defined"]
 
 
 def test_a_coroutine_without_a_frame_is_wrapped() -> None:

@@ -308,22 +308,6 @@ async def test_arguments_that_no_longer_fit_park_the_instance(store: Store) -> N
                 await handle.result(timeout=10)
 
 
-async def test_a_slow_turn_is_reported_with_its_stack(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    """A turn that blocks the trio thread is reported, with the line it is stuck in."""
-    app = trioflow.App("slow")
-
-    @app.orchestration
-    async def stuck() -> str:
-        while "has been running for more than" not in caplog.text:
-            pass
-        return "at last"
-
-    async with running(app, store, slow_turn=0.01) as client:
-        assert await (await client.start(stuck, id="the-stuck-one")).result(timeout=10) == "at last"
-    assert "the-stuck-one" in caplog.text
-    assert "in stuck" in caplog.text
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 async def test_what_is_no_error_of_the_code_goes_to_the_host(store: Store, error: type[BaseException]) -> None:
     """KeyboardInterrupt and MemoryError out of a turn commit nothing and reach the host; the next one tries again."""

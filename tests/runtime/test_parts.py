@@ -1,4 +1,4 @@
-"""The small parts, each by itself: options, slots, cache, clock, threads, watchdog, logger."""
+"""The small parts, each by itself: options, slots, cache, clock, threads, logger."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Live:
 
 def test_the_cache_gives_back_only_what_stands_exactly_there() -> None:
     """By instance, execution and revision, or not at all; what is stale is closed."""
-    cache, live = LiveCache(10, 1_000_000), Live()
+    cache, live = LiveCache(10, 1_000_000, Watchdog(None)), Live()
     cache.put("a", 1, 5, cast(Any, live))
     assert cache.take("b", 1, 5) is None
     assert cache.take("a", 1, 6) is None
@@ -110,11 +110,11 @@ def test_the_cache_gives_back_only_what_stands_exactly_there() -> None:
 def test_the_cache_is_bounded_by_number_and_by_bytes() -> None:
     """The one used least recently goes first, closed; what is too large for it does not stay."""
     lives = [Live() for _ in range(4)]
-    cache = LiveCache(3, 1_000_000)
+    cache = LiveCache(3, 1_000_000, Watchdog(None))
     for number, live in enumerate(lives):
         cache.put(f"i{number}", 1, 1, cast(Any, live))
     assert [live.closed for live in lives] == [True, False, False, False]
-    small = LiveCache(100, 3 * OVERHEAD)
+    small = LiveCache(100, 3 * OVERHEAD, Watchdog(None))
     small.put("a", 1, 1, cast(Any, Live()))
     big = Live(10 * OVERHEAD)
     small.put("b", 1, 1, cast(Any, big))
@@ -180,34 +180,7 @@ async def test_what_a_thread_raises_wins_over_its_cancellation() -> None:
     assert caught.group_contains(ValueError, match="what happened")
 
 
-# -- watchdog, logger ------------------------------------------------------------------------------------------------
-
-
-def test_the_watchdog_reports_a_turn_once(caplog: pytest.LogCaptureFixture) -> None:
-    """One report for one slow turn, none for quick ones, and it sleeps in between."""
-    with Watchdog(0.01) as dog:
-        dog.begin("quick one")
-        dog.end()
-        while dog._busy.is_set():
-            pass  # until it sleeps
-        dog.begin("slow one")
-        while dog._reported != 2:
-            pass
-        dog.end()
-        while dog._busy.is_set():
-            pass
-    reports = [record.getMessage() for record in caplog.records]
-    assert len(reports) == 1
-    assert "a turn of slow one" in reports[0]
-
-
-def test_without_a_limit_nothing_watches() -> None:
-    """No thread is started."""
-    before = threading.active_count()
-    with Watchdog(None) as dog:
-        dog.begin("a turn")
-        assert threading.active_count() == before
-        dog.end()
+# -- logger ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_activity_logger_works_outside_too(caplog: pytest.LogCaptureFixture) -> None:

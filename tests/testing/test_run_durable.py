@@ -219,8 +219,14 @@ async def test_what_waits_for_ever_is_told() -> None:
 
     with pytest.raises(RuntimeError, match="nothing will ever happen") as caught:
         await run_durable(main)
-    assert "'approved'" in str(caught.value)
-    assert "sleep_forever" in str(caught.value)
+    _, instance, main_line, *rest = str(caught.value).splitlines()
+    assert instance == "  run_durable"
+    assert "main waits for the end of its nursery, at " in main_line
+    assert rest == [
+        "     └─ nursery",
+        "        ├─ 0.1 trioflow.durable._events.wait_event waits for event 'approved'",
+        "        └─ 0.2 trioflow._kernel._timeouts.sleep_forever sleeps for ever",
+    ]
 
 
 async def test_the_caller_may_give_up(autojump_clock: trio.testing.MockClock) -> None:

@@ -152,6 +152,14 @@ async def client_side(client: trioflow.Client) -> None:
         print(status)
     info = await client.get("o-1")
     assert_type(info.state, trioflow.State)
+    tree = await handle.tree()
+    assert_type(tree, trioflow.InstanceTree)
+    assert_type(await client.tree("o-1"), trioflow.InstanceTree)
+    for branch in tree.branches:
+        assert_type(branch, trioflow.TreeBranch)
+        assert_type(branch.waits, trioflow.TreeWait | None)
+        assert_type(branch.scopes, tuple[trioflow.TreeScope, ...])
+    print(tree)
 
 
 async def main() -> None:

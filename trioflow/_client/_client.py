@@ -1,10 +1,11 @@
 """The client: everything one may ask of a store about orchestrations, without running any.
 
 Laws: what is wrong is refused here, before anything is written (ids, names, argument types, sizes); every write carries
-a request id and is repeated by it until its outcome is known; nothing here runs user code.
+a request id and is repeated by it until its outcome is known; nothing here runs user code, but for `tree`, which has to
+replay it (`_tree.py`).
 
-Must never know: runtimes, the engine. Who calls it: users, activities (through `activity.client()`). Read next:
-`_handle.py`.
+Must never know: runtimes, the engine (which `_tree.py` alone does). Who calls it: users, activities (through
+`activity.client()`). Read next: `_handle.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import attrs
 from trioflow._client._handle import Handle, not_found
 from trioflow._client._info import InstanceInfo, decode_row, describe, plain
 from trioflow._client._requests import until_answered
+from trioflow._client._tree import InstanceTree, tree_of
 from trioflow.abc import Draft, Env, InstanceRecord, OutMessage, PostMessage, StartInstance, Store
 from trioflow.app import App, OrchestrationDefinition
 from trioflow.errors import ConfigurationError, EncodeError
@@ -251,6 +253,20 @@ class Client:
         """The events of an execution, the current one if not said. Raises InstanceNotFound, HistoryError."""
         number = (await self.read(id)).execution if execution is None else execution
         return [decode_row(self.codec, row) for row in await self.store.read_history(id, number)]
+
+    async def tree(self, id: str) -> InstanceTree:
+        """What an instance does, as of its last commit: branches, scopes, what each waits for and at which line.
+
+        Found out by replaying its code from the stored history; plain Python in it runs, as in every replay, and
+        nothing durable does. Needs no runtime, but an app with that version of the orchestration.
+
+        Raises:
+            InstanceNotFound: there is no such instance.
+            UnregisteredError: this client's app does not have the orchestration, in the version that the instance runs.
+            NondeterminismError: the code does not do what the history says it did.
+            HistoryError, PayloadError, SpinError: the history cannot be read, or not be replayed to its end.
+        """
+        return await tree_of(self, self._checked(id))
 
     async def kv(self, id: str) -> dict[str, Any]:
         """An instance's durable values, as plain JSON data; empty if there is no such instance."""

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from trioflow._client._info import InstanceInfo, plain, result_of
+from trioflow._client._tree import InstanceTree
 from trioflow.abc import InstanceRecord, State, instance_topic
 from trioflow.errors import InstanceNotFound
 from trioflow.history import Event
@@ -115,6 +116,10 @@ class Handle(Generic[R]):
     async def history(self, execution: int | None = None) -> list[Event]:
         """What happened: see `Client.history`."""
         return await self.client.history(self.id, execution)
+
+    async def tree(self) -> InstanceTree:
+        """What it does, branch by branch: see `Client.tree`."""
+        return await self.client.tree(self.id)
 
     async def kv(self) -> dict[str, Any]:
         """The instance's durable values, as plain JSON data."""

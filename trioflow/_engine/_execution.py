@@ -25,6 +25,7 @@ from trioflow._engine._ending import ending_of
 from trioflow._engine._host import EngineHost
 from trioflow._engine._inbox import Next, time_of, what_is_next
 from trioflow._engine._journal import Journal
+from trioflow._engine._naming import label_of, name_of
 from trioflow._engine._parting import parting_actions
 from trioflow._engine._results import CancelActivity, CancelChild, Message, TurnResult
 from trioflow._engine._segments import Segment, describe, segments
@@ -36,6 +37,7 @@ from trioflow._kernel import (
     OperationAsked,
     OperationCancelAsked,
     TimerOpened,
+    TreeBranch,
 )
 from trioflow.app import App, OrchestrationDefinition
 from trioflow.errors import HistoryError
@@ -107,6 +109,15 @@ class Execution:
     def kernel(self) -> Kernel:
         """For views and test hooks."""
         return self._kernel
+
+    @property
+    def label(self) -> str:
+        """What to call it in messages; may be asked from another thread."""
+        return label_of(self._host.definition, self._host.started)
+
+    def branches(self, now: float | None = None) -> tuple[TreeBranch, ...]:
+        """Its branches and what they wait for; `now` is the time from which deadlines are counted."""
+        return self._kernel.branches(now, lambda operation: name_of(operation, self._host.started))
 
     def close(self) -> None:
         """Drop it: no durable step is taken, nothing is emitted, user `finally` blocks run (SEMANTICS 7).

@@ -4,10 +4,9 @@ Floor 1.
 General layout: user code awaits `_traps.py`, through `_timeouts.py`, `_nursery.py`, `_operations.py` and the verbs of
 `durable`; the scheduler `_scheduler.py` steps tasks (`_task.py`); cancellation flows from scopes (`_scope.py`,
 `_deadlines.py`) down the tree (`_status.py`). `_guard.py` keeps the rest of the process out, `_foreign.py` explains,
-`_drop.py` ends. Read first: `_traps.py`.
+`_drop.py` ends, `_tree.py` shows. Read first: `_traps.py`.
 """
 
-from trioflow._kernel._branches import Branch as Branch
 from trioflow._kernel._cancelled import Cancelled as Cancelled, Dropped as Dropped
 from trioflow._kernel._current import (
     Realm as Realm,
@@ -17,6 +16,7 @@ from trioflow._kernel._current import (
     in_kernel as in_kernel,
 )
 from trioflow._kernel._deadlines import TimerClosed as TimerClosed, TimerOpened as TimerOpened
+from trioflow._kernel._drawing import draw as draw, say_when as say_when
 from trioflow._kernel._idle import wait_all_tasks_blocked as wait_all_tasks_blocked
 from trioflow._kernel._nursery import Nursery as Nursery, open_nursery as open_nursery
 from trioflow._kernel._operations import (
@@ -57,12 +57,12 @@ from trioflow._kernel._traps import (
     checkpoint_if_cancelled as checkpoint_if_cancelled,
     wait_task_rescheduled as wait_task_rescheduled,
 )
+from trioflow._kernel._tree import TreeBranch as TreeBranch, TreeScope as TreeScope, TreeWait as TreeWait
 
 __all__ = (
     "TASK_STATUS_IGNORED",
     "Abort",
     "Asked",
-    "Branch",
     "CancelScope",
     "Cancelled",
     "Dropped",
@@ -79,6 +79,9 @@ __all__ = (
     "TaskStatus",
     "TimerClosed",
     "TimerOpened",
+    "TreeBranch",
+    "TreeScope",
+    "TreeWait",
     "cancel_shielded_checkpoint",
     "checkpoint",
     "checkpoint_counts",
@@ -89,6 +92,7 @@ __all__ = (
     "current_realm",
     "current_task",
     "current_time",
+    "draw",
     "fail_after",
     "fail_at",
     "in_kernel",
@@ -97,6 +101,7 @@ __all__ = (
     "open_nursery",
     "perform",
     "raise_as_it_was",
+    "say_when",
     "sealed",
     "sleep",
     "sleep_forever",

@@ -1,8 +1,8 @@
 """Walking from a coroutine to what it waits for: for messages that name the line.
 
-Laws: it looks and changes nothing. Async generators hide behind what `asend` returns; only the collector's view of an
-object shows them. Must never know: tasks. Who calls it: `_task.py`, `_operations.py`, `_foreign.py`. Read next:
-`_task.py`.
+Laws: it looks and changes nothing; whether code is ours or the user's is told by its module. Async generators hide
+behind what `asend` returns; only the collector's view of an object shows them.
+Must never know: tasks. Who calls it: `_task.py`, `_operations.py`, `_foreign.py`, `_tree.py`. Read next: `_task.py`.
 """
 
 from __future__ import annotations
@@ -27,3 +27,19 @@ def await_frames(awaitable: Any) -> Iterator[tuple[FrameType, int]]:
             continue
         if frame is not None:
             yield frame, frame.f_lineno
+
+
+def standing(awaitable: Any) -> tuple[str | None, str | None]:
+    """Where user code stands, as ``file:line in function``, and the verb of ours that it waits in, such as
+    ``Event.wait``; None for what is not there.
+    """
+    where = verb = None
+    for frame, line in await_frames(awaitable):
+        module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_qualname
+        if module == "contextlib":
+            continue  # it is in nobody's name: the code around it and the code within it are somebody's
+        if not module.startswith("trioflow."):
+            where, verb = f"{frame.f_code.co_filename}:{line} in {name}", None
+        elif verb is None and not module.startswith("trioflow._kernel.") and "<locals>" not in name:
+            verb = name
+    return where, verb

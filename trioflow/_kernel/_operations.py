@@ -16,7 +16,7 @@ import attrs
 
 from trioflow._kernel._current import CURRENT, current_kernel, current_task
 from trioflow._kernel._deadlines import TimerClosed, TimerOpened
-from trioflow._kernel._frames import await_frames
+from trioflow._kernel._frames import standing
 from trioflow._kernel._traps import Abort, RaiseCancel, give_up, trap, unwrap
 
 if TYPE_CHECKING:
@@ -71,13 +71,7 @@ class Operation:
 
     def where(self) -> str | None:
         """The line of user code that waits for it, as ``file:line in function``; None if nobody waits any more."""
-        if self._task is None:
-            return None
-        found = None
-        for frame, line in await_frames(self._task.coro):
-            if not frame.f_globals.get("__name__", "").startswith("trioflow."):
-                found = f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_qualname}"
-        return found
+        return None if self._task is None else standing(self._task.coro)[0]
 
     def abort(self, raise_cancel: RaiseCancel) -> Abort:
         """The branch was cancelled while it waits (the abort function of the wait)."""

@@ -19,7 +19,6 @@ from typing import Any
 from outcome import Error, Outcome, Value, capture
 
 from trioflow._kernel._asyncgens import AsyncGenerators, Generator, close_generators, name_of_generator
-from trioflow._kernel._branches import Branch, branch_of, spinning
 from trioflow._kernel._cancelled import CancelReason, Dropped
 from trioflow._kernel._current import Realm, current_task
 from trioflow._kernel._deadlines import Deadlines
@@ -34,9 +33,11 @@ from trioflow._kernel._operations import Asked, Operation
 from trioflow._kernel._raising import raise_as_it_was
 from trioflow._kernel._scope import CancelScope
 from trioflow._kernel._spawn import coroutine_of, name_of
+from trioflow._kernel._spinning import spinning
 from trioflow._kernel._status import CancelStatus
 from trioflow._kernel._task import Task
 from trioflow._kernel._traps import Checkpoint, Wait
+from trioflow._kernel._tree import Namer, TreeBranch, by_key, tree_of
 from trioflow.errors import SpinError
 
 RESUMED: Value[Any] = Value(None)
@@ -206,9 +207,14 @@ class Kernel:
         if self._fatal is None:
             self._fatal = exc
 
-    def branches(self) -> tuple[Branch, ...]:
-        """The tasks that have not ended, in spawn order, and what they wait for."""
-        return tuple(map(branch_of, self.tasks))
+    def branches(self, now: float | None = None, namer: Namer = by_key) -> tuple[TreeBranch, ...]:
+        """The tasks that have not ended, and what they wait for: the main task, with all others in its nurseries.
+
+        Args:
+            now: for how long it is to a deadline; our own time if not given.
+            namer: how to call operations.
+        """
+        return tree_of(self.tasks, self.now if now is None else now, namer)
 
     @uninterruptible
     def close(self) -> None:

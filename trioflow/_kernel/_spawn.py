@@ -32,17 +32,21 @@ async def _wrapped(coro: Coroutine[Any, Any, Any]) -> Any:
 
 def name_of(async_fn: Callable[..., object], name: object) -> str:
     """The name of a task: as given, or the function's."""
-    if name is None:
-        name = async_fn
-    while isinstance(name, partial):
-        name = name.func
-    if isinstance(name, str):
-        return name
-    try:
-        return f"{name.__module__}.{name.__qualname__}"  # type: ignore[attr-defined]
-    except AttributeError:
-        # A plain object's repr is an address, which differs from replay to replay.
-        return type(name).__qualname__ if type(name).__repr__ is object.__repr__ else repr(name)
+    given = async_fn if name is None else name
+    while isinstance(given, partial):
+        given = given.func
+    if isinstance(given, str):
+        return given
+    own = getattr(given, "__qualname__", None)
+    home = getattr(given, "__module__", None)
+    if own is not None and home is not None:
+        return f"{home}.{own}"
+    own = own or getattr(given, "__name__", None)  # of a method written in C, or a definition
+    if own is not None:
+        return str(own)
+    # A plain object's repr is an address, which differs from replay to replay; that of a function with data in it shows
+    # them. Only what was given as a name is shown as it is.
+    return type(given).__qualname__ if name is None or type(given).__repr__ is object.__repr__ else repr(given)
 
 
 def _looks_foreign(value: object) -> bool:

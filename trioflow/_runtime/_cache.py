@@ -4,7 +4,7 @@ Laws: only a speed-up: an execution is found by instance, execution number and r
 or it is not found; bounded by number and bytes, the one used least recently goes first; whatever leaves otherwise is
 closed.
 
-Who calls it: `_conductor.py`.
+Who calls it: `_evaluating.py`, `_conductor.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 from trioflow._engine import Execution
+from trioflow._runtime._watchdog import Watchdog
 
 OVERHEAD: Final = 8_192
 """Bytes that a live execution weighs beside its history, about."""
@@ -33,6 +34,7 @@ class LiveCache:
 
     _most: int
     _most_bytes: int
+    _watchdog: Watchdog
     _entries: dict[str, _Entry] = attrs.field(factory=dict)  # instance -> entry; least recently used first
     _weight: int = 0
     hits: int = 0
@@ -48,7 +50,7 @@ class LiveCache:
             self.hits += 1
             return entry.live
         if entry is not None:
-            entry.live.close()
+            self.drop(entry.live)
         self.misses += 1
         return None
 
@@ -56,12 +58,17 @@ class LiveCache:
         """Keep a live execution that stands there; others may have to go."""
         old = self._remove(instance)
         if old is not None:
-            old.live.close()
+            self.drop(old.live)
         weight = live.size + OVERHEAD
         self._entries[instance] = _Entry(execution, revision, live, weight)
         self._weight += weight
         while self._entries and (len(self._entries) > self._most or self._weight > self._most_bytes):
             self._close(next(iter(self._entries)))
+
+    def drop(self, live: Execution) -> None:
+        """Close a live execution, wherever it was: `finally` blocks of user code run, under the watchdog's eyes."""
+        with self._watchdog.over("the dropping", live):
+            live.close()
 
     def close(self) -> None:
         """Close everything."""
@@ -71,7 +78,7 @@ class LiveCache:
     def _close(self, instance: str) -> None:
         entry = self._remove(instance)
         if entry is not None:
-            entry.live.close()
+            self.drop(entry.live)
 
     def _remove(self, instance: str) -> _Entry | None:
         entry = self._entries.pop(instance, None)

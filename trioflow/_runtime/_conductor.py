@@ -142,11 +142,11 @@ class Conductor:
                     busy = True
             await self._give_back(hold)
         except LockLost as exc:
-            hold.drop_live()
+            self.evaluator.drop(hold)
             log.info("a turn of instance %s was dropped: %s", hold.lock.instance, exc)
             await self._give_back(hold)  # it may have been an activity's lease that was lost
         except BaseException as exc:
-            hold.drop_live()
+            self.evaluator.drop(hold)
             with trio.move_on_after(LAST_WORDS, shield=True):
                 try:
                     await self._give_back(hold, clean=isinstance(exc, trio.Cancelled))

@@ -61,17 +61,21 @@ class Evaluator:
         now = self.clock.now()
         messages += [Message(FUSED + index, now, done.event) for index, done in enumerate(hold.fusing)]
         live = hold.live
-        self.watchdog.begin(f"instance {hold.lock.instance!r}")
+        before = live.length
         try:
-            before = live.length
-            result = live.run(messages, now)
+            with self.watchdog.over("a turn", live):
+                result = live.run(messages, now)
         except BaseException:
-            hold.drop_live()
+            self.drop(hold)
             raise
-        finally:
-            self.watchdog.end()
         self._check_size(hold, before, result)
         return result
+
+    def drop(self, hold: Hold) -> None:
+        """The live execution of a hold is of no more use."""
+        live, hold.live = hold.live, None
+        if live is not None:
+            self.cache.drop(live)
 
     async def _replayed(self, hold: Hold) -> Execution:
         lock, rows = hold.lock, tuple[EventRow, ...]()
@@ -85,15 +89,12 @@ class Evaluator:
             segments = live.replay(history)
             over = False
             while not over:
-                self.watchdog.begin(f"instance {lock.instance!r}")
-                try:
+                with self.watchdog.over("a replay", live):
                     over = _advance(segments, BREATHE_SEGMENTS)
-                finally:
-                    self.watchdog.end()
                 if not over:
                     await trio.lowlevel.checkpoint()
         except BaseException:
-            live.close()
+            self.cache.drop(live)
             raise
         return live
 

@@ -58,12 +58,6 @@ class Hold:
         """Have it looked at."""
         self.changed.set()
 
-    def drop_live(self) -> None:
-        """The live execution is of no more use."""
-        live, self.live = self.live, None
-        if live is not None:
-            live.close()
-
     # -- as something leased
 
     def extended(self, until: float) -> None:

@@ -90,7 +90,8 @@ class RuntimeOptions:
         cache_bytes: bytes of history, about, that these may stand for together.
         on_nondeterminism: "park" an instance whose code and history disagree, or "fail" it.
         step_limit: kernel steps in one turn without waiting after which it is stopped.
-        slow_turn: seconds after which a turn is reported with the stack it is stuck in; None never reports.
+        slow_turn: seconds, in real time, after which orchestration code that has not let go of the thread is reported
+            with the stack it is stuck in; None never reports.
         unknown_backoff: seconds before an activity that nobody here knows may be taken again; doubled each time.
         unknown_backoff_max: seconds that this grows to.
         record_tracebacks: keep tracebacks with the failures of activities.

@@ -69,7 +69,7 @@ class TurnRunner:
         except FATAL:
             raise
         except Exception as exc:
-            hold.drop_live()
+            self.evaluator.drop(hold)
             log.warning("instance %s cannot go on: %s: %s", hold.lock.instance, type(exc).__name__, exc)
             return await self._administer(hold, exc)
 
@@ -149,7 +149,7 @@ class TurnRunner:
         if answer.kept:
             self.keeper.keep(hold, since)
         if result.ended:
-            hold.drop_live()
+            self.evaluator.drop(hold)
 
     # -- what takes a turn's place
 
@@ -175,7 +175,7 @@ class TurnRunner:
         answer = await self._write(self._instead(administration, hold, problem))
         self._hurt(answer.hurt)
         hold.held = False
-        hold.drop_live()
+        self.evaluator.drop(hold)
         return False
 
     def _instead(self, administration: Administration, hold: Hold, problem: Exception | None) -> CommitTurn:

@@ -9,6 +9,7 @@ Who calls it: `trioflow._open`. Read next: `_dispatcher.py`, `_conductor.py`, `_
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any, Final
 
 import attrs
@@ -69,9 +70,9 @@ class Worker:
         self.name = options.worker or f"worker-{self.env.token()[:12]}"
         self.turns = Slots(options.turn_concurrency)
         self.slots = Slots(options.activity_concurrency)
-        self.cache = LiveCache(options.cache_executions, options.cache_bytes)
         self._clock = StoreClock(self.env)
         self._watchdog = Watchdog(options.slow_turn)
+        self.cache = LiveCache(options.cache_executions, options.cache_bytes, self._watchdog)
 
     def stop(self) -> None:
         """Begin to stop."""
@@ -81,10 +82,9 @@ class Worker:
         """Work until `stop` or a cancellation."""
         await self.store.register_worker(self.name)
         try:
-            with self._watchdog:
+            with self._watchdog, closing(self.cache):
                 await self._serve(task_status)
         finally:
-            self.cache.close()
             with trio.move_on_after(LAST_WORDS, shield=True):
                 await self.store.unregister_worker(self.name)
 

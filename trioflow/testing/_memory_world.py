@@ -32,7 +32,7 @@ from trioflow._engine import (
     TerminateChild,
     TurnResult,
 )
-from trioflow._kernel import Branch, Cancelled
+from trioflow._kernel import Cancelled, draw
 from trioflow._runtime._body import Attempt, attempt_timeout, run_body
 from trioflow._runtime._runner import emit_logs
 from trioflow._runtime._verdicts import Again, Answered, decide, too_late
@@ -155,10 +155,10 @@ class MemoryWorld:
 
     def _stuck(self) -> str:
         waiting = [
-            f"{actor.instance}: {_said_of(branch)}"
+            line
             for actor in self._actors.values()
             if actor.ended is None
-            for branch in actor.live.kernel.branches()
+            for line in (actor.instance, *draw(actor.live.branches(self._now)))
         ]
         return (
             "run_durable: every branch waits, and nothing will ever happen (no activity runs, no deadline is open, and "
@@ -371,11 +371,3 @@ def _taken_back(actor: Actor, result: TurnResult) -> list[Action]:
             actor.pausing[actor.number, action.event.id] = None
             found.append(action)
     return found
-
-
-def _said_of(branch: Branch) -> str:
-    """What a branch waits for, in a line without payloads."""
-    request = branch.request
-    if request is None:
-        return f"{branch.name} (branch {branch.place})"
-    return f"{branch.name} (branch {branch.place}) waits for {type(request).__name__}({getattr(request, 'name', '')!r})"

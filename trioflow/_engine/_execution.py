@@ -20,12 +20,12 @@ import attrs
 import outcome
 
 from trioflow._ambient import Ask, AskActivity, AskChild, AskEvent
-from trioflow._engine._asking import Whence, agrees, can_answer, record
+from trioflow._engine._asking import Whence, agrees, as_recorded, can_answer, record
 from trioflow._engine._ending import ending_of
 from trioflow._engine._host import EngineHost
 from trioflow._engine._inbox import Next, time_of, what_is_next
 from trioflow._engine._journal import Journal
-from trioflow._engine._parting import parting_actions
+from trioflow._engine._parting import Left, parting_actions
 from trioflow._engine._results import CancelActivity, CancelChild, Message, TurnResult
 from trioflow._engine._segments import Segment, describe, segments
 from trioflow._engine._waits import EventWaits, OpenTimers
@@ -77,6 +77,7 @@ class Execution:
         self._waiting: dict[int, Operation] = {}  # event id -> the operation it recorded, until it is answered
         self._asked_id: dict[Operation, int] = {}  # the same, the other way round
         self._children: dict[int, ChildScheduled] = {}  # of those, the children
+        self._asked_to_end: dict[int, None] = {}  # of those, the ones whose end was asked for
         self._event_waits = EventWaits()
         self._timers = OpenTimers()
         self._ended = False
@@ -171,13 +172,7 @@ class Execution:
         host = self._host
         if self._ended:
             if events:
-                all_of_them = isinstance(events[-1], OrchestrationTerminated)
-                children = tuple(  # those asked to unwind need not be asked twice
-                    child
-                    for event_id, child in self._children.items()
-                    if all_of_them or not self._waiting[event_id].cancel_asked
-                )
-                events, actions = parting_actions(events, actions, host, self._kernel, children, left)
+                events, actions = parting_actions(events, actions, host, self._kernel, self._left(events[-1]), left)
             if not (events and isinstance(events[-1], OrchestrationContinuedAsNew)):
                 consumed = [*consumed, *(message.seq for message in left)]
         changed_kv, host.changed_kv = host.changed_kv, {}
@@ -194,6 +189,21 @@ class Execution:
             kv_set={key: value for key, value in changed_kv.items() if value is not None},
             kv_cleared=tuple(key for key, value in changed_kv.items() if value is None),
             logs=logs,
+        )
+
+    def _left(self, last: Event) -> Left:
+        """What an execution that ends so leaves behind. Termination ends everything; any other end lets those be that
+        were asked to end already, and those that were abandoned.
+        """
+        terminated = isinstance(last, OrchestrationTerminated)
+        ids = [
+            event_id
+            for event_id, operation in self._waiting.items()
+            if terminated or (operation.waiting and event_id not in self._asked_to_end)
+        ]
+        return Left(
+            activities=tuple(one for one in ids if isinstance(self._waiting[one].request, AskActivity)),
+            children=tuple(self._children[one] for one in ids if one in self._children),
         )
 
     # -- one event
@@ -287,6 +297,7 @@ class Execution:
         """An operation is answered, or its answer means nothing any more."""
         del self._asked_id[self._waiting.pop(event_id)]
         self._children.pop(event_id, None)
+        self._asked_to_end.pop(event_id, None)
 
     # -- what was asked
 
@@ -309,7 +320,7 @@ class Execution:
             case OperationAsked():
                 return self._note_operation(asked.operation)
             case OperationCancelAsked():
-                self._note_cancel(asked.operation)
+                self._note_cancel(asked.operation, asked.reason)
             case TimerOpened():
                 self._note_timer(asked)
             case _:
@@ -328,7 +339,7 @@ class Execution:
         event_id = self._journal.ask(
             place,
             lambda id, at: record(ask, whence(id, at)),
-            lambda recorded: agrees(ask, whence(0, 0.0), recorded, self._host.app),
+            lambda recorded: agrees(ask, whence(0, 0.0), recorded, self._host.app) and as_recorded(operation, recorded),
             operation.where,
         )
         if isinstance(ask, AskEvent):
@@ -343,7 +354,7 @@ class Execution:
                 self._children[event_id] = event
         return False
 
-    def _note_cancel(self, operation: Operation) -> None:
+    def _note_cancel(self, operation: Operation, reason: str | None) -> None:
         if isinstance(operation.request, AskEvent):
             self._event_waits.end(operation, operation.request.name)
             return
@@ -354,7 +365,8 @@ class Execution:
             self._journal.ask_about(ActivityCancelRequested(about=event_id), CancelActivity(event_id))
         elif isinstance(operation.request, AskChild):
             child = self._children[event_id]
-            self._journal.ask_about(ChildCancelRequested(about=event_id), CancelChild(child, operation.cancel_reason))
+            self._journal.ask_about(ChildCancelRequested(about=event_id), CancelChild(child, reason))
+        self._asked_to_end[event_id] = None
 
     def _note_timer(self, timer: TimerOpened) -> None:
         def make(id: int, at: float) -> tuple[Event, None]:

@@ -148,7 +148,7 @@ def test_a_spinning_program_is_stopped() -> None:
         alone.run()
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError, GeneratorExit])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError])
 def test_some_exceptions_abort_the_run(error: type[BaseException]) -> None:
     """They leave the kernel as they are, from a task, the body of a nursery, or the call itself."""
 

@@ -4,7 +4,8 @@ Laws: one small function per kind of ask, found by table; an ask and an event th
 same step. Inputs are compared as bytes first; bytes that differ are decoded with today's type and encoded again, so a
 new field with a default is harmless.
 
-Must never know: the kernel's state, but for the operation at hand. Who calls it: `_execution.py`. Read next: `_inbox.py`.
+Must never know: the kernel's state, but for the operation at hand. Who calls it: `_execution.py`. Read next:
+`_inbox.py`.
 """
 
 from __future__ import annotations

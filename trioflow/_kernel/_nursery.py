@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 Args = TypeVarTuple("Args")
 
-# What ends the whole run at once, wherever in user code it is raised.
-FATAL = (KeyboardInterrupt, SystemExit, MemoryError, GeneratorExit)
+# What ends the whole run at once, wherever in user code it is raised. GeneratorExit does not, as in trio: a nursery
+# around a `yield` meets one whenever its generator is closed.
+FATAL = (KeyboardInterrupt, SystemExit, MemoryError)
 
 
 @sealed

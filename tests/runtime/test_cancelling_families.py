@@ -13,6 +13,7 @@ from tests.runtime.test_crashes import Clock, crash
 from trioflow import State, durable
 from trioflow.abc import Store
 from trioflow.stores import MemoryStore
+from trioflow.testing import Crash, FailpointEnv
 
 
 def household(probe: Probe) -> trioflow.App:
@@ -149,9 +150,10 @@ async def test_an_instance_that_merely_has_the_childs_id_is_not_cancelled(store:
         assert await innocent.result(timeout=10) == "well"
 
 
-async def test_terminating_a_suspended_parent_spares_a_stranger(store: Store) -> None:
+async def test_terminating_a_suspended_parent_spares_a_stranger(autojump_clock: trio.testing.MockClock) -> None:
     """Its refusal still waits in the inbox, so the history alone does not tell that the child was never born."""
-    app = trioflow.App("strangers")
+    app, clock = trioflow.App("strangers"), Clock()
+    store = MemoryStore(clock=clock)
 
     @app.orchestration
     async def stranger() -> Any:
@@ -159,19 +161,23 @@ async def test_terminating_a_suspended_parent_spares_a_stranger(store: Store) ->
 
     @app.orchestration
     async def parent() -> None:
-        await durable.wait_event("begin")
         await stranger.options(id="shared")()
 
-    async with running(app, store) as client:
-        innocent = await client.start(stranger, id="shared")
+    async with trioflow.connect(store, app) as client:
+        innocent = await client.start(stranger, id="shared", delay=50)
         handle = await client.start(parent)
-        await handle.raise_event("begin")
+        with pytest.raises(Crash):
+            async with running(app, store, env=FailpointEnv().at("turn.after_commit")):
+                await trio.sleep_forever()
+        assert shape(await handle.history())[-1] == "ChildScheduled"
         await handle.suspend()
         await handle.terminate()
-        with pytest.raises(trioflow.OrchestrationTerminated):
-            await handle.result(timeout=10)
+        clock.offset += 100
         await innocent.raise_event("go", "well")
-        assert await innocent.result(timeout=10) == "well"
+        async with running(app, store):
+            with pytest.raises(trioflow.OrchestrationTerminated):
+                await handle.result()
+            assert await innocent.result() == "well"
 
 
 # -- crashes

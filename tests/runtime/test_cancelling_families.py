@@ -173,10 +173,10 @@ async def test_terminating_a_suspended_parent_spares_a_stranger(autojump_clock: 
         await handle.suspend()
         await handle.terminate()
         clock.offset += 100
-        await innocent.raise_event("go", "well")
         async with running(app, store):
             with pytest.raises(trioflow.OrchestrationTerminated):
                 await handle.result()
+            await innocent.raise_event("go", "well")
             assert await innocent.result() == "well"
 
 

@@ -159,7 +159,7 @@ async def test_a_receipt_that_comes_after_the_cancel_is_refunded(path: pathlib.P
 
 
 async def test_a_cancel_reaches_a_body_in_another_process(path: pathlib.Path) -> None:
-    """Within a few seconds, and so long before its lease of thirty is renewed."""
+    """Long before its lease of thirty seconds is renewed, which would tell it, too."""
     async with office(path) as (client, _, hands):
         handle = await client.start(desk.waiting, "a")
         await hands.says("a runs 1")

@@ -96,6 +96,22 @@ async def test_an_instance_that_has_not_gone_on_costs_a_look_and_no_write(
         assert await heard_after(probe) < 1.1
 
 
+async def test_a_request_that_waits_for_its_turn_is_looked_for_again_at_once(
+    app: trioflow.App, probe: Probe, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Others write twice, the client and then the worker that takes the turn: the second time counts as well."""
+    async with two_processes(app, probe) as (apart, handle):
+        await handle.suspend()
+        await handle.cancel()
+        await trio.sleep(0.01)
+        apart.own.bump_all()
+        await trio.sleep(0.05)
+        await handle.resume()
+        await trio.sleep(0.01)
+        apart.own.bump_all()
+        assert await heard_after(probe) < 0.1
+
+
 async def test_a_look_that_fails_is_no_loss(
     app: trioflow.App, probe: Probe, autojump_clock: trio.testing.MockClock
 ) -> None:

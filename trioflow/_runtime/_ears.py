@@ -2,9 +2,9 @@
 
 Laws: an activity that ends quickly costs no task for this; one that lasts is listened for by a task of its own; nothing
 said between its start and that moment is missed. What this process asked for is heard at once. Where other processes
-write to the store, a look at the instance, once a second at most and only after they wrote, tells whether it has gone
-on; if so the lease is renewed early, and the answer says whether an end was asked for. A store that says nothing of
-other processes leaves that to the next renewal.
+write to the store, a look at the instance, about once a second at most and only after they wrote, tells whether it has
+gone on; if so the lease is renewed early, and the answer says whether an end was asked for. A store that says nothing
+of other processes leaves that to the next renewal.
 
 Who calls it: `_activities.py`.
 """
@@ -24,7 +24,7 @@ from trioflow.abc import Env, Store, Watch, activity_topic
 from trioflow.errors import StoreError
 
 SOON: Final = 0.02
-"""Seconds after which a task listens for an attempt that still runs."""
+"""Seconds after which a task listens for an attempt that still runs, and between two looks that are urgent."""
 
 LOOK_AFTER: Final = 1.0
 """Seconds that an attempt has lasted, or since the last look, before its instance is looked at."""
@@ -40,6 +40,7 @@ class Ear:
     seen: int  # bumps of its topic, or of all
     general: int  # of these, bumps of all topics at once
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    revision: int | None = None  # of the instance when it was last looked at
     listened: bool = False  # by a task of its own, which then ends the watch
     closed: bool = False
 
@@ -98,7 +99,7 @@ class Ears:
                 await trio.sleep(rest)
 
     async def _listen(self, ear: Ear) -> None:
-        look_at, revision = ear.since + LOOK_AFTER, None
+        look_at = ear.since + LOOK_AFTER
         looked = 0  # bumps of all topics at once that a look has followed: at first none, not even those before us
         try:
             with ear.scope:
@@ -112,18 +113,19 @@ class Ears:
                         with trio.move_on_after(rest):
                             await ear.watch.wait_beyond(seen)
                         continue
-                    revision = await self._look(ear.attempt, revision)
-                    look_at, looked = self._env.monotonic() + LOOK_AFTER, general
+                    look_at, looked = self._env.monotonic() + await self._look(ear), general
         finally:
             ear.watch.__exit__(None, None, None)
 
-    async def _look(self, attempt: Attempt, known: int | None) -> int | None:
-        """Have the lease renewed now if the instance is at another revision than it was."""
+    async def _look(self, ear: Ear) -> float:
+        """Have the lease renewed now if the instance has gone on. Returns seconds before there is to be another look:
+        few where a request to cancel waits for its turn.
+        """
         try:
-            record = await self._store.read_instance(attempt.lock.instance)
+            record = await self._store.read_instance(ear.attempt.lock.instance)
         except StoreError:
-            return known  # the next renewal tells
-        if record is not None and record.revision == known:
-            return known
-        self._keeper.hasten(attempt)
-        return None if record is None else record.revision
+            return LOOK_AFTER  # at the latest, the next renewal tells
+        if record is None or record.revision != ear.revision:
+            ear.revision = None if record is None else record.revision
+            self._keeper.hasten(ear.attempt)
+        return SOON if record is not None and record.cancel_queued else LOOK_AFTER

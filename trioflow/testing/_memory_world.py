@@ -248,8 +248,9 @@ class MemoryWorld:
     # -- children
 
     def _tell_child(self, actor: Actor, child: ChildScheduled, event: Event) -> None:
-        """Post to a child of ours; where its id was taken, somebody else has it."""
-        if self._actors[child.instance].parent == _link(actor, child):
+        """Post to a child of ours; one that was refused is not there, or somebody else has its id."""
+        found = self._actors.get(child.instance)
+        if found is not None and found.parent == _link(actor, child):
             self._tell(child.instance, event)
 
     def _start_child(self, actor: Actor, event: ChildScheduled) -> None:

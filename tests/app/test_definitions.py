@@ -93,17 +93,19 @@ def test_variants_are_values_with_the_same_name() -> None:
 
 
 def test_a_variant_of_an_orchestration_says_how_it_runs_as_a_child() -> None:
-    """Id, version, and what becomes of it."""
+    """Id, version, and what becomes of it when its parent is cancelled or ends."""
 
     async def program() -> None:
-        await publish.options(id="p-1", version="2.0.0", on_parent_close="abandon").options(version=None)(7)
+        variant = publish.options(id="p-1", version="2.0.0", on_cancel="request", on_parent_close="abandon")
+        await variant.options(version=None)(7)
 
     driven = Driven(program, app=app)
     driven.start()
     scheduled = driven.last
     assert isinstance(scheduled, ChildScheduled)
-    assert (scheduled.instance, scheduled.version, scheduled.on_parent_close) == ("p-1", None, "abandon")
-    assert publish.options().child_id is None
+    assert (scheduled.instance, scheduled.version) == ("p-1", None)
+    assert (scheduled.on_cancel, scheduled.on_parent_close) == ("request", "abandon")
+    assert (publish.options().child_id, publish.options().on_cancel) == (None, "wait")
     driven.close()
 
 
@@ -112,6 +114,7 @@ def test_a_variant_of_an_orchestration_says_how_it_runs_as_a_child() -> None:
     [
         (lambda: publish.options(id=""), LimitExceeded),
         (lambda: publish.options(on_parent_close="kill"), ConfigurationError),  # type: ignore[arg-type]
+        (lambda: publish.options(on_cancel="kill"), ConfigurationError),  # type: ignore[arg-type]
         (lambda: render.options(name=""), LimitExceeded),
         (lambda: render.options(timeout=0), ConfigurationError),
         (lambda: app.activity(retry=3), TypeError),  # type: ignore[call-overload]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+import attrs
 import pytest
 
 from tests.engine.driving import START, Driven, define
@@ -52,9 +53,9 @@ def test_activities_given_up_are_forgotten_when_they_end(on_cancel: str) -> None
     driven.start()
     for number in range(10):
         driven.turn(now=START + 10 * number + 5)
-        assert len(driven.live._waiting) == 2
+        assert len(driven.live._operations._by_id) == 2
         driven.turn(driven.completion(driven.scheduled[number], 1), now=driven.now)
-        assert len(driven.live._waiting) == len(driven.live._asked_id) == 1
+        assert len(driven.live._operations._by_id) == len(driven.live._operations._ids) == 1
     driven.close()
 
 
@@ -75,7 +76,7 @@ def test_every_part_of_a_long_loop_is_forgotten() -> None:
         drafts: list[Event] = [ActivityCompleted(answers=scheduled.id, payload=b"1"), driven.event("e")]
         result = live.run([Message(5, START + number, draft) for draft in drafts], START + number)
         events += result.events
-    books = (live._waiting, live._asked_id, live._event_waits.by_name, live._children, live._host.mailboxes)
+    books = (*attrs.astuple(live._operations, recurse=False), live._event_waits.by_name, live._host.mailboxes)
     assert [len(book) for book in books] == [1, 1, 1, 0, 0]
     assert len(live.kernel.tasks) == 3
     assert len(live.kernel.deadlines.heap) < 1100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from trioflow._kernel import (
     checkpoint,
     current_kernel,
     current_task,
+    open_nursery,
     perform,
     take_operation_key,
 )
@@ -316,3 +318,27 @@ def test_ctrl_c_while_closing_one_is_not_lost() -> None:
     with pytest.raises(KeyboardInterrupt):
         waits.kernel.close()
     assert waits.kernel.tasks == {}
+
+
+def test_a_generator_that_is_closed_inside_its_nursery_ends_nothing_else() -> None:
+    """The GeneratorExit that its nursery meets is an exception as any other, as in trio."""
+
+    async def generator() -> AsyncGenerator[int, None]:
+        async with open_nursery() as nursery:
+            nursery.start_soon(perform, "inside")
+            await checkpoint()
+            await checkpoint()
+            yield 1
+
+    async def main() -> str:
+        numbers = generator()
+        await anext(numbers)
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await numbers.aclose()
+        return repr(caught.value.exceptions)
+
+    world = World(main)
+    assert world.run() == ["ask 0.1#1 inside", "cancel 0.1#1"]
+    assert world.ended("0.1#1")
+    world.run()
+    assert world.value == "(GeneratorExit(),)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import pytest
@@ -12,6 +13,7 @@ from trioflow._kernel import (
     Cancelled,
     Kernel,
     Operation,
+    OperationCancelAsked,
     current_kernel,
     open_nursery,
     perform,
@@ -275,19 +277,17 @@ def test_operations_are_exported_as_they_are_used() -> None:
 
 
 def test_an_operation_knows_why_its_end_is_asked_for() -> None:
-    """Only while its branch stays for the answer; the text is the canceller's."""
+    """Whether its branch stays for the answer or goes on; the text is the canceller's."""
 
     async def main() -> None:
-        await perform("m1")
+        async with open_nursery() as nursery:
+            nursery.start_soon(perform, "m1")
+            nursery.start_soon(partial(perform, "m2", on_cancel="request"))
 
     kernel = Kernel(name="reasons")
     kernel.start(main)
-    (asked,) = kernel.run_until_blocked()
-    operation = asked.operation  # type: ignore[union-attr]
-    assert operation.cancel_reason is None
+    one, two = (asked.operation for asked in kernel.run_until_blocked())  # type: ignore[union-attr]
     kernel.cancel("the order was withdrawn")
-    assert operation.cancel_reason == "the order was withdrawn"
-    assert kernel.resume_cancelled(operation)
-    assert operation.cancel_reason is None
-    kernel.run_until_blocked()
+    why = "the order was withdrawn"
+    assert kernel.run_until_blocked() == [OperationCancelAsked(one, why), OperationCancelAsked(two, why)]
     kernel.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import Any
 
@@ -10,7 +11,7 @@ import trio
 
 import trioflow
 from tests.runtime.programs import Probe, find, running, shape, virtual_store
-from trioflow import durable
+from trioflow import activity, durable
 from trioflow.abc import LockActivities, LockedActivities, Store
 from trioflow.history import ActivityCancelled
 from trioflow.testing import FaultyStore
@@ -183,6 +184,47 @@ async def test_a_thread_that_lets_cancelled_through_is_cancelled(store: Store) -
 
     result, _ = await cancel_running(app, store, probe, main, "work")
     assert isinstance(result, trioflow.OrchestrationCancelled)
+
+
+async def test_a_thread_hears_through_its_heartbeat(store: Store) -> None:
+    """A plain function that notes how far it has come needs nothing else to hear."""
+    app, probe = trioflow.App("threads"), Probe()
+
+    @app.activity
+    def work() -> None:
+        trio.from_thread.run_sync(probe.door("work runs").set)
+        for done in itertools.count():
+            activity.heartbeat(done)
+
+    @app.orchestration
+    async def main() -> None:
+        await work()
+
+    result, history = await cancel_running(app, store, probe, main, "work")
+    assert isinstance(result, trioflow.OrchestrationCancelled)
+    assert [event.how for event in history if isinstance(event, ActivityCancelled)] == ["ended"]
+
+
+async def test_a_heartbeat_of_an_async_body_is_no_checkpoint(store: Store) -> None:
+    """It raises nothing: the body hears at its next checkpoint."""
+    app, probe = trioflow.App("hearts"), Probe()
+
+    @app.activity
+    async def work() -> None:
+        probe.door("work runs").set()
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as exc:
+            activity.heartbeat("cleaning up")
+            probe.calls.append((exc.source, exc.reason))
+            raise
+
+    @app.orchestration
+    async def main() -> None:
+        await work()
+
+    await cancel_running(app, store, probe, main, "work")
+    assert probe.calls == [("explicit", "its orchestration asked for its end")]
 
 
 async def test_a_cancelled_nursery_leaves_nothing_running(store: Store) -> None:

@@ -220,6 +220,30 @@ async def test_the_keeper_renews_together_what_is_due_together(autojump_clock: t
         keeper.stop()
 
 
+async def test_what_is_hastened_is_renewed_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """Alone, long before its time; what has ended meanwhile is left out; the others are renewed when they are due."""
+    keeper: LeaseKeeper[Thing] = LeaseKeeper(Env(), 30.0, 25.0)
+    calls: list[tuple[float, list[str]]] = []
+
+    async def renew(things: Sequence[Thing]) -> Renewed:
+        calls.append((trio.current_time() - began, [thing.token for thing in things]))
+        return Renewed(lost=(), cancelled=("b",))
+
+    began = trio.current_time()
+    a, b, gone = (Thing(token) for token in ("a", "b", "gone"))
+    async with trio.open_nursery() as nursery:
+        for thing in (a, b):
+            keeper.keep(thing, began)
+        nursery.start_soon(keeper.run, renew)
+        await trio.sleep(10)
+        keeper.hasten(b)
+        keeper.hasten(gone)
+        await trio.sleep(16)
+        keeper.stop()
+    assert calls == [(10.0, ["b"]), (25.0, ["a"])]
+    assert (a.heard, b.heard, b.until) == ([], ["cancelled"], began + 10 + 29)
+
+
 async def test_what_ends_during_its_renewal_is_left_alone(autojump_clock: trio.testing.MockClock) -> None:
     """An answer about something that has ended meanwhile is nobody's business any more."""
     keeper: LeaseKeeper[Thing] = LeaseKeeper(Env(), 30.0, 25.0)

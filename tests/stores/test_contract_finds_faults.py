@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from trioflow.abc import Signals
+from trioflow.abc import Parent, Signals
 from trioflow.stores import MemoryStore
 from trioflow.stores._memory_tables import MemoryTables
 from trioflow.testing._check_store import check_store, run_check
@@ -260,6 +260,16 @@ class PlaysFavourites(SabotagedTables):
         def due_instances(self, now, limit, can_run):
             rows = super().due_instances(now, 1000, can_run)
             return sorted(rows, key=lambda row: row.instance)[:limit]
+
+
+class KnowsNoParents(SabotagedTables):
+    breaks = ("check_a_message_to_a_child_reaches_no_other_instance",)
+
+    class tables(MemoryTables):
+        """Broken."""
+
+        def instance_details(self, instance):
+            return Parent(instance="a", execution=1, event_id=1), {}
 
 
 class HandsOutTheCancelled(SabotagedTables):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
@@ -168,3 +170,69 @@ async def test_a_failure_is_the_same_through_three_children(autojump_clock: trio
         return seen
 
     assert await run_durable(main, app=app) == ["Unknown", "u", "ActivityTimedOut"]
+
+
+@pytest.mark.parametrize(("on_cancel", "seen"), [("wait", ["tidied"]), ("request", []), ("abandon", [])])
+async def test_a_child_is_left_in_one_of_three_ways(on_cancel: Any, seen: list[str]) -> None:
+    """As under a runtime: waited for with its cleanup, asked, or left to itself."""
+    app, done = trioflow.App("leaving"), list[str]()
+
+    @app.activity
+    async def say(what: str) -> None:
+        done.append(what)
+
+    @app.orchestration
+    async def child() -> None:
+        try:
+            await durable.sleep(100)
+            await say("went through")
+        finally:
+            with durable.CancelScope(shield=True):
+                await durable.sleep(5)
+                await say("tidied")
+
+    @app.orchestration
+    async def main() -> list[str]:
+        with durable.move_on_after(1):
+            await child.options(on_cancel=on_cancel)()
+        at_once = await durable.record(done.copy)
+        await durable.sleep(1000)
+        return at_once
+
+    assert await run_durable(main) == seen
+    assert done == (["went through", "tidied"] if on_cancel == "abandon" else ["tidied"])
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_child_that_was_refused_is_not_cancelled(taken: bool) -> None:
+    """Its id belongs to somebody else, or its version is not known here: nobody is told of the cancellation."""
+    app = trioflow.App("strangers")
+
+    @app.orchestration
+    async def other() -> str:
+        await durable.sleep(10)
+        return "well"
+
+    @app.orchestration
+    async def main() -> str:
+        async with durable.open_nursery() as nursery:
+            if taken:
+                nursery.start_soon(_keep, other.options(id="shared"))
+                await durable.sleep(1)
+            try:
+                async with durable.open_nursery() as inner:
+                    inner.start_soon(other.options(id="shared", version=None if taken else "9.9.9"))
+                    await durable.lowlevel.checkpoint()
+                    await durable.lowlevel.checkpoint()
+                    inner.cancel_scope.cancel()
+            except ExceptionGroup as group:
+                kept.append(str(getattr(group.exceptions[0], "type", group)))
+        return " ".join(kept)
+
+    kept: list[str] = []
+
+    async def _keep(definition: Any) -> None:
+        kept.append(await definition())
+
+    expected = ["trioflow.InstanceExists", "well"] if taken else ["trioflow.errors.UnregisteredError"]
+    assert await run_durable(main) == " ".join(expected)

@@ -20,7 +20,7 @@ import attrs
 import outcome
 
 from trioflow._ambient import Ask, AskActivity, AskChild, AskEvent
-from trioflow._engine._asking import Whence, agrees, can_answer, record
+from trioflow._engine._asking import Whence, agrees, as_recorded, can_answer, record
 from trioflow._engine._ending import ending_of
 from trioflow._engine._host import EngineHost
 from trioflow._engine._inbox import Next, time_of, what_is_next
@@ -29,7 +29,7 @@ from trioflow._engine._naming import label_of, name_of
 from trioflow._engine._parting import parting_actions
 from trioflow._engine._results import CancelActivity, CancelChild, Message, TurnResult
 from trioflow._engine._segments import Segment, describe, segments
-from trioflow._engine._waits import EventWaits, OpenTimers
+from trioflow._engine._waits import EventWaits, OpenOperations, OpenTimers
 from trioflow._kernel import (
     Asked,
     Kernel,
@@ -76,9 +76,7 @@ class Execution:
         self._kernel = Kernel(name=definition.name, step_limit=step_limit)
         self._host = EngineHost(app, definition, self._journal, self._kernel.abort)
         self._kernel.host = self._host
-        self._waiting: dict[int, Operation] = {}  # event id -> the operation it recorded, until it is answered
-        self._asked_id: dict[Operation, int] = {}  # the same, the other way round
-        self._children: dict[int, ChildScheduled] = {}  # of those, the children
+        self._operations = OpenOperations()
         self._event_waits = EventWaits()
         self._timers = OpenTimers()
         self._ended = False
@@ -182,13 +180,8 @@ class Execution:
         host = self._host
         if self._ended:
             if events:
-                all_of_them = isinstance(events[-1], OrchestrationTerminated)
-                children = tuple(  # those asked to unwind need not be asked twice
-                    child
-                    for event_id, child in self._children.items()
-                    if all_of_them or not self._waiting[event_id].cancel_asked
-                )
-                events, actions = parting_actions(events, actions, host, self._kernel, children, left)
+                behind = self._operations.left(terminated=isinstance(events[-1], OrchestrationTerminated))
+                events, actions = parting_actions(events, actions, host, self._kernel, behind, left)
             if not (events and isinstance(events[-1], OrchestrationContinuedAsNew)):
                 consumed = [*consumed, *(message.seq for message in left)]
         changed_kv, host.changed_kv = host.changed_kv, {}
@@ -213,9 +206,9 @@ class Execution:
         """Whether a message still means something; others are dropped without an event."""
         match event:
             case Answer():
-                operation = self._waiting.get(event.answers)
+                operation = self._operations.get(event.answers)
                 if operation is not None and not operation.waiting:
-                    self._forget(event.answers)  # its branch has gone on without it
+                    self._operations.end(event.answers)  # its branch has gone on without it
                 return operation is not None and operation.waiting
             case CancelRequested():
                 return not self._kernel.cancel_called
@@ -277,7 +270,7 @@ class Execution:
             kernel.cancel(event.carried_cancel.reason)
 
     def _answer(self, event: Answer) -> None:
-        operation = self._waiting.get(event.answers)
+        operation = self._operations.get(event.answers)
         if operation is None:
             raise HistoryError(
                 f"event {event.id} ({type(event).__name__}) answers event {event.answers}, which nobody asked"
@@ -288,16 +281,11 @@ class Execution:
             raise HistoryError(
                 f"event {event.id} ({type(event).__name__}) cannot answer event {event.answers}, at {operation.key}"
             )
-        self._forget(event.answers)
+        self._operations.end(event.answers)
         if isinstance(event, ActivityCancelled | ChildCancelled) and operation.cancel_asked:
             self._kernel.resume_cancelled(operation)
         else:
             self._kernel.resume(operation, outcome.Value(event))
-
-    def _forget(self, event_id: int) -> None:
-        """An operation is answered, or its answer means nothing any more."""
-        del self._asked_id[self._waiting.pop(event_id)]
-        self._children.pop(event_id, None)
 
     # -- what was asked
 
@@ -320,7 +308,7 @@ class Execution:
             case OperationAsked():
                 return self._note_operation(asked.operation)
             case OperationCancelAsked():
-                self._note_cancel(asked.operation)
+                self._note_cancel(asked.operation, asked.reason)
             case TimerOpened():
                 self._note_timer(asked)
             case _:
@@ -339,33 +327,32 @@ class Execution:
         event_id = self._journal.ask(
             place,
             lambda id, at: record(ask, whence(id, at)),
-            lambda recorded: agrees(ask, whence(0, 0.0), recorded, self._host.app),
+            lambda recorded: agrees(ask, whence(0, 0.0), recorded, self._host.app) and as_recorded(operation, recorded),
             operation.where,
         )
         if isinstance(ask, AskEvent):
             self._event_waits.begin(operation, ask.name)
             return self._event_waits.serve(ask.name, self._host, self._kernel)
         if event_id:
-            self._waiting[event_id] = operation
-            self._asked_id[operation] = event_id
+            self._operations.begin(event_id, operation)
             if isinstance(ask, AskChild):
                 event, _ = record(ask, whence(event_id, self._journal.at))
                 assert isinstance(event, ChildScheduled)
-                self._children[event_id] = event
+                self._operations.children[event_id] = event
         return False
 
-    def _note_cancel(self, operation: Operation) -> None:
+    def _note_cancel(self, operation: Operation, reason: str | None) -> None:
         if isinstance(operation.request, AskEvent):
             self._event_waits.end(operation, operation.request.name)
             return
-        event_id = self._asked_id.get(operation)
+        event_id = self._operations.ask_to_end(operation)
         if event_id is None:
             return  # the history disagrees about the operation itself, which is reported at the block
         if isinstance(operation.request, AskActivity):
             self._journal.ask_about(ActivityCancelRequested(about=event_id), CancelActivity(event_id))
         elif isinstance(operation.request, AskChild):
-            child = self._children[event_id]
-            self._journal.ask_about(ChildCancelRequested(about=event_id), CancelChild(child, operation.cancel_reason))
+            child = self._operations.children[event_id]
+            self._journal.ask_about(ChildCancelRequested(about=event_id), CancelChild(child, reason))
 
     def _note_timer(self, timer: TimerOpened) -> None:
         def make(id: int, at: float) -> tuple[Event, None]:

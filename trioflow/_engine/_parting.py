@@ -12,6 +12,7 @@ import attrs
 from trioflow._engine._host import EngineHost
 from trioflow._engine._results import (
     Action,
+    CancelActivity,
     CancelChild,
     ContinueAsNewAction,
     Message,
@@ -39,22 +40,30 @@ from trioflow.history import (
 )
 
 
+@attrs.frozen
+class Left:
+    """What an execution leaves behind: what its branches asked for, and neither saw the end of nor gave up."""
+
+    activities: tuple[int, ...]  # ids of the events that scheduled them
+    children: tuple[ChildScheduled, ...]
+
+
 def parting_actions(
     events: tuple[Event, ...],
     actions: tuple[Action, ...],
     host: EngineHost,
     kernel: Kernel,
-    children: tuple[ChildScheduled, ...],
-    left: deque[Message],
+    left: Left,
+    unheard: deque[Message],
 ) -> tuple[tuple[Event, ...], tuple[Action, ...]]:
-    """The last turn's events and actions, completed. `left`: messages behind the one that ended it."""
+    """The last turn's events and actions, completed. `unheard`: messages behind the one that ended it."""
     last = events[-1]
     assert host.started is not None
     if isinstance(last, OrchestrationContinuedAsNew):
-        return events, (*actions, *_left_children(last, children), _next_execution(last, host, kernel))
+        return events, (*actions, *_endings(last, left), _next_execution(last, host, kernel))
     late = tuple(
         CarriedEvent(name=message.event.name, payload=message.event.payload)
-        for message in left
+        for message in unheard
         if isinstance(message.event, EventReceived)
     )
     unread = (*host.unread_events(), *late)
@@ -62,14 +71,18 @@ def parting_actions(
         last = attrs.evolve(last, unread=unread)  # type: ignore[call-arg]  # every other ending lists what was not read
     parent = host.started.parent
     told = () if parent is None else (TellParent(parent, _answer_to_parent(last, parent.event_id)),)
-    return (*events[:-1], last), (*actions, *_left_children(last, children), *told)
+    return (*events[:-1], last), (*actions, *_endings(last, left), *told)
 
 
-def _left_children(last: Event, children: tuple[ChildScheduled, ...]) -> tuple[Action, ...]:
-    """Children that nobody waits for any more, by their `on_parent_close`."""
+def _endings(last: Event, left: Left) -> tuple[Action, ...]:
+    """Activities and children that nobody waits for any more: they are ended, the children by their `on_parent_close`.
+
+    Termination needs no word about activities: its commit ends them all.
+    """
     if isinstance(last, OrchestrationTerminated):
-        return tuple(TerminateChild(child, last.reason) for child in children)
-    return tuple(CancelChild(child, "its parent has ended") for child in children if child.on_parent_close == "cancel")
+        return tuple(TerminateChild(child, last.reason) for child in left.children)
+    closed = [child for child in left.children if child.on_parent_close == "cancel"]
+    return (*map(CancelActivity, left.activities), *(CancelChild(child, "its parent has ended") for child in closed))
 
 
 def _next_execution(last: OrchestrationContinuedAsNew, host: EngineHost, kernel: Kernel) -> ContinueAsNewAction:

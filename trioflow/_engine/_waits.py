@@ -1,6 +1,7 @@
-"""What an execution waits for besides answers: events by name, and time. Kept so that nothing given up stays.
+"""What an execution waits for: answers, events by name, and time. Kept so that nothing given up stays.
 
-Laws: waiters of a name are served in the order in which they began to wait; whatever has been served, given up or has
+Laws: an operation is open from the event that recorded it to its answer, also while nobody waits for that any more;
+waiters of a name are served in the order in which they began to wait; whatever has been served, given up or has
 fired is forgotten, at once or soon, so a long execution does not grow.
 
 Who calls it: `_execution.py`. Read next: `_ending.py`.
@@ -11,8 +12,57 @@ from __future__ import annotations
 import attrs
 import outcome
 
+from trioflow._ambient import AskActivity
 from trioflow._engine._host import EngineHost
+from trioflow._engine._parting import Left
 from trioflow._kernel import Kernel, Operation
+from trioflow.history import ChildScheduled
+
+
+@attrs.define(eq=False)
+class OpenOperations:
+    """Which event recorded which operation, until it is answered."""
+
+    children: dict[int, ChildScheduled] = attrs.field(factory=dict)  # the events of those that are children, by id
+    _by_id: dict[int, Operation] = attrs.field(factory=dict)
+    _ids: dict[Operation, int] = attrs.field(factory=dict)
+    _asked_to_end: dict[int, None] = attrs.field(factory=dict)
+
+    def begin(self, event_id: int, operation: Operation) -> None:
+        """An event has recorded an operation."""
+        self._by_id[event_id] = operation
+        self._ids[operation] = event_id
+
+    def get(self, event_id: int) -> Operation | None:
+        """The operation that an event recorded, if it is open."""
+        return self._by_id.get(event_id)
+
+    def end(self, event_id: int) -> None:
+        """It is answered."""
+        del self._ids[self._by_id.pop(event_id)]
+        self.children.pop(event_id, None)
+        self._asked_to_end.pop(event_id, None)
+
+    def ask_to_end(self, operation: Operation) -> int | None:
+        """Its end is asked for; returns the id of the event that recorded it, None if none did."""
+        event_id = self._ids.get(operation)
+        if event_id is not None:
+            self._asked_to_end[event_id] = None
+        return event_id
+
+    def left(self, *, terminated: bool) -> Left:
+        """What an execution that ends now leaves behind. Termination ends everything; any other end lets those be that
+        were asked to end already, and those that were abandoned.
+        """
+        ids = [
+            event_id
+            for event_id, operation in self._by_id.items()
+            if terminated or (operation.waiting and event_id not in self._asked_to_end)
+        ]
+        return Left(
+            activities=tuple(one for one in ids if isinstance(self._by_id[one].request, AskActivity)),
+            children=tuple(self.children[one] for one in ids if one in self.children),
+        )
 
 
 @attrs.define(eq=False)

@@ -61,14 +61,6 @@ class Operation:
         """Whether its branch was cancelled and stays for the answer."""
         return self._raise_cancel is not None
 
-    @property
-    def cancel_reason(self) -> str | None:
-        """What the canceller of its branch said, if the branch was cancelled and stays for the answer."""
-        if self._task is None or self._raise_cancel is None:
-            return None
-        reason = self._task._status.scope._cancel_reason
-        return None if reason is None else reason.reason
-
     def where(self) -> str | None:
         """The line of user code that waits for it, as ``file:line in function``; None if nobody waits any more."""
         return None if self._task is None else standing(self._task.coro)[0]
@@ -78,7 +70,8 @@ class Operation:
         task = self._task
         assert task is not None  # only a waiting task is aborted
         if self.on_cancel != "abandon":
-            task._kernel.asked.append(OperationCancelAsked(self))
+            cause = task._status.scope._cancel_reason
+            task._kernel.asked.append(OperationCancelAsked(self, None if cause is None else cause.reason))
         if self.on_cancel == "wait":
             self._raise_cancel = raise_cancel
             return Abort.FAILED
@@ -98,9 +91,10 @@ class OperationAsked:
 
 @attrs.frozen
 class OperationCancelAsked:
-    """A branch that waited for this operation was cancelled: it should end."""
+    """A branch that waited for this operation was cancelled: it should end. `reason`: what the canceller said."""
 
     operation: Operation
+    reason: str | None = None
 
 
 Asked = OperationAsked | OperationCancelAsked | TimerOpened | TimerClosed

@@ -30,6 +30,14 @@ from trioflow.history import Category
 Why = Literal["cancelled", "timed out", "lost", "stopping"]
 """Why a body was stopped."""
 
+SAID: Final[dict[Why, str]] = {
+    "cancelled": "its orchestration asked for its end",
+    "timed out": "its time is over",
+    "lost": "its lease is lost: another worker may run it",
+    "stopping": "the runtime that runs it stops",
+}
+"""The reason of the `trio.Cancelled` that a body sees."""
+
 HEARING: Final = 0.1
 """Seconds after its timeout in which a thread that listens may still end by itself; then it is left behind."""
 
@@ -88,7 +96,7 @@ class Attempt:
         """Cancel the body, for this reason; the first reason counts."""
         if self.why is None:
             self.why = why
-        self.scope.cancel()
+        self.scope.cancel(SAID[self.why])
 
     def note(self, details: bytes) -> None:
         """Keep a heartbeat."""

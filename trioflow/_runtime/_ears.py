@@ -1,13 +1,17 @@
-"""Hearing at once that the orchestration asked for the end of an activity which runs here.
+"""Hearing soon that the orchestration asked for the end of an activity which runs here.
 
 Laws: an activity that ends quickly costs no task for this; one that lasts is listened for by a task of its own; nothing
-said between its start and that moment is missed. What another process asked for is heard at the next renewal.
+said between its start and that moment is missed. What this process asked for is heard at once. Where other processes
+write to the store, a look at the instance, about once a second at most and only after they wrote, tells whether it has
+gone on; if so the lease is renewed early, and the answer says whether an end was asked for. A store that says nothing
+of other processes leaves that to the next renewal.
 
 Who calls it: `_activities.py`.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Final
 
@@ -15,10 +19,15 @@ import attrs
 import trio
 
 from trioflow._runtime._body import Attempt
-from trioflow.abc import Env, Signals, Watch, activity_topic
+from trioflow._runtime._leases import LeaseKeeper
+from trioflow.abc import Env, Store, Watch, activity_topic
+from trioflow.errors import StoreError
 
 SOON: Final = 0.02
-"""Seconds after which a task listens for an attempt that still runs."""
+"""Seconds after which a task listens for an attempt that still runs, and between two looks that are urgent."""
+
+LOOK_AFTER: Final = 1.0
+"""Seconds that an attempt has lasted, or since the last look, before its instance is looked at."""
 
 
 @attrs.define(eq=False)
@@ -31,6 +40,7 @@ class Ear:
     seen: int  # bumps of its topic, or of all
     general: int  # of these, bumps of all topics at once
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    revision: int | None = None  # of the instance when it was last looked at
     listened: bool = False  # by a task of its own, which then ends the watch
     closed: bool = False
 
@@ -47,7 +57,8 @@ class Ears:
     """Listens for all attempts of a runtime."""
 
     _env: Env
-    _signals: Signals
+    _store: Store
+    _keeper: LeaseKeeper[Attempt]
     _anything: Watch  # of a topic that nobody bumps: tells bumps of everything from those of one attempt
     _young: deque[Ear] = attrs.field(factory=deque)  # oldest first
     _some: trio.Event = attrs.field(factory=trio.Event)
@@ -59,7 +70,7 @@ class Ears:
 
     def open(self, attempt: Attempt) -> Ear:
         """Begin to hear for an attempt; `Ear.close` ends it."""
-        watch = self._signals.watch(activity_topic(attempt.token))
+        watch = self._store.signals.watch(activity_topic(attempt.token))
         watch.__enter__()
         ear = Ear(attempt, watch, self._env.monotonic(), watch.seen, self._anything.seen)
         self._young.append(ear)
@@ -88,6 +99,8 @@ class Ears:
                 await trio.sleep(rest)
 
     async def _listen(self, ear: Ear) -> None:
+        look_at = ear.since + LOOK_AFTER
+        looked = 0  # bumps of all topics at once that a look has followed: at first none, not even those before us
         try:
             with ear.scope:
                 while True:
@@ -95,6 +108,24 @@ class Ears:
                     if seen - ear.seen > general - ear.general:
                         ear.attempt.cancel_asked()
                         return
-                    await ear.watch.wait_beyond(seen)
+                    rest = look_at - self._env.monotonic() if general > looked else math.inf
+                    if rest > 0:
+                        with trio.move_on_after(rest):
+                            await ear.watch.wait_beyond(seen)
+                        continue
+                    look_at, looked = self._env.monotonic() + await self._look(ear), general
         finally:
             ear.watch.__exit__(None, None, None)
+
+    async def _look(self, ear: Ear) -> float:
+        """Have the lease renewed now if the instance has gone on. Returns seconds before there is to be another look:
+        few where a request to cancel waits for its turn.
+        """
+        try:
+            record = await self._store.read_instance(ear.attempt.lock.instance)
+        except StoreError:
+            return LOOK_AFTER  # at the latest, the next renewal tells
+        if record is None or record.revision != ear.revision:
+            ear.revision = None if record is None else record.revision
+            self._keeper.hasten(ear.attempt)
+        return SOON if record is not None and record.cancel_queued else LOOK_AFTER

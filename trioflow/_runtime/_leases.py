@@ -69,6 +69,8 @@ class LeaseKeeper(Generic[L]):
     _kept: dict[str, tuple[L, float]] = attrs.field(factory=dict)
     _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _some: trio.Event = attrs.field(factory=trio.Event)  # set once something is kept while the task waits for that
+    _hasty: dict[str, None] = attrs.field(factory=dict)  # tokens of what is to be renewed at once
+    _hurry: trio.Event = attrs.field(factory=trio.Event)  # set once there is such a token while the task sleeps
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -84,6 +86,11 @@ class LeaseKeeper(Generic[L]):
         """Its lease ends by itself, or has been given back."""
         self._kept.pop(thing.token, None)
 
+    def hasten(self, thing: L) -> None:
+        """Renew it at once: the answer says what was asked of it meanwhile."""
+        self._hasty[thing.token] = None
+        self._hurry.set()
+
     def stop(self) -> None:
         """Renew nothing more."""
         self._scope.cancel()
@@ -97,18 +104,22 @@ class LeaseKeeper(Generic[L]):
                     await self._some.wait()
                 first = next(iter(self._kept.values()))[1]
                 now = self._env.monotonic()
-                if first > now:
-                    await trio.sleep(first - now)
+                if first > now and not self._hasty:
+                    self._hurry = trio.Event()
+                    with trio.move_on_after(first - now):
+                        await self._hurry.wait()
                 else:
                     await self._renew_due(renew, now + self._renew_after / 20)
 
     async def _renew_due(self, renew: Callable[[Sequence[L]], Awaitable[Renewed]], until: float) -> None:
         """Renew everything that is due or nearly so; on a failure wait a little and leave it due."""
-        due: list[L] = []
+        hasty, self._hasty = self._hasty, {}
+        due = [self._kept[token][0] for token in hasty if token in self._kept]
         for thing, at in self._kept.values():
             if at > until:
                 break
-            due.append(thing)
+            if thing.token not in hasty:
+                due.append(thing)
         failures = 0
         while due:
             sent = self._env.monotonic()

@@ -164,11 +164,9 @@ class TurnWriter:
             case StartDetached():
                 to.starts.append(self._detached(action.event, lock, request_id))
             case CancelChild():
-                to.messages.append(
-                    OutMessage(instance=action.event.instance, draft=self.draft(CancelRequested(reason=action.reason)))
-                )
+                to.messages.append(self._to_child(action.event, lock, CancelRequested(reason=action.reason)))
             case TerminateChild():
-                to.messages.append(self.terminate_child(action.event, action.reason))
+                to.messages.append(self.terminate_child(action.event, lock, action.reason))
             case TellParent():
                 to.messages.append(self.tell_parent(action.parent, action.answer))
             case ContinueAsNewAction():
@@ -180,10 +178,15 @@ class TurnWriter:
         """The answer to whoever waits for a child."""
         return OutMessage(instance=parent.instance, execution=parent.execution, draft=self.draft(answer))
 
-    def terminate_child(self, child: ChildScheduled, reason: str | None) -> OutMessage:
+    def terminate_child(self, child: ChildScheduled, lock: TurnLock, reason: str | None) -> OutMessage:
         """The end of a child whose parent was terminated."""
-        draft = self.draft(OrchestrationTerminated(reason=reason or "its parent was terminated"))
-        return OutMessage(instance=child.instance, draft=draft, control=True)
+        event = OrchestrationTerminated(reason=reason or "its parent was terminated")
+        return self._to_child(child, lock, event, control=True)
+
+    def _to_child(self, child: ChildScheduled, lock: TurnLock, event: Event, *, control: bool = False) -> OutMessage:
+        """To the child itself: where its id was taken, somebody else has it."""
+        parent = Parent(instance=lock.instance, execution=lock.execution, event_id=child.id)
+        return OutMessage(instance=child.instance, child_of=parent, draft=self.draft(event), control=control)
 
     # -- starts
 

@@ -98,7 +98,7 @@ class Worker:
             patience = LAST_WORDS
             try:
                 with self.store.signals.watch("nothing") as nothing:
-                    ears = Ears(self.env, self.store.signals, nothing)
+                    ears = Ears(self.env, self.store, attempts, nothing)
                     async with trio.open_nursery() as work:
                         activities = self._activities(attempts, settler, ears, work)
                         conductor = self._conductor(activities, holds, work)

@@ -72,28 +72,30 @@ class MessageRow:
 
 
 @attrs.frozen(kw_only=True)
-class OutMessage:
-    """A message to an instance.
-
-    `execution`: only for that execution (answers to its operations); None means whichever is current (events, cancel).
-    `control`: makes the instance eligible even while it is suspended or parked.
-    `mailbox`: counts against the instance's limit of unread events.
-    """
-
-    instance: str
-    execution: int | None = None
-    draft: Draft
-    control: bool = False
-    mailbox: bool = False
-
-
-@attrs.frozen(kw_only=True)
 class Parent:
     """Who waits for an instance."""
 
     instance: str
     execution: int
     event_id: int
+
+
+@attrs.frozen(kw_only=True)
+class OutMessage:
+    """A message to an instance.
+
+    `execution`: only for that execution (answers to its operations); None means whichever is current (events, cancel).
+    `child_of`: only for the child that this parent started, not for another instance that has its id.
+    `control`: makes the instance eligible even while it is suspended or parked.
+    `mailbox`: counts against the instance's limit of unread events.
+    """
+
+    instance: str
+    execution: int | None = None
+    child_of: Parent | None = None
+    draft: Draft
+    control: bool = False
+    mailbox: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -275,7 +277,7 @@ class CommitTurn:
     cancel_activities: tuple[int, ...] = ()  # event ids
     cancel_all_activities: bool = False  # termination
     starts: tuple[StartInstance, ...] = ()
-    messages: tuple[OutMessage, ...] = ()  # dropped where the target is unknown, ended, or at another execution
+    messages: tuple[OutMessage, ...] = ()  # dropped where the target is unknown, ended, or not the one that is meant
     next_execution: NextExecution | None = None
     settle: tuple[SettleActivity, ...] = ()
     keep: float | None = None  # seconds: renew the lock and hold it, instead of releasing it

@@ -1,7 +1,8 @@
 """What a running activity may know and ask of whoever runs it.
 
 Laws: it lives in a `contextvars` variable, so it follows the body into tasks it starts and into its worker thread;
-nothing here waits; a heartbeat is a note, kept until the lease is next renewed.
+nothing here waits; a heartbeat is a note, kept until the lease is next renewed, and the place where a thread that
+takes notes hears of its cancellation.
 
 Must never know: stores, runtimes. Who calls it: activity bodies; `_runtime` sets `current` around a body.
 """
@@ -13,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 import attrs
+import trio
 
 from trioflow.errors import NotInOrchestration
 from trioflow.history import PayloadCodec
@@ -71,10 +73,19 @@ def info() -> ActivityInfo:
 def heartbeat(details: Any = None) -> None:
     """Note how far this attempt has come; kept with the next renewal of its lease, and shown to the next attempt.
 
-    Returns at once. Raises EncodeError for details that are not plain JSON data.
+    Returns at once. In a plain function, which runs in a thread, it is where cancellation is heard, too, as in
+    `trio.from_thread.check_cancelled`; an async body hears at its next checkpoint.
+
+    Raises:
+        EncodeError: the details are not plain JSON data.
+        trio.Cancelled: the thread's activity is to end.
     """
     around = surroundings()
     around.note(around.codec.encode(details, what=f"the heartbeat of activity {around.info.name!r}"))
+    try:
+        trio.from_thread.check_cancelled()
+    except RuntimeError:
+        pass  # no thread of trio's: the body is async, or the function was called in a thread of its own
 
 
 def client() -> Any:

@@ -18,7 +18,7 @@ import trio
 from trioflow._ambient import AskActivity, AskChild, OnCancel, OnParentClose, current_host
 from trioflow._kernel import in_kernel, perform
 from trioflow.app._answers import read_activity, read_child
-from trioflow.app._options import ActivityOptions
+from trioflow.app._options import ON_CANCEL, ActivityOptions
 from trioflow.app._retry import Retry
 from trioflow.errors import ConfigurationError, NotInOrchestration
 from trioflow.history import ArgumentSpec
@@ -170,6 +170,7 @@ class OrchestrationDefinition(Generic[P, R]):
     spec: ArgumentSpec = attrs.field(repr=False)
     child_id: str | None = attrs.field(default=None, repr=False)
     child_version: str | None = attrs.field(default=None, repr=False)
+    on_cancel: OnCancel = attrs.field(default="wait", repr=False)
     on_parent_close: OnParentClose = attrs.field(default="cancel", repr=False)
     __name__: str = attrs.field(init=False, repr=False)
     __doc__: str | None = attrs.field(init=False, repr=False)
@@ -191,26 +192,40 @@ class OrchestrationDefinition(Generic[P, R]):
         host = current_host()
         name = host.registered_name(self)
         payload = host.codec.encode_arguments(self.spec, args, kwargs, what=f"orchestration {name!r}")
-        ask = AskChild(name, self.child_version, self.child_id, payload, "wait", self.on_parent_close)
-        return cast(R, read_child(await perform(ask, on_cancel="wait"), host, self.spec.returns, name))
+        ask = AskChild(name, self.child_version, self.child_id, payload, self.on_cancel, self.on_parent_close)
+        return cast(R, read_child(await perform(ask, on_cancel=self.on_cancel), host, self.spec.returns, name))
 
     def options(
-        self, *, id: str | None = UNSET, version: str | None = UNSET, on_parent_close: OnParentClose = UNSET
+        self,
+        *,
+        id: str | None = UNSET,
+        version: str | None = UNSET,
+        on_cancel: OnCancel = UNSET,
+        on_parent_close: OnParentClose = UNSET,
     ) -> OrchestrationDefinition[P, R]:
         """A variant with the same signature.
 
         Args:
             id: the child's instance id; None makes one from the place of the call, which never collides.
             version: an exact version; None is the newest that the worker knows.
-            on_parent_close: what becomes of the child when its parent ends before it: "cancel", "wait" or "abandon".
+            on_cancel: what a cancelled caller does: "wait" for the child's real end after asking it to unwind,
+                "request" that and go on, or "abandon" the child, which then outlives its parent, too.
+            on_parent_close: what becomes of a child that its parent neither waited for nor gave up when the parent
+                ends before it: "cancel", "wait" or "abandon".
+
+        Raises:
+            ConfigurationError: an option is none of these words.
         """
         if id is not UNSET and id is not None:
             self.app.limits.check_id("instance id", id)
+        if on_cancel not in (UNSET, *ON_CANCEL):
+            raise ConfigurationError(f"on_cancel= must be one of {', '.join(ON_CANCEL)}, not {on_cancel!r}")
         if on_parent_close not in (UNSET, "cancel", "wait", "abandon"):
             raise ConfigurationError(f"on_parent_close= must be cancel, wait or abandon, not {on_parent_close!r}")
         return attrs.evolve(
             self,
             child_id=self.child_id if id is UNSET else id,
             child_version=self.child_version if version is UNSET else version,
+            on_cancel=self.on_cancel if on_cancel is UNSET else on_cancel,
             on_parent_close=self.on_parent_close if on_parent_close is UNSET else on_parent_close,
         )

@@ -17,7 +17,7 @@ from trioflow._ambient import OnCancel
 from trioflow.app._retry import NO_RETRY, Retry
 from trioflow.errors import ConfigurationError, HistoryError
 
-_ON_CANCEL = ("wait", "request", "abandon")
+ON_CANCEL = ("wait", "request", "abandon")
 
 
 def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -31,8 +31,8 @@ def _text(instance: object, attribute: attrs.Attribute[Any], value: object) -> N
 
 
 def _one_of(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value not in _ON_CANCEL:
-        raise ConfigurationError(f"on_cancel= must be one of {', '.join(_ON_CANCEL)}, not {value!r}")
+    if value not in ON_CANCEL:
+        raise ConfigurationError(f"on_cancel= must be one of {', '.join(ON_CANCEL)}, not {value!r}")
 
 
 @attrs.frozen(kw_only=True)

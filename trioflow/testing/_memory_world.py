@@ -69,6 +69,7 @@ class Actor:
     instance: str
     number: int  # of its execution
     live: Execution
+    parent: ParentLink | None = None
     inbox: deque[Message] = attrs.field(factory=deque)
     wake_at: float | None = None
     ended: Event | None = None
@@ -219,7 +220,7 @@ class MemoryWorld:
             case StartDetached():
                 self._start_detached(actor, action.event)
             case CancelChild():
-                self._tell(action.event.instance, CancelRequested(reason=action.reason))
+                self._tell_child(actor, action.event, CancelRequested(reason=action.reason))
             case TellParent():
                 self._tell(action.parent.instance, action.answer, execution=action.parent.execution)
             case ContinueAsNewAction():
@@ -245,9 +246,14 @@ class MemoryWorld:
 
     # -- children
 
+    def _tell_child(self, actor: Actor, child: ChildScheduled, event: Event) -> None:
+        """Post to a child of ours; one that was refused is not there, or somebody else has its id."""
+        found = self._actors.get(child.instance)
+        if found is not None and found.parent == _link(actor, child):
+            self._tell(child.instance, event)
+
     def _start_child(self, actor: Actor, event: ChildScheduled) -> None:
-        link = ParentLink(instance=actor.instance, execution=actor.number, event_id=event.id)
-        refusal = self._start(event, link)
+        refusal = self._start(event, _link(actor, event))
         if refusal is not None:
             self._post(actor, ChildFailed(answers=event.id, failure=refusal))
 
@@ -268,6 +274,7 @@ class MemoryWorld:
         except UnregisteredError as exc:
             return self._app.failures.to_failure(exc, category=Category.CONFIGURATION, retryable=False)
         actor = self._begin(event.instance, 1, definition)
+        actor.parent = parent
         self._post(actor, self._started(event.instance, event.name, event.payload, parent))
         return None
 
@@ -346,6 +353,10 @@ class MemoryWorld:
             del actor.pausing[key]
             cancelled = ActivityCancelled(answers=event_id, how="never_started")
             self._tell(actor.instance, cancelled, execution=actor.number)
+
+
+def _link(actor: Actor, child: ChildScheduled) -> ParentLink:
+    return ParentLink(instance=actor.instance, execution=actor.number, event_id=child.id)
 
 
 def _outcome_of(root: Actor, last: Event) -> outcome.Outcome[Any]:

@@ -79,11 +79,13 @@ class Work:
     # -- messages
 
     def deliver(self, message: OutMessage) -> None:
-        """Post a message; drop it where its target is unknown, has ended, or is at another execution."""
+        """Post a message; drop it where its target is unknown, has ended, or is not the one that is meant."""
         row = self.instance(message.instance)
         if row is None or row.state.ended:
             return
         if message.execution is not None and message.execution != row.execution:
+            return
+        if message.child_of is not None and message.child_of != self.tables.instance_details(row.instance)[0]:
             return
         self.put_message(row, message)
 

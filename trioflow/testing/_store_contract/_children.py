@@ -90,6 +90,24 @@ async def check_a_message_reaches_a_child_of_the_same_commit(s: Subject) -> None
     expect_equal(kinds((await s.turn("child")).messages), ["Started", "Hello"], "the child's inbox")
 
 
+async def check_a_message_to_a_child_reaches_no_other_instance(s: Subject) -> None:
+    """A message to a child is dropped where its id belongs to somebody else."""
+    mine = Parent(instance="a", execution=1, event_id=1)
+    names = ("stranger", "sibling", "child")
+    out = tuple(OutMessage(instance=name, child_of=mine, draft=draft("Cancel")) for name in names)
+    sibling = Parent(instance="a", execution=1, event_id=2)
+    await s.waiting("stranger")
+    await s.start("a")
+    starts = (
+        s.a_start("child", parent=mine),
+        s.a_start("sibling", parent=sibling),
+        s.a_start("stranger", parent=mine),  # refused
+    )
+    await s.run("a", starts=starts, messages=out)
+    turns = {turn.lock.instance: kinds(turn.messages) for turn in (await s.lock_turns()).turns}
+    expect_equal(turns, {"child": ["Started", "Cancel"], "sibling": ["Started"]}, "the inboxes")
+
+
 async def check_an_answer_reaches_the_parent(s: Subject) -> None:
     """A child's answer reaches the execution that waits for it, and only that one."""
     await s.waiting("a")

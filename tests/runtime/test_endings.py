@@ -413,3 +413,61 @@ async def test_an_item_that_cannot_be_read_fails_its_activity(store: Store, monk
     monkeypatch.setattr("trioflow._runtime._turns.encode_options", lambda plain, headers: b"{}")
     async with running(app, store, tags=None) as client:
         assert await (await client.start(main)).result(timeout=10) == "configuration"
+
+
+@pytest.mark.parametrize("kind", ["async", "thread", "group"])
+async def test_an_activity_may_raise_anything(store: Store, kind: str) -> None:
+    """What is no `Exception`, such as another async library's cancellation, fails the activity, not its runtime."""
+    app = trioflow.App("odd")
+
+    class OtherCancelled(BaseException):
+        """As `asyncio.CancelledError`."""
+
+    def fails() -> None:
+        raise OtherCancelled("not ours")
+
+    async def fails_async() -> None:
+        if kind == "group":
+            raise BaseExceptionGroup("several", [ValueError(), OtherCancelled("not ours")])
+        raise OtherCancelled("not ours")
+
+    step = app.activity(name="step", retry=Retry(max_attempts=3))(fails if kind == "thread" else fails_async)
+
+    @app.orchestration
+    async def main() -> str:
+        try:
+            await step()
+        except* trioflow.OperationFailed as group:
+            failed = group.exceptions[0]
+        except* ValueError:
+            pass
+        assert isinstance(failed, trioflow.OperationFailed)
+        return failed.type.rpartition(".")[2]
+
+    async with running(app, store) as client:
+        assert await (await client.start(main)).result() == "OtherCancelled"
+
+
+async def test_the_end_of_the_process_is_no_failure_of_an_activity(autojump_clock: Clock) -> None:
+    """SystemExit goes to the host, and the activity to the next worker, when its lease has run out."""
+    app, store, begun = trioflow.App("exits"), virtual_store(), list[int]()
+
+    @app.activity
+    async def step() -> str:
+        begun.append(activity.info().attempt)
+        if len(begun) == 1:
+            raise SystemExit(3)
+        return "done"
+
+    @app.orchestration
+    async def main() -> str:
+        return await step()
+
+    async with trioflow.connect(store, app) as client:
+        handle = await client.start(main)
+        with pytest.raises(SystemExit):
+            async with running(app, store):
+                await trio.sleep_forever()
+        async with running(app, store):
+            assert await handle.result() == "done"
+    assert begun == [1, 2]

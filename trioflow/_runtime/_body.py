@@ -2,8 +2,8 @@
 
 Laws: whatever happens, it ends in one of three ways: it returned, it raised, or it was stopped; a body that was asked
 to end and returned all the same has returned, unless its time was over: then it has timed out, whatever it did. What
-was asked to end before it began is not called. Only what is no `Exception` (KeyboardInterrupt, a cancellation from
-outside) goes through.
+was asked to end before it began is not called. Only what is nobody's failure goes through: KeyboardInterrupt,
+SystemExit, a cancellation from outside.
 
 Must never know: stores, leases. Who calls it: `_activities.py`, `testing.run_durable`. Read next: `_verdicts.py`.
 """
@@ -53,7 +53,7 @@ class Returned:
 class Raised:
     """The body raised, or could not be called, or its result cannot be recorded."""
 
-    error: Exception
+    error: BaseException
     category: Category = Category.APPLICATION
     retryable: bool = True
 
@@ -153,7 +153,9 @@ async def run_body(
         with attempt.scope:
             env.reached("activity.before_body")
             results.append(await call())
-    except Exception as exc:
+    except BaseException as exc:
+        if _goes_through(exc):
+            raise
         return Stopped("timed out") if _too_late(attempt, env) else Raised(exc)
     env.reached("activity.after_body")
     if not results:
@@ -165,6 +167,13 @@ async def run_body(
         return Returned(codec.encode(results[0], definition.spec.returns, what=what))
     except PayloadError as exc:
         return Raised(exc, Category.CONFIGURATION, retryable=False)
+
+
+def _goes_through(exc: BaseException) -> bool:
+    """Whether an exception, or one in its group, ends more than an activity. Other libraries' ends of tasks do not."""
+    if isinstance(exc, BaseExceptionGroup):
+        return any(map(_goes_through, exc.exceptions))
+    return isinstance(exc, (trio.Cancelled, KeyboardInterrupt, SystemExit))
 
 
 def _call(

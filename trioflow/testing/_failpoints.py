@@ -44,7 +44,7 @@ from trioflow.errors import StoreUnavailable
 A = TypeVar("A")
 
 
-class Crash(BaseException):
+class Crash(SystemExit):
     """The process ends here, as far as the test is concerned."""
 
 

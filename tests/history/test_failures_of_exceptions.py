@@ -112,6 +112,15 @@ def test_a_chain_is_bounded_and_a_cycle_ends() -> None:
     assert described.cause.cause is None
 
 
+def test_the_text_of_a_group_tells_of_its_members() -> None:
+    """The first few of them, each in a line's worth; what is no group tells of itself only."""
+    group = ExceptionGroup("several", [ValueError("a"), ExceptionGroup("inner", [KeyError("b")]), *[OSError("c")] * 3])
+    inner = "builtins.ExceptionGroup: inner (builtins.KeyError: 'b')"
+    several = f"builtins.ExceptionGroup: several (builtins.ValueError: a; {inner}; builtins.OSError: c; 2 more)"
+    assert str(codec().to_failure(group)) == several
+    assert str(codec().to_failure(ValueError("a"))) == "builtins.ValueError: a"
+
+
 def test_a_large_group_is_cut_and_says_so() -> None:
     """The parts beyond the limit are counted, in breadth and in depth."""
     wide = codec(failure_parts=5).to_failure(ExceptionGroup("many", [ValueError(str(n)) for n in range(100)]))

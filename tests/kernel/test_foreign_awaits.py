@@ -159,6 +159,31 @@ def test_trio_s_errors_about_other_things_get_no_notes() -> None:
         finish(space["main"])
 
 
+async def test_errors_in_groups_are_explained_once() -> None:
+    """Each for itself, wherever in a tree of nurseries it was raised."""
+
+    async def child() -> None:
+        trio.lowlevel.current_task()
+
+    async def main() -> None:
+        async with open_nursery() as outer:
+            outer.start_soon(child)
+            async with open_nursery():
+                with trio.move_on_after(1):
+                    pass
+
+    def notes(exc: BaseException) -> list[str]:
+        if isinstance(exc, BaseExceptionGroup):
+            return [note for member in exc.exceptions for note in notes(member)]
+        return getattr(exc, "__notes__", [])
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        finish(main)
+    of_child, of_body = notes(caught.value)
+    assert "Use its durable twin, `durable.lowlevel.current_task`" in of_child
+    assert "Use its durable twin, `durable.CancelScope`" in of_body
+
+
 def test_errors_of_the_program_get_no_notes() -> None:
     """Only trio's own RuntimeErrors are explained."""
 

@@ -395,3 +395,45 @@ async def test_a_bad_log_record_harms_nobody(caplog: pytest.LogCaptureFixture) -
 
     assert await run_durable(main) == 1
     assert "could not be emitted" in caplog.text
+
+
+async def test_the_result_of_an_orchestration_is_what_a_client_gets() -> None:
+    """It has crossed the durable border, so a test sees what production will; a plain function's result has not."""
+    app = trioflow.App("results")
+
+    @app.orchestration
+    async def loose() -> object:
+        return (1, 2)
+
+    @app.orchestration
+    async def impossible() -> object:
+        return {object()}
+
+    async def plain() -> object:
+        return (1, 2)
+
+    assert await run_durable(loose) == [1, 2]
+    with pytest.raises(trioflow.EncodeError, match="the result of orchestration 'impossible'"):
+        await run_durable(impossible)
+    assert await run_durable(plain) == (1, 2)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+async def test_what_ends_the_process_comes_out_as_it_is(error: type[BaseException]) -> None:
+    """Not in a group."""
+
+    async def main() -> None:
+        raise error
+
+    with pytest.raises(error):
+        await run_durable(main)
+
+
+async def test_it_does_not_nest() -> None:
+    """Inside an orchestration there is a better way, and the error names it."""
+
+    async def main() -> None:
+        await run_durable(durable.sleep, 1)
+
+    with pytest.raises(RuntimeError, match="there, await the function itself"):
+        await run_durable(main)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.trio_own.loading import Excluded, trio_tests
 
 NEVER_LAX = "exception groups are always strict"
@@ -71,6 +69,4 @@ EXCLUDED = (
 tests = trio_tests(
     "trio._core._tests.test_run", excluded=EXCLUDED, adapted={"^Trio was expecting": "^trioflow was expecting"}
 )
-# It leaves async generators unfinished. trio says nothing of those that are still there when a run ends; we do.
-pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")(tests["test_async_function_implemented_in_C"])
 globals().update(tests)

@@ -145,7 +145,7 @@ def result_of(record: InstanceRecord, app: App, codec: EventCodec) -> Any:
 def failed(failure: Failure, whole: str, app: App) -> OrchestrationFailed:
     """The error for a failure, caused by the original exception where that can be rebuilt."""
     error = OrchestrationFailed(
-        f"{whole} failed: {failure.type}: {failure.message}",
+        f"{whole} failed: {failure}",
         type=failure.type,
         message=failure.message,
         category=failure.category.value,

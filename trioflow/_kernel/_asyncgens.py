@@ -2,9 +2,9 @@
 there.
 
 Laws: one that is collected while its kernel lives is closed by a task of that kernel, in a cancelled scope, and may not
-act durably (when the collector comes is no part of a history). Those that are left when the kernel is closed are closed
-with it. Either way a ResourceWarning says whose it was. After that, nobody closes any: no generator's `finally` runs
-outside of its kernel.
+act durably (when the collector comes is no part of a history); a ResourceWarning says which it was. Those that are left
+when the program ends, or the kernel is closed, are closed then, and nobody is warned, as in trio: a kernel that is
+closed may only be out of memory. After that, nobody closes any: no generator's `finally` runs outside of its kernel.
 Must never know: guards, tasks. Who calls it: `_guard.py` installs the hooks, `_scheduler.py` and `_drop.py` close. Read
 next: `_drop.py`.
 """
@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from trioflow._kernel._cancelled import CancelReason, Cancelled
+from trioflow._kernel._current import CURRENT
 from trioflow._kernel._scope import CancelScope
 
 Generator = AsyncGeneratorType[Any, Any]
@@ -36,8 +37,6 @@ class AsyncGenerators:
     _alive: WeakKeyDictionary[Generator, None] = attrs.field(factory=WeakKeyDictionary)
     # Collected before they were finished, to be closed.
     abandoned: list[Generator] = attrs.field(factory=list)
-    # Names of those that nobody had finished when the program ended, to be warned of.
-    _forgotten: list[str] = attrs.field(factory=list)
     # For `sys.set_asyncgen_hooks`. They hold the two fields above, not this object: a cycle less.
     hooks: tuple[Callable[[Generator], None], Callable[[Generator], None]] = attrs.field(init=False)
 
@@ -49,8 +48,9 @@ class AsyncGenerators:
 
         def finalize(generator: Generator) -> None:
             abandoned.append(generator)
-            # Last, since it raises if warnings are errors.
-            warn(name_of_generator(generator), "garbage collected before it had been exhausted")
+            kernel = CURRENT.kernel
+            if kernel is None or not kernel.closing:
+                _warn(name_of_generator(generator))  # last, since it raises if warnings are errors
 
         self.hooks = (first_iterated, finalize)
 
@@ -64,15 +64,8 @@ class AsyncGenerators:
         """The program has ended: abandon all that are not finished, the youngest first. Whether there were any."""
         unfinished = [generator for generator in reversed(list(self._alive)) if generator.ag_frame is not None]
         self._alive.clear()
-        self._forgotten += map(name_of_generator, unfinished)
         self.abandoned += unfinished
         return bool(self.abandoned)
-
-    def warn_of_forgotten(self) -> None:
-        """Say which generators nobody had finished."""
-        names, self._forgotten = self._forgotten, []
-        for name in names:
-            warn(name, "left unexhausted by its orchestration")
 
 
 def name_of_generator(generator: Generator) -> str:
@@ -81,11 +74,10 @@ def name_of_generator(generator: Generator) -> str:
     return f"{module}.{generator.__qualname__}" if module else generator.__qualname__
 
 
-def warn(name: str, what: str) -> None:
-    """Say that a generator was not finished by those who iterated it."""
+def _warn(name: str) -> None:
     warnings.warn(
-        f"Async generator {name!r} was {what}. Surround its use with `async with contextlib.aclosing(...):`, so that "
-        "it is cleaned up where it is used.",
+        f"Async generator {name!r} was garbage collected before it had been exhausted. Surround its use with "
+        "`async with contextlib.aclosing(...):`, so that it is cleaned up where it is used.",
         ResourceWarning,
         stacklevel=2,
     )

@@ -56,9 +56,9 @@ def running_kernel() -> Kernel:
     kernel = CURRENT.kernel
     if kernel is None:
         raise NotInOrchestration(
-            "a durable primitive was used where no orchestration runs. Inside an orchestration it works as it is; to "
-            "run one, call `await client.start(orchestration, ...)`, or in a test "
-            "`await trioflow.testing.run_durable(fn, ...)`."
+            "a durable primitive was used where no orchestration runs. Inside an orchestration it works as it is; an "
+            "activity uses trio's own. To run an orchestration, call `await client.start(orchestration, ...)`, or in "
+            "a test `await trioflow.testing.run_durable(fn, ...)`."
         )
     return kernel
 

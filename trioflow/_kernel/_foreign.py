@@ -105,17 +105,31 @@ def foreign_call(what: str) -> ForeignAwaitError:
 
 
 def explain(exc: BaseException) -> None:
-    """Add a hint to an error that left a task: deep recursion, or a library's own error for a call outside of it."""
+    """Add a hint to an error that left a task: deep recursion, or a library's own error for a call outside of it. In a
+    group, to each of them that has none yet.
+    """
+    left = [exc]
+    while left:  # a loop, not recursion: groups may be nested deeper than Python likes to call
+        exc = left.pop()
+        if isinstance(exc, BaseExceptionGroup):
+            left += exc.exceptions
+        elif (hint := _hint(exc)) is not None and hint not in getattr(exc, "__notes__", ()):
+            exc.add_note(hint)
+    del exc  # this frame is in its traceback
+
+
+def _hint(exc: BaseException) -> str | None:
     if isinstance(exc, RecursionError):
-        exc.add_note(
+        return (
             "In an orchestration, every step goes through all the functions that await it. Use a loop instead of "
             "recursion, or `durable.continue_as_new` for an orchestration that goes on for ever."
         )
-    elif type(exc) is RuntimeError and exc.__traceback__ is not None:
+    if type(exc) is RuntimeError and exc.__traceback__ is not None:
         frames = [frame for frame, _ in walk_tb(exc.__traceback__)]
         package = _package(frames[-1])
         if package in OTHER_LIBRARIES or (package == "trio" and str(exc) in MISPLACED):
-            exc.add_note(_text(frames, "another library"))
+            return _text(frames, "another library")
+    return None
 
 
 def _text(frames: list[FrameType], fallback: str) -> str:

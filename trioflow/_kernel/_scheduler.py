@@ -237,7 +237,6 @@ class Kernel:
             self.asked.clear()
             self.idle.clear()
             leave(saved)
-        self.generators.warn_of_forgotten()
 
     # -- the loop -------------------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ def _operation_failed(
 ) -> OperationFailed:
     tries = f" after {failure.attempts} attempts" if failure.attempts > 1 else ""
     story = cls(
-        f"{noun} {name!r} failed{tries}: {failure.type}: {failure.message}",
+        f"{noun} {name!r} failed{tries}: {failure}",
         type=failure.type,
         message=failure.message,
         category=failure.category.value,

@@ -79,9 +79,7 @@ async def record(fn: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         raise (
             exc
             if exc is not None
-            else OperationFailed(
-                f"{name} failed: {failure.type}: {failure.message}", type=failure.type, message=failure.message
-            )
+            else OperationFailed(f"{name} failed: {failure}", type=failure.type, message=failure.message)
         )
     return cast(T, host.codec.decode(cast(bytes, recorded.payload), returns, what=what))
 

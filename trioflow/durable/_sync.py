@@ -7,7 +7,7 @@ Who calls it: user code. Read next: `_parking.py`.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Literal
 
 import attrs
 
@@ -77,7 +77,7 @@ class Event:
         """Return what is known of it."""
         return EventStatistics(tasks_waiting=len(self._waiters))
 
-    def __bool__(self) -> NoReturn:
+    def __bool__(self) -> Literal[True]:  # not NoReturn: what follows an `if event:` would not be type-checked
         text = "an Event is neither true nor false; `event.is_set()` says whether it has happened"
         raise NotImplementedError(text)  # as trio does
 

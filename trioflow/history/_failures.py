@@ -8,9 +8,12 @@ Read next: `_events.py`.
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, Final
 
 import attrs
+
+SHOWN: Final = 3
+"""Members of a group that its text shows."""
 
 
 class Category(enum.StrEnum):
@@ -36,3 +39,13 @@ class Failure:
     members: tuple[Failure, ...] = ()  # of an exception group, in order
     cause: Failure | None = None  # __cause__, or __context__ if not suppressed
     extra: dict[str, Any] = attrs.field(factory=dict, repr=False)  # what newer releases say
+
+    def __str__(self) -> str:
+        """Type and message; of a group, those of its first members, too."""
+        text = f"{self.type}: {self.message}"
+        if not self.members:
+            return text
+        shown = [str(member) for member in self.members[:SHOWN]]
+        if len(self.members) > SHOWN:
+            shown.append(f"{len(self.members) - SHOWN} more")
+        return f"{text} ({'; '.join(shown)})"

@@ -107,7 +107,7 @@ class MemoryWorld:
                     await self._wait()
                 else:
                     self._jump()
-        except Exception as exc:
+        except (Exception, KeyboardInterrupt, SystemExit) as exc:  # raised outside of the nursery, as it is
             return outcome.Error(exc)
         return _outcome_of(root, root.ended)
 

@@ -1,7 +1,7 @@
 """Run any async function as an orchestration, in memory, here and now.
 
 Laws: time jumps: sleeps, deadlines and pauses before a retry take no time, activities take what they take; what the
-code returned or raised comes out as the very same object, but for what is our own in a group;
+code raised, and what a plain function returned, comes out as the very same object, but for what is our own in a group;
 activities, their retries and children run by the same rules as anywhere, and what they are given and give is encoded
 and decoded as anywhere.
 
@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import trio
 
-from trioflow._kernel import coroutine_of
+from trioflow._kernel import coroutine_of, in_kernel
 from trioflow.abc import Env
 from trioflow.app import App, OrchestrationDefinition
 from trioflow.errors import ConfigurationError, PayloadError
@@ -40,17 +40,24 @@ async def run_durable(
     While an activity's body runs, time passes as on trio's clock (with an autojump clock, at once); otherwise it jumps.
 
     Args:
-        fn: an ``@app.orchestration``, or any async function; a function gets its arguments as they are.
+        fn: an ``@app.orchestration``, whose arguments and result cross the durable border as anywhere, or any async
+            function, which gets and gives them as they are.
         args: its arguments; keyword arguments by `functools.partial`.
         app: where activities and children are found; that of the orchestration if not given.
         env: randomness and time.
 
     Raises:
         Exception: what the code raised, the same object.
+        EncodeError: an orchestration returned what its declared type is not, or what cannot be recorded.
         TypeError: `fn` is no async function; the message says what to write.
         OrchestrationCancelled: it was cancelled, or cancelled itself.
         RuntimeError: everything waits and nothing will ever happen; the message says for what.
     """
+    if in_kernel():
+        raise RuntimeError(
+            "run_durable was called inside an orchestration; there, await the function itself, or an "
+            "`@app.orchestration` as a child"
+        )
     application, definition, payload = _prepared(fn, args, app)
     async with trio.open_nursery() as nursery:
         world = MemoryWorld(application, env or Env(), nursery)
@@ -59,7 +66,16 @@ async def run_durable(
         finally:
             world.close()
         nursery.cancel_scope.cancel()
-    return cast(R, result.unwrap())
+    value = result.unwrap()
+    if isinstance(fn, OrchestrationDefinition):
+        value = _as_a_client_gets_it(value, fn, application)
+    return cast(R, value)
+
+
+def _as_a_client_gets_it(value: Any, definition: OrchestrationDefinition[..., Any], app: App) -> Any:
+    """A result that has crossed the durable border."""
+    returns, what = definition.spec.returns, f"the result of orchestration {definition.name!r}"
+    return app.codec.decode(app.codec.encode(value, returns, what=what), returns, what=what)
 
 
 def _prepared(

@@ -278,6 +278,28 @@ def test_sleeping_nurseries_scopes_and_starts_unwind() -> None:
     assert world.kernel.next_deadline == float("inf")
 
 
+@pytest.mark.parametrize("body_waits", [True, False])
+def test_scopes_around_a_nursery_see_it_closed(body_waits: bool) -> None:
+    """What unwinds is Dropped all the way: no scope takes the nursery inside it for one that was left open."""
+    seen: list[BaseException] = []
+
+    async def main() -> None:
+        try:
+            with CancelScope(), move_on_after(5):
+                async with open_nursery() as nursery:
+                    nursery.start_soon(sleep_forever)
+                    if body_waits:
+                        await sleep_forever()
+        except BaseException as exc:
+            seen.append(exc)
+            raise
+
+    world = World(main)
+    world.run()
+    world.kernel.close()
+    assert list(map(type, seen)) == [Dropped]
+
+
 def test_a_nursery_that_only_waits_for_a_start_unwinds() -> None:
     """The call that keeps it open is dropped first, and wakes nobody."""
     log: list[str] = []

@@ -278,6 +278,28 @@ def test_sleeping_nurseries_scopes_and_starts_unwind() -> None:
     assert world.kernel.next_deadline == float("inf")
 
 
+@pytest.mark.parametrize("body_waits", [True, False])
+def test_scopes_around_a_nursery_see_it_closed(body_waits: bool) -> None:
+    """What unwinds is Dropped all the way: no scope takes the nursery inside it for one that was left open."""
+    seen: list[BaseException] = []
+
+    async def main() -> None:
+        try:
+            with CancelScope(), move_on_after(5):
+                async with open_nursery() as nursery:
+                    nursery.start_soon(sleep_forever)
+                    if body_waits:
+                        await sleep_forever()
+        except BaseException as exc:
+            seen.append(exc)
+            raise
+
+    world = World(main)
+    world.run()
+    world.kernel.close()
+    assert list(map(type, seen)) == [Dropped]
+
+
 def test_a_nursery_that_only_waits_for_a_start_unwinds() -> None:
     """The call that keeps it open is dropped first, and wakes nobody."""
     log: list[str] = []
@@ -427,3 +449,35 @@ def test_a_kernel_that_ended_leaves_no_cycles_without_being_closed() -> None:
         assert world.value is None
         World.made.clear()
         del world
+
+
+def test_nurseries_that_are_left_crosswise_are_dropped_all_the_same() -> None:
+    """Misnesting is nobody's concern any more; everything inside unwinds, and nothing is left."""
+    log: list[str] = []
+
+    async def child(name: str) -> None:
+        try:
+            await sleep_forever()
+        finally:
+            log.append(name)
+
+    async def main(refs: list[Any]) -> None:
+        refs.append(weakref.ref(current_kernel()))
+        outer, inner = open_nursery(), open_nursery()
+        (await outer.__aenter__()).start_soon(child, "in the outer one")
+        (await inner.__aenter__()).start_soon(child, "in the inner one")
+        try:
+            await perform("stay")
+        except Dropped as exc:
+            await outer.__aexit__(type(exc), exc, None)
+            await inner.__aexit__(type(exc), exc, None)
+            log.append("left")
+            raise
+
+    with no_cycles() as refs:
+        world = World(main, refs)
+        world.run()
+        world.kernel.close()
+        World.made.clear()
+        del world
+    assert log == ["in the inner one", "in the outer one", "left"]

@@ -24,6 +24,7 @@ from trioflow._kernel import (
 )
 from trioflow._kernel._deadlines import PRUNE_SLACK
 from trioflow._util import TooSlowError
+from trioflow.durable import Event
 
 
 def test_only_deadlines_that_are_open_at_a_block_get_timers() -> None:
@@ -161,6 +162,29 @@ def test_expiry_goes_by_deadline_then_entry() -> None:
     world.kernel.advance(10)
     assert world.run() == []
     assert log == ["early", "late", "late too"]
+
+
+def test_what_is_due_expires_before_anybody_runs() -> None:
+    """The first to wake cannot save those that were due with it."""
+    caught: list[str] = []
+
+    async def waiter(name: str, event: Event) -> None:
+        with move_on_after(3) as scope:
+            try:
+                await event.wait()
+            finally:
+                event.set()
+        if scope.cancelled_caught:
+            caught.append(name)
+
+    async def main() -> None:
+        event = Event()
+        async with open_nursery() as nursery:
+            for name in "abcd":
+                nursery.start_soon(waiter, name, event)
+
+    finish(main)
+    assert caught == ["a", "b", "c", "d"]
 
 
 def test_time_never_goes_back() -> None:

@@ -100,7 +100,7 @@ class Execution:
 
     @property
     def outcome(self) -> outcome.Outcome[Any] | None:
-        """How the main task ended, raw."""
+        """How the main task ended, raw; until it is closed."""
         return self._kernel.outcome
 
     @property
@@ -125,6 +125,7 @@ class Execution:
         """
         kernel = self._kernel
         kernel.close()
+        kernel.outcome = None  # the traceback of an error leads back here
         undead, kernel.undead = kernel.undead, []
         if undead:
             self._host.app.undead += undead

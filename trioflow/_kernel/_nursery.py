@@ -136,6 +136,18 @@ class Nursery(metaclass=NoConstructor):
         self.cancel_scope._cancel(reason)
         self._closed = True
 
+    def _dropped(self) -> None:
+        """The kernel is being closed, and what ran in here was dropped before: the block ends for what is around it.
+
+        Nobody will see the errors, and their tracebacks may show this nursery.
+        """
+        self._children.clear()
+        self._errors.clear()
+        nurseries = self._parent_task._child_nurseries
+        if nurseries and nurseries[-1] is self:
+            nurseries.pop()
+        self.cancel_scope._close(None)
+
     async def _body_ended(self, exc: BaseException | None) -> BaseException | None:
         """Wait for the tasks; returns everything that was raised, as a group."""
         if exc is not None:
@@ -149,8 +161,7 @@ class Nursery(metaclass=NoConstructor):
                 self._parent_waiting = True
                 await wait_task_rescheduled(_keep_waiting)
         except BaseException:
-            # Dropped while waiting: nobody will see the errors, and their tracebacks may show this nursery.
-            self._errors.clear()
+            self._dropped()
             raise
         if not self._parent_task._child_nurseries or self._parent_task._child_nurseries.pop() is not self:
             # What this does to the task is said when the task ends.
@@ -194,7 +205,8 @@ class _NurseryBlock:
         nursery = self._nursery
         del self._nursery
         if running_kernel().closing:
-            # Children were dropped before us. What unwinds goes on unwinding; what swallowed it is asked again.
+            # What unwinds goes on unwinding; what swallowed it is asked again.
+            nursery._dropped()
             if exc is None:
                 await give_up()
             return False

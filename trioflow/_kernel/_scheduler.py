@@ -233,6 +233,7 @@ class Kernel:
             drop(self)
         finally:
             self.running = self._main = self._fatal = None
+            self.host = None  # who may lead back to us
             self._ready.clear()
             self.asked.clear()
             self.idle.clear()

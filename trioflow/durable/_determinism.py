@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar, TypeVarTuple, Unpack, cast
 
-from trioflow._ambient import OrchestrationInfo, current_host
+from trioflow._ambient import Host, OrchestrationInfo, current_host
 from trioflow._kernel import (
     cancel_shielded_checkpoint,
     checkpoint_if_cancelled,
@@ -25,6 +25,7 @@ from trioflow._kernel import (
     take_operation_key,
 )
 from trioflow.errors import NotInOrchestration, OperationFailed
+from trioflow.history import Failure
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -74,14 +75,16 @@ async def record(fn: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
     await cancel_shielded_checkpoint()
     assert recorded is not None  # else the turn has ended here
     if recorded.failure is not None:
-        failure = recorded.failure
-        exc = host.failures.to_exception(failure)
-        raise (
-            exc
-            if exc is not None
-            else OperationFailed(f"{name} failed: {failure}", type=failure.type, message=failure.message)
-        )
+        raise _failed(name, recorded.failure, host)
     return cast(T, host.codec.decode(cast(bytes, recorded.payload), returns, what=what))
+
+
+def _failed(name: str, failure: Failure, host: Host) -> BaseException:
+    """The exception to raise, made here: the frame that raises it must not hold it, or it would be a cycle."""
+    exc = host.failures.to_exception(failure)
+    if exc is not None:
+        return exc
+    return OperationFailed(f"{name} failed: {failure}", type=failure.type, message=failure.message)
 
 
 class _NoHost:

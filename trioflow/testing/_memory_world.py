@@ -73,6 +73,7 @@ class Actor:
     inbox: deque[Message] = attrs.field(factory=deque)
     wake_at: float | None = None
     ended: Event | None = None
+    result: outcome.Outcome[Any] | None = None  # raw, once it has ended
     attempts: dict[tuple[int, int], Attempt] = attrs.field(factory=dict)  # (execution, event id) -> a body that runs
     pausing: dict[tuple[int, int], None] = attrs.field(factory=dict)  # likewise, of activities between two attempts
 
@@ -202,6 +203,7 @@ class MemoryWorld:
             if action not in taken_back:
                 self._carry_out(actor, action)
         if actor.ended is not None:
+            actor.result = actor.live.outcome
             actor.live.close()
 
     def _set_wake(self, actor: Actor, wake_at: float | None) -> None:
@@ -363,7 +365,7 @@ def _outcome_of(root: Actor, last: Event) -> outcome.Outcome[Any]:
     """What the caller gets: the code's own, as long as nothing of ours is in it."""
     if isinstance(last, CancelledEvent):
         return outcome.Error(OrchestrationCancelled("the orchestration was cancelled", reason=last.reason))
-    result = root.live.outcome
+    result = root.result
     assert result is not None
     error = result.error if isinstance(result, outcome.Error) else None
     if not isinstance(error, BaseExceptionGroup) or error.subgroup((Cancelled, ContinueAsNew)) is None:

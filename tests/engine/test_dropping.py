@@ -341,19 +341,26 @@ def test_nothing_acts_and_nothing_is_left(program: Callable[[Seen], Any]) -> Non
         gc.enable()
 
 
-def test_an_execution_that_failed_leaves_no_cycle() -> None:
+async def fails() -> None:
+    durable.lowlevel.current_task()
+    raise KeyError
+
+
+async def fails_with_its_saga() -> None:
+    async with durable.saga() as saga:
+        saga.on_failure(fails)
+        await fails()
+
+
+@pytest.mark.parametrize("program", [fails, fails_with_its_saga])
+def test_an_execution_that_failed_leaves_no_cycle(program: Callable[[], Any]) -> None:
     """The error that ended it is in the history; the exception itself, whose traceback leads back, is let go."""
-
-    async def fails() -> None:
-        durable.lowlevel.current_task()
-        raise KeyError
-
-    definition = define(fails)
+    definition = define(program)
     gc.collect()
     gc.disable()
     try:
         execution = Execution(app, definition)
-        started = OrchestrationStarted(instance="i", name="fails", payload=b"{}", seed="5eed")
+        started = OrchestrationStarted(instance="i", name=definition.name, payload=b"{}", seed="5eed")
         assert execution.run([Message(1, START, started)], START).ended
         kernel = weakref.ref(execution.kernel)
         execution.close()

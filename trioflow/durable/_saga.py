@@ -95,7 +95,10 @@ class Saga:
             left = len(self._steps)
             errors.append(TooSlowError(f"{left} compensations were not done within {self._timeout:g} s"))
         self._steps.clear()
-        return errors
+        try:
+            return errors
+        finally:
+            del errors  # this frame is in their tracebacks: holding them here would make a cycle
 
     def __repr__(self) -> str:
         return f"<durable.Saga, {len(self._steps)} compensations>"

@@ -74,8 +74,10 @@ class Ran:
                 for nth in self.plan.crashes:
                     await self._crash(nth)
                 async with trioflow.open_runtime(self.stage.app, self.store, options=self.plan.options):
-                    for instance in await self._family(client):
-                        await self._end(client, instance)
+                    ended: list[str] = []  # what ends one may begin another
+                    while going := [instance for instance in await self._family(client) if instance not in ended]:
+                        await self._end(client, going[0])
+                        ended.append(going[0])
                 nursery.cancel_scope.cancel()
             for instance in await self._family(client):
                 last = (await client.get(instance)).execution

@@ -147,7 +147,10 @@ _calm_leaves = _choice(
     st.builds(Sleep, seconds),
     st.builds(Say, st.sampled_from(["checkpoint", "status", "record", "log"]), numbers),
     st.builds(Timeout, st.just("move_on_after"), seconds, st.just(Take("never"))),
-    rare,
+    st.just(Detach()),
 )
-calm = st.builds(Case, st.builds(Seq, _several(_choice(_calm(_calm(_calm_leaves)), _calm(_calm_leaves)))))
+_calm_programs = st.builds(Seq, _several(_choice(_calm(_calm(_calm_leaves)), _calm(_calm_leaves))))
+calm = st.builds(
+    Case, _choice(_calm_programs, _calm_programs, st.builds(lambda part: Seq((part, Again())), _calm_programs))
+)
 """Programs whose result does not depend on how long anything takes, so a crash must not change it."""

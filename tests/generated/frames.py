@@ -145,6 +145,7 @@ class Frame:
     scopes: tuple[durable.CancelScope, ...] = ()  # around it, innermost last, as far as the player opened them
     block: Block = attrs.field(factory=lambda: Block(None))
     nursery: durable.Nursery | None = None  # the innermost
+    home: Block | None = None  # of that nursery; `block` may be one within, such as that of a `gather`
     outside: Frame | None = None  # of that nursery's block
 
     @classmethod
@@ -165,11 +166,11 @@ class Frame:
 
     @property
     def innermost(self) -> Frame | None:
-        """This frame without the scopes opened since its nursery's block began."""
-        if self.nursery is None:
+        """This frame without what was opened since its nursery's block began."""
+        if self.nursery is None or self.home is None:
             return None
         count = self.scopes.index(self.nursery.cancel_scope) + 1 if self.nursery.cancel_scope in self.scopes else 0
-        return attrs.evolve(self, scopes=self.scopes[:count])
+        return attrs.evolve(self, scopes=self.scopes[:count], block=self.home)
 
     def cancelled(self) -> bool:
         """Whether a step here must not begin, by what the player knows."""
@@ -220,4 +221,5 @@ async def nursery_of(frame: Frame) -> AsyncIterator[Frame]:
     """A nursery; gives the frame of its body and branches."""
     with block_of(frame) as block:
         async with durable.open_nursery() as nursery:
-            yield attrs.evolve(frame.within(nursery.cancel_scope), block=block, nursery=nursery, outside=frame)
+            inside = frame.within(nursery.cancel_scope)
+            yield attrs.evolve(inside, block=block, nursery=nursery, home=block, outside=frame)

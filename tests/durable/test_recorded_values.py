@@ -218,6 +218,26 @@ def test_the_function_may_not_use_durable_verbs() -> None:
     driven.close()
 
 
+def test_the_function_may_not_touch_what_other_branches_see() -> None:
+    """Neither an event nor a nursery of the orchestration: a replay would not know of it."""
+
+    async def program() -> list[object]:
+        event = durable.Event()
+        seen: list[object] = []
+        async with durable.open_nursery() as nursery:
+            for touch in (event.set, functools.partial(nursery.start_soon, durable.sleep, 1)):
+                try:
+                    await durable.record(touch)
+                except OperationFailed as exc:
+                    seen.append(exc.type)
+        return [*seen, event.is_set(), len(nursery.child_tasks)]
+
+    driven = Driven(program)
+    driven.start()
+    assert driven.result() == [f"trioflow.errors.{NotInOrchestration.__name__}"] * 2 + [False, 0]
+    driven.close()
+
+
 def test_what_ends_everything_is_not_recorded() -> None:
     """Ctrl-C during the function leaves the turn, and nothing is committed."""
 

@@ -302,11 +302,14 @@ async def test_wrong_use_is_told() -> None:
                 saga.on_failure(wrong)
             with pytest.raises(TypeError, match="not None"):
                 saga.on_failure(None)  # type: ignore[arg-type]
-            with pytest.raises(RuntimeError, match="in use"):
+            with pytest.raises(RuntimeError, match="for a single `async with` block"):
                 await saga.__aenter__()
+        with pytest.raises(RuntimeError, match="for a single"):
+            await saga.__aenter__()
         with pytest.raises(RuntimeError, match="only inside"):
             saga.on_failure(cancel_booking, "a")
-        for seconds in (-1, float("nan")):
+        text: Any = "3"
+        for seconds in (-1, float("nan"), text):
             with pytest.raises(ValueError, match="at least 0"):
                 durable.saga(timeout=seconds)
 
@@ -314,3 +317,56 @@ async def test_wrong_use_is_told() -> None:
     with pytest.raises(NotInOrchestration):
         async with durable.saga():
             pass
+
+
+def test_no_compensation_begins_when_the_time_is_over() -> None:
+    """Also if the one before it ended late, with what really happened; that the rest was not done is told."""
+    begun: list[str] = []
+
+    async def without_a_checkpoint() -> None:
+        begun.append("began")
+
+    async def program() -> list[str]:
+        try:
+            async with durable.saga(timeout=5) as saga:
+                saga.on_failure(without_a_checkpoint)
+                saga.on_failure(cancel_booking, "late")
+                raise KeyError("why")
+        except ExceptionGroup as group:
+            return [str(exc) for exc in group.exceptions]
+        return []
+
+    driven = Driven(program, app=app)
+    driven.start()
+    driven.turn(now=START + 10)
+    driven.complete(driven.scheduled[0])
+    assert driven.result() == ["'why'", "1 compensations were not done within 5 s"]
+    assert begun == []
+    driven.close()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["odd", "continue as new"])
+def test_whatever_a_compensation_raises_the_others_run(again: bool) -> None:
+    """What is no `Exception` stops no other either, and what the block raised is not lost."""
+
+    class Odd(BaseException):
+        """Of somebody else's."""
+
+    async def strange() -> None:
+        if again:
+            durable.continue_as_new()
+        raise Odd
+
+    async def program() -> None:
+        async with durable.saga() as saga:
+            saga.on_failure(cancel_booking, "car")
+            saga.on_failure(strange)
+            raise ValueError("the reason")
+
+    driven = Driven(program, app=app)
+    driven.start()
+    assert asked(driven) == ["cancel_booking car"]
+    driven.complete(driven.scheduled[0])
+    assert isinstance(driven.last, OrchestrationFailed)
+    assert "ValueError: the reason" in str(driven.last.failure)
+    driven.close()

@@ -204,6 +204,68 @@ def test_an_operation_is_replayed_with_the_mode_it_was_asked_for_with(then: str,
     replayed.close()
 
 
+@pytest.mark.parametrize("definition", [step, child])
+@pytest.mark.parametrize(("then", "today"), [("wait", "request"), ("request", "abandon"), ("abandon", "wait")])
+def test_the_recorded_mode_holds_for_what_is_cancelled_at_once(then: str, today: str, definition: Any) -> None:
+    """Also where the operation is asked for and cancelled behind one event."""
+    mode = [then]
+
+    async def program() -> None:
+        async with durable.open_nursery() as nursery:
+            nursery.start_soon(definition.options(on_cancel=mode[0]), "c")
+            await durable.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await step("after")
+
+    driven = Driven(program, app=app)
+    driven.start()
+    driven.live.close()
+    mode[0] = today
+    replayed = Execution(app, driven.definition)
+    for _ in replayed.replay(driven.history):
+        pass
+    assert replayed.length == len(driven.history)
+    replayed.close()
+
+
+def test_a_child_that_was_given_up_is_terminated_live_as_in_replay() -> None:
+    """Its end is no event, so nobody can know of it; `Driven` compares the actions of both."""
+
+    async def program() -> None:
+        with durable.move_on_after(5):
+            await child.options(on_cancel="request")("c")
+        await durable.sleep_forever()
+
+    driven = Driven(program, app=app)
+    driven.start()
+    driven.turn(now=START + 6)
+    asked = next(event for event in driven.history if type(event).__name__ == "ChildScheduled")
+    driven.turn(ChildCancelled(answers=asked.id))
+    result = driven.turn(OrchestrationTerminated(reason="enough"))
+    assert actions(result) == ["TerminateChild"]
+    driven.close()
+
+
+def test_a_child_does_not_hear_what_another_branch_raised() -> None:
+    """An exception may show anything, an address or a card number: the child is told that there was one."""
+
+    async def fails() -> None:
+        await durable.sleep(1)
+        raise ValueError("card 4711", object())
+
+    async def program() -> None:
+        async with durable.open_nursery() as nursery:
+            nursery.start_soon(child, "c")
+            nursery.start_soon(fails)
+
+    driven = Driven(program, app=app)
+    driven.start()
+    result = driven.turn(now=START + 2)
+    reasons = [action.reason for action in result.actions if isinstance(action, CancelChild)]
+    assert reasons == ["another branch of its parent failed"]
+    driven.close()
+
+
 def test_a_request_that_is_recorded_has_to_be_made_again() -> None:
     """Code that no longer cancels the child disagrees with its history."""
     patience = [5.0]

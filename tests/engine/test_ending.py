@@ -346,3 +346,19 @@ def test_a_child_hears_why_it_is_cancelled() -> None:
     assert isinstance(scheduled, ChildScheduled)
     assert driven.cancel("the order was withdrawn").actions == (CancelChild(scheduled, "the order was withdrawn"),)
     driven.close()
+
+
+def test_groups_nested_too_deep_fail_the_orchestration() -> None:
+    """RecursionError is a failure of the program, also where it comes up behind its end."""
+
+    async def program() -> None:
+        group: BaseException = ValueError("innermost")
+        for _ in range(5_000):
+            group = ExceptionGroup("deeper", [group])  # type: ignore[list-item]
+        raise group
+
+    driven = Driven(program)
+    driven.start()
+    assert isinstance(driven.last, OrchestrationFailed)
+    assert driven.last.failure.type == "builtins.RecursionError"
+    driven.close()

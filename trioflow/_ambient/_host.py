@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 
 import attrs
 
+from trioflow._ambient._asks import OnCancel
 from trioflow._kernel import Task, current_kernel
 from trioflow.history import CarriedEvent, FailureCodec, ParentLink, PayloadCodec, Recorded
 
@@ -66,6 +67,12 @@ class Host(Protocol):
 
     def own_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Arguments for another execution of the running orchestration, encoded by its own signature."""
+        ...
+
+    def on_cancel(self, wanted: OnCancel) -> OnCancel:
+        """What cancelling the branch is to do to the operation that it asks for next: as recorded, if it is replayed,
+        whatever the code wants today.
+        """
         ...
 
     def info(self) -> OrchestrationInfo: ...

@@ -4,21 +4,18 @@ Laws: one small function per kind of ask, found by table; an ask and an event th
 same step. Inputs are compared as bytes first; bytes that differ are decoded with today's type and encoded again, so a
 new field with a default is harmless.
 
-Must never know: the kernel's state, but for the operation at hand. Who calls it: `_execution.py`. Read next:
-`_inbox.py`.
+Must never know: the kernel's state. Who calls it: `_execution.py`. Read next: `_inbox.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import cast
 
 import attrs
 
-from trioflow._ambient import Ask, AskActivity, AskChild, AskDetached, AskEvent, OnCancel
+from trioflow._ambient import Ask, AskActivity, AskChild, AskDetached, AskEvent
 from trioflow._engine._results import Action, ScheduleActivity, StartChild, StartDetached
-from trioflow._kernel import Operation
 from trioflow.app import App
 from trioflow.errors import TrioflowError
 from trioflow.history import (
@@ -137,13 +134,6 @@ def agrees(ask: Ask, whence: Whence, recorded: Event, app: App) -> bool:
         and instance_of(ask, whence) == recorded.instance
         and _same_input(ask.payload, recorded.payload, "orchestration", ask.name, app)
     )
-
-
-def as_recorded(operation: Operation, recorded: Event) -> bool:
-    """Let a replayed operation be cancelled as it was asked for, whatever the code says of that today. True."""
-    if isinstance(recorded, ActivityScheduled | ChildScheduled):
-        operation.on_cancel = cast(OnCancel, recorded.on_cancel)
-    return True
 
 
 _ANSWERS: dict[type[Ask], tuple[type[Answer], ...]] = {

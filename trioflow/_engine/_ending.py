@@ -38,7 +38,10 @@ def ending_of(result: outcome.Outcome[object], host: EngineHost, reason: str | N
             return OrchestrationFailed(failure=failure, unread=unread)
         return OrchestrationCompleted(payload=payload, unread=unread)
     assert isinstance(result, outcome.Error)
-    essence = essence_of(result.error)
+    try:
+        essence = essence_of(result.error)
+    except RecursionError as exc:  # groups in groups in groups
+        essence = exc
     match essence:
         case None:
             return OrchestrationCancelled(reason=reason, unread=unread)

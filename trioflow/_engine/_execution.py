@@ -20,7 +20,7 @@ import attrs
 import outcome
 
 from trioflow._ambient import Ask, AskActivity, AskChild, AskEvent
-from trioflow._engine._asking import Whence, agrees, as_recorded, can_answer, record
+from trioflow._engine._asking import Whence, agrees, can_answer, record
 from trioflow._engine._ending import ending_of
 from trioflow._engine._host import EngineHost
 from trioflow._engine._inbox import Next, time_of, what_is_next
@@ -209,7 +209,7 @@ class Execution:
             case Answer():
                 operation = self._operations.get(event.answers)
                 if operation is not None and not operation.waiting:
-                    self._operations.end(event.answers)  # its branch has gone on without it
+                    self._operations.unheard(event.answers)  # its branch has gone on without it
                 return operation is not None and operation.waiting
             case CancelRequested():
                 return not self._kernel.cancel_called
@@ -328,7 +328,7 @@ class Execution:
         event_id = self._journal.ask(
             place,
             lambda id, at: record(ask, whence(id, at)),
-            lambda recorded: agrees(ask, whence(0, 0.0), recorded, self._host.app) and as_recorded(operation, recorded),
+            lambda recorded: agrees(ask, whence(0, 0.0), recorded, self._host.app),
             operation.where,
         )
         if isinstance(ask, AskEvent):

@@ -11,19 +11,21 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import attrs
 
-from trioflow._ambient import LogEntry, OrchestrationInfo
+from trioflow._ambient import LogEntry, OnCancel, OrchestrationInfo
 from trioflow._engine._journal import Journal
 from trioflow._engine._segments import describe
-from trioflow._kernel import Task
+from trioflow._kernel import Task, next_operation_key
 from trioflow.app import App, OrchestrationDefinition
 from trioflow.errors import LimitExceeded
 from trioflow.history import (
+    ActivityScheduled,
     CarriedEvent,
+    ChildScheduled,
     Failure,
     FailureCodec,
     KeyValueCleared,
@@ -86,6 +88,14 @@ class EngineHost:
         """Arguments for the next execution."""
         what = f"orchestration {self.definition.name!r}"
         return self.codec.encode_arguments(self.definition.spec, args, kwargs, what=what)
+
+    def on_cancel(self, wanted: OnCancel) -> OnCancel:
+        """As it was recorded, for an operation that is replayed."""
+        segment = self.journal.segment
+        recorded = None if segment is None else segment.asked.get(next_operation_key())
+        if isinstance(recorded, ActivityScheduled | ChildScheduled):
+            return cast(OnCancel, recorded.on_cancel)
+        return wanted
 
     def info(self) -> OrchestrationInfo:
         """At the point of history that is being evaluated."""

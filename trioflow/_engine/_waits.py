@@ -43,6 +43,13 @@ class OpenOperations:
         self.children.pop(event_id, None)
         self._asked_to_end.pop(event_id, None)
 
+    def unheard(self, event_id: int) -> None:
+        """It is answered, and nobody waits for that: there will be no event. So termination, which ends every child,
+        goes on counting this one, as a replay does.
+        """
+        if event_id not in self.children:
+            self.end(event_id)
+
     def ask_to_end(self, operation: Operation) -> int | None:
         """Its end is asked for; returns the id of the event that recorded it, None if none did."""
         event_id = self._ids.get(operation)

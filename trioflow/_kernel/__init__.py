@@ -17,6 +17,7 @@ from trioflow._kernel._current import (
 )
 from trioflow._kernel._deadlines import TimerClosed as TimerClosed, TimerOpened as TimerOpened
 from trioflow._kernel._drawing import draw as draw, say_when as say_when
+from trioflow._kernel._fatal import FATAL as FATAL
 from trioflow._kernel._idle import wait_all_tasks_blocked as wait_all_tasks_blocked
 from trioflow._kernel._nursery import Nursery as Nursery, open_nursery as open_nursery
 from trioflow._kernel._operations import (
@@ -25,6 +26,7 @@ from trioflow._kernel._operations import (
     Operation as Operation,
     OperationAsked as OperationAsked,
     OperationCancelAsked as OperationCancelAsked,
+    next_operation_key as next_operation_key,
     perform as perform,
     take_operation_key as take_operation_key,
 )
@@ -60,6 +62,7 @@ from trioflow._kernel._traps import (
 from trioflow._kernel._tree import TreeBranch as TreeBranch, TreeScope as TreeScope, TreeWait as TreeWait
 
 __all__ = (
+    "FATAL",
     "TASK_STATUS_IGNORED",
     "Abort",
     "Asked",
@@ -98,6 +101,7 @@ __all__ = (
     "in_kernel",
     "move_on_after",
     "move_on_at",
+    "next_operation_key",
     "open_nursery",
     "perform",
     "raise_as_it_was",

@@ -67,11 +67,13 @@ def current_kernel() -> Kernel:
     """The kernel that runs the calling code; the way in for every verb that does something.
 
     Raises:
-        NotInOrchestration: no kernel runs the calling code.
+        NotInOrchestration: no kernel runs the calling code, or it may do nothing of the kind just now.
         Dropped: it is being closed, or the task may not act any more.
     """
     kernel = running_kernel()
     task = kernel.running
+    if kernel.forbidden is not None:
+        raise NotInOrchestration(kernel.forbidden)
     if kernel.closing or (task is not None and task._barred):
         kernel.refuse()
     return kernel

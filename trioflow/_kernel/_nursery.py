@@ -113,7 +113,7 @@ class Nursery(metaclass=NoConstructor):
     def _fail(self, exc: BaseException, who: Task, what: str) -> None:
         """Something in the nursery raised: keep it for the end and cancel the rest."""
         self._errors.append(exc)
-        self.cancel_scope._cancel(CancelReason("nursery", repr(who), f"{what} raised exception {exc!r}"))
+        self.cancel_scope._cancel(CancelReason("nursery", repr(who), f"{what} raised exception {_said_of(exc)}"))
 
     def _child_ended(self, task: Task, result: Outcome[Any]) -> None:
         del self._children[task]
@@ -177,6 +177,13 @@ class Nursery(metaclass=NoConstructor):
 
 
 Nursery.__module__ = "trioflow.durable"
+
+
+def _said_of(exc: BaseException) -> str:
+    try:
+        return repr(exc)
+    except Exception:  # its own mistake, or it is nested too deep
+        return type(exc).__qualname__
 
 
 def _keep_waiting(_: RaiseCancel) -> Abort:

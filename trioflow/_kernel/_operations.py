@@ -20,9 +20,12 @@ from trioflow._kernel._frames import standing
 from trioflow._kernel._traps import Abort, RaiseCancel, give_up, trap, unwrap
 
 if TYPE_CHECKING:
+    from trioflow._kernel._cancelled import CancelReason
     from trioflow._kernel._task import Task
 
 OnCancel = Literal["wait", "request", "abandon"]
+
+LONGEST_REASON = 1_000
 
 
 class Operation:
@@ -70,8 +73,7 @@ class Operation:
         task = self._task
         assert task is not None  # only a waiting task is aborted
         if self.on_cancel != "abandon":
-            cause = task._status.scope._cancel_reason
-            task._kernel.asked.append(OperationCancelAsked(self, None if cause is None else cause.reason))
+            task._kernel.asked.append(OperationCancelAsked(self, _told(task._status.scope._cancel_reason)))
         if self.on_cancel == "wait":
             self._raise_cancel = raise_cancel
             return Abort.FAILED
@@ -80,6 +82,18 @@ class Operation:
 
     def __repr__(self) -> str:
         return f"<Operation {self.key} {self.request!r}>"
+
+
+def _told(cause: CancelReason | None) -> str | None:
+    """What the world hears of a cancellation: text that can be stored, no longer than anybody reads.
+
+    What a nursery says shows an exception, and that may show anything.
+    """
+    if cause is None or cause.reason is None:
+        return None
+    if cause.source == "nursery":
+        return "another branch of its parent failed"
+    return str(cause.reason)[:LONGEST_REASON].encode(errors="backslashreplace").decode()
 
 
 @attrs.frozen
@@ -123,6 +137,12 @@ async def perform(request: object, *, on_cancel: OnCancel = "wait") -> Any:
     operation = Operation(task, number, request, on_cancel)
     task._kernel.asked.append(OperationAsked(operation))
     return unwrap(await trap(operation))
+
+
+def next_operation_key() -> str:
+    """The key that the calling branch's next operation will have, if it is not cancelled before."""
+    task = current_task()
+    return f"{task.place}#{task._operations + 1}"
 
 
 def take_operation_key() -> str:

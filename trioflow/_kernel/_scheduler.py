@@ -60,6 +60,7 @@ class Kernel:
         self.realm = Realm(name)
         self.outcome: Outcome[Any] | None = None  # of the main task, once it has ended
         self.closing = False
+        self.forbidden: str | None = None  # why user code may call no verb just now
         self.order: Callable[[list[Task]], None] | None = None  # for tests: may permute each batch in place
 
         # The parts.
@@ -246,6 +247,8 @@ class Kernel:
         steps = 0
         heap, abandoned, idle = self.deadlines.heap, self.generators.abandoned, self.idle.waiting
         while True:
+            if self._fatal is not None:  # also where it came up between two runs
+                raise_as_it_was(self._fatal)
             if heap and heap[0][0] <= self.now:
                 self.deadlines.expire(self.now)
             if abandoned:

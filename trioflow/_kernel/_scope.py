@@ -77,6 +77,8 @@ class CancelScope:
     _revision: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._deadline = float(self._deadline)
+        self._relative_deadline = float(self._relative_deadline)
         if isnan(self._deadline):
             raise ValueError("deadline must not be NaN")
         if isnan(self._relative_deadline):

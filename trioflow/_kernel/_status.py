@@ -84,7 +84,7 @@ class CancelStatus:
         while stack:
             status = stack.pop()
             inherited = status.parent_cancellation_reaches
-            now = status.scope._cancel_called or inherited
+            now = status.scope.cancel_called or inherited  # or its time has come in this very step
             if now == status.effectively_cancelled:
                 continue
             if inherited and status.scope._cancel_reason is None:

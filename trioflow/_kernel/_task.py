@@ -19,6 +19,7 @@ import attrs
 from outcome import Outcome, capture
 
 from trioflow._kernel._cancelled import UNKNOWN_REASON, Cancelled
+from trioflow._kernel._fatal import FATAL
 from trioflow._kernel._frames import await_frames
 from trioflow._kernel._sealed import NoConstructor, sealed
 from trioflow._kernel._traps import Abort
@@ -141,13 +142,24 @@ class Task(metaclass=NoConstructor):
             raise Cancelled.of(reason)
 
         self._abortable = False
-        answer: object = waiting.abort(raise_cancel)
+        try:
+            answer: object = waiting.abort(raise_cancel)
+        except BaseException as exc:
+            self._broken(f"an abort function raised {type(exc).__name__}", exc)
+            return
         if answer is Abort.SUCCEEDED:
             self._kernel.wake(self, capture(raise_cancel))
         elif answer is not Abort.FAILED:
-            # Not raised here, in whoever cancelled: the task can neither be woken nor be left waiting.
-            what = f"an abort function must return Abort.SUCCEEDED or Abort.FAILED, not {answer!r}"
-            self._kernel.abort(TrioInternalError(what))
+            self._broken(f"an abort function must return Abort.SUCCEEDED or Abort.FAILED, not {answer!r}", None)
+
+    def _broken(self, what: str, cause: BaseException | None) -> None:
+        """The task can neither be woken nor be left waiting. Not raised here, in whoever cancelled it."""
+        if isinstance(cause, FATAL):
+            self._kernel.abort(cause)
+            return
+        error = TrioInternalError(f"{what}, in {self!r}")
+        error.__cause__ = cause
+        self._kernel.abort(error)
 
 
 Task.__module__ = "trioflow.durable.lowlevel"

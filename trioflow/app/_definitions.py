@@ -99,7 +99,7 @@ class ActivityDefinition(Generic[P, R]):
                 settings.session,
                 self._plain,
             ),
-            on_cancel=settings.on_cancel,
+            on_cancel=host.on_cancel(settings.on_cancel),
         )
         return cast(R, read_activity(answer, host, self.spec.returns, name))
 
@@ -193,7 +193,8 @@ class OrchestrationDefinition(Generic[P, R]):
         name = host.registered_name(self)
         payload = host.codec.encode_arguments(self.spec, args, kwargs, what=f"orchestration {name!r}")
         ask = AskChild(name, self.child_version, self.child_id, payload, self.on_cancel, self.on_parent_close)
-        return cast(R, read_child(await perform(ask, on_cancel=self.on_cancel), host, self.spec.returns, name))
+        answer = await perform(ask, on_cancel=host.on_cancel(self.on_cancel))
+        return cast(R, read_child(answer, host, self.spec.returns, name))
 
     def options(
         self,

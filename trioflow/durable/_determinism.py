@@ -13,7 +13,7 @@ import random as _random
 import typing
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, TypeVar, TypeVarTuple, Unpack, cast
+from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
 
 from trioflow._ambient import Host, OrchestrationInfo, current_host
 from trioflow._kernel import (
@@ -24,7 +24,7 @@ from trioflow._kernel import (
     current_time,
     take_operation_key,
 )
-from trioflow.errors import NotInOrchestration, OperationFailed
+from trioflow.errors import OperationFailed
 from trioflow.history import Failure
 
 T = TypeVar("T")
@@ -87,24 +87,17 @@ def _failed(name: str, failure: Failure, host: Host) -> BaseException:
     return OperationFailed(f"{name} failed: {failure}", type=failure.type, message=failure.message)
 
 
-class _NoHost:
-    """Stands where the host was while a recorded function runs."""
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise NotInOrchestration(
-            "durable.record runs its function once and never on a replay, so that function may use no durable verb, "
-            "whose effects would be missing then; call the verb before, and pass its result as an argument"
-        )
-
-
 @contextlib.contextmanager
 def _without_verbs() -> Iterator[None]:
     kernel = current_kernel()
-    host, kernel.host = kernel.host, _NoHost()
+    kernel.forbidden = (
+        "durable.record runs its function once and never on a replay, so that function may use no durable verb, "
+        "whose effects would be missing then; call the verb before, and pass its result as an argument"
+    )
     try:
         yield
     finally:
-        kernel.host = host
+        kernel.forbidden = None
 
 
 def _returns(fn: Callable[..., Any]) -> Any:

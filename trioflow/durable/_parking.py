@@ -143,7 +143,7 @@ def add_parking_lot_breaker(task: Task, lot: ParkingLot) -> None:
 
     Raises BrokenResourceError if it has ended.
     """
-    if task not in current_kernel().tasks:
+    if task not in lot._kernel().tasks:
         raise BrokenResourceError("Attempted to add already exited task as lot breaker.")
     task.on_exit(lot.break_lot)
 

@@ -13,12 +13,22 @@ import inspect
 from collections.abc import Awaitable, Callable
 from math import inf
 from types import TracebackType
-from typing import Any, Self, TypeVarTuple
+from typing import Self, TypeVarTuple
 
 import attrs
 
 from trioflow._ambient import ContinueAsNew, essence_of
-from trioflow._kernel import CancelScope, checkpoint, current_kernel, raise_as_it_was, sealed
+from trioflow._kernel import (
+    FATAL,
+    CancelScope,
+    Cancelled,
+    Dropped,
+    checkpoint,
+    checkpoint_if_cancelled,
+    current_kernel,
+    raise_as_it_was,
+    sealed,
+)
 from trioflow._util import TooSlowError
 
 Args = TypeVarTuple("Args")
@@ -31,7 +41,8 @@ class Saga:
 
     _timeout: float
     _steps: list[Callable[[], Awaitable[object]]] = attrs.field(factory=list, init=False)  # in order of registering
-    _open: bool = attrs.field(default=False, init=False)
+    _used: bool = attrs.field(default=False, init=False)
+    _open: bool = attrs.field(default=False, init=False)  # the block runs
 
     def on_failure(self, fn: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
         """Have ``fn(*args)`` awaited if the block fails or is cancelled. Not a checkpoint.
@@ -56,9 +67,9 @@ class Saga:
         self._steps.append(functools.partial(fn, *args))
 
     async def __aenter__(self) -> Self:
-        if self._open:
-            raise RuntimeError("this saga is in use; make a new one for each block")
-        self._open = True
+        if self._used:
+            raise RuntimeError("a saga may be used for a single `async with` block; make a new one for each")
+        self._used = self._open = True
         return self
 
     async def __aexit__(
@@ -76,17 +87,20 @@ class Saga:
             finally:
                 del exc, errors, traceback  # no cycle through the traceback
 
-    async def _undo(self) -> list[Exception]:
+    async def _undo(self) -> list[BaseException]:
         """Run what was registered; returns what went wrong."""
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         scope = CancelScope(relative_deadline=self._timeout, shield=True)
         try:
             with scope:
                 await checkpoint()  # a turn that is being aborted ends here, before plain code has run
                 while self._steps:
+                    await checkpoint_if_cancelled()  # the last one may have ended late
                     try:
                         await self._steps[-1]()
-                    except Exception as exc:
+                    except BaseException as exc:
+                        if _ends_the_undoing(exc):
+                            raise
                         errors.append(exc)
                     self._steps.pop()
         except Exception as exc:  # what came out of a compensation together with the end of the time for all
@@ -107,6 +121,12 @@ class Saga:
 Saga.__module__ = "trioflow.durable"
 
 
+def _ends_the_undoing(exc: BaseException) -> bool:
+    """Whether it is, or has in its group, what is no failure of a compensation: the end of its time, or of the run."""
+    ends = (Cancelled, Dropped, *FATAL)
+    return isinstance(exc, ends) or (isinstance(exc, BaseExceptionGroup) and exc.subgroup(ends) is not None)
+
+
 def saga(*, timeout: float | None = None) -> Saga:
     """Steps that are undone in reverse if the block fails or is cancelled: ``async with durable.saga() as saga:``.
 
@@ -119,9 +139,9 @@ def saga(*, timeout: float | None = None) -> Saga:
             left are not begun, and a `TooSlowError` is reported with the rest. None is for as long as they take.
 
     Raises:
-        ValueError: `timeout` is below zero, or NaN.
+        ValueError: `timeout` is below zero, NaN, or no number.
     """
-    seconds: Any = inf if timeout is None else timeout
-    if not seconds >= 0:
+    seconds: object = inf if timeout is None else timeout
+    if not isinstance(seconds, int | float) or not seconds >= 0:
         raise ValueError(f"saga(timeout=...) must be a number of seconds, at least 0, not {timeout!r}")
     return Saga(seconds)

@@ -90,12 +90,13 @@ class FailureCodec:
         """Let an exception class come back as itself; its name in histories is the class's, unless one is given.
 
         Raises:
-            ConfigurationError: it is no `Exception` class, is a group, or the name or the class is taken.
+            ConfigurationError: it is no `Exception` class, is a group or a MemoryError, or the name or the class is
+                taken.
         """
         if not _comes_back(cls):
             raise ConfigurationError(
-                f"{cls!r} cannot be registered: only subclasses of Exception can, and groups come back as "
-                "ExceptionGroup anyway"
+                f"{cls!r} cannot be registered: only subclasses of Exception can, no MemoryError, and groups come "
+                "back as ExceptionGroup anyway"
             )
         name = name if name is not None else self._names.get(cls, cls.__name__)
         if self._classes.get(name, cls) is not cls:
@@ -305,7 +306,10 @@ class _Budget:
 
 
 def _comes_back(cls: Any) -> TypeGuard[type[Exception]]:
-    return isinstance(cls, type) and issubclass(cls, Exception) and not issubclass(cls, BaseExceptionGroup)
+    # A MemoryError raised in an orchestration ends whoever runs it: that of an activity must not end one after another.
+    if not isinstance(cls, type) or not issubclass(cls, Exception):
+        return False
+    return not issubclass(cls, (BaseExceptionGroup, MemoryError))
 
 
 def _by_failure(kind: type) -> bool:

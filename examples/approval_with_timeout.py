@@ -76,11 +76,21 @@ async def decide(what: str, patience: float) -> str:
         return await approval_by("Grace")
 
 
+async def approve(what: str, patience: float) -> str:
+    """Who approved it; whatever else happens, a cancellation too, the request is withdrawn: a durable step as well."""
+    try:
+        return await decide(what, patience)
+    except BaseException:
+        with durable.CancelScope(shield=True):
+            await withdraw(what)
+        raise
+
+
 @app.orchestration
 async def expense(what: str, patience: float) -> str:
-    """Approve and pay, or withdraw the request: that is a durable step too, whatever went wrong."""
+    """Approved and paid, or the reason why not."""
     try:
-        names = await decide(what, patience)
+        names = await approve(what, patience)
     except* Rejected as rejected:
         verdict = str(rejected.exceptions[0])
     except* durable.TooSlowError:
@@ -88,7 +98,6 @@ async def expense(what: str, patience: float) -> str:
     else:
         await pay(what)
         return f"{what}: approved by {names}"
-    await withdraw(what)
     return f"{what}: {verdict}"
 
 

@@ -8,6 +8,8 @@ Prints:
     the report was too slow, and its activity has ended
 """
 
+import tempfile
+
 import trio
 
 import trioflow
@@ -63,8 +65,8 @@ async def report(patience: float) -> str:
         return "the report was too slow"
 
 
-async def main() -> None:
-    async with trioflow.open_runtime(app, "sqlite:deadlines.db") as runtime:
+async def main(store: str) -> None:
+    async with trioflow.open_runtime(app, store) as runtime:
         handle = await runtime.client.start(order_parts, 0.5, id="parts")
         async for status in handle.watch():
             if status == "waiting":  # recorded in one transaction with the deadline
@@ -74,7 +76,7 @@ async def main() -> None:
     print("nobody works here now, and the deadline passes")
     await trio.sleep(0.6)
 
-    async with trioflow.open_runtime(app, "sqlite:deadlines.db") as runtime:
+    async with trioflow.open_runtime(app, store) as runtime:
         client = runtime.client
         print(await client.handle("parts").result())  # at once: the deadline is where it was
         found = await (await client.start(search, 0.4)).result()
@@ -84,4 +86,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    with tempfile.TemporaryDirectory() as folder:
+        trio.run(main, f"sqlite:{folder}/deadlines.db")

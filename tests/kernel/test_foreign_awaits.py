@@ -212,3 +212,36 @@ def test_a_task_that_was_to_be_thrown_into_can_be_dropped() -> None:
     world.run()
     world.kernel.close()
     assert log == ["told", "unwound"]
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (trio.Lock, "Lock"),
+        (trio.StrictFIFOLock, "StrictFIFOLock"),
+        (lambda: trio.Semaphore(0), "Semaphore"),
+        (lambda: trio.CapacityLimiter(1), "CapacityLimiter"),
+        (trio.Condition, "Condition"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_trio_s_locks_are_named_whatever_class_their_methods_are_of(make: Any, name: str) -> None:
+    """`async with` and `acquire_nowait` come from bases that nobody knows by name."""
+
+    async def main() -> None:
+        async with make():
+            pass
+
+    with pytest.raises(RuntimeError, match=f"Use its durable twin, `durable.{name}`"):
+        finish(main)
+
+
+async def test_the_line_is_the_user_s() -> None:
+    """Not one of `contextlib`, which many of trio's functions are made with."""
+
+    async def main() -> None:
+        with trio.fail_after(1):
+            pass
+
+    with pytest.raises(RuntimeError, match=r"was used in an orchestration \(.*test_foreign_awaits.py:\d+, in test_the"):
+        finish(main)

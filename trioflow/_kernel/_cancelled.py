@@ -55,6 +55,10 @@ class Cancelled(BaseException, metaclass=NoConstructor):
             text += f" from task {self.source_task}"
         return text
 
+    def __repr__(self) -> str:
+        made = f"source={self.source!r}, source_task={self.source_task!r}, reason={self.reason!r}"
+        return f"durable.Cancelled({made})"
+
     def __reduce__(self) -> tuple[Callable[[], Any], tuple[()]]:
         made = {"source": self.source, "source_task": self.source_task, "reason": self.reason}
         return partial(Cancelled._create, **made), ()
@@ -73,6 +77,6 @@ class Dropped(BaseException):
 
     def __init__(self) -> None:
         super().__init__(
-            "this instance was dropped from memory while it waited. Plain `finally` blocks run; durable steps do not, "
-            "they will run when the instance is replayed."
+            "this instance was dropped from memory while it waited. Plain `finally` blocks run; durable steps do not: "
+            "if the instance goes on, it is replayed, and they run then."
         )

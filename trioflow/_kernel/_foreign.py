@@ -58,6 +58,9 @@ LOWLEVEL_TWINS = (
 # What trio calls these classes inside.
 INSIDE_NAMES = {"NurseryManager": "open_nursery"}
 
+# Whose methods these are, only the object knows.
+BASES = ("AsyncContextManagerMixin", "_LockImpl")
+
 # What asyncio and its relatives call what `trioflow.durable` has.
 OTHER_TWINS = {
     "sleep": "sleep",
@@ -147,12 +150,13 @@ def _text(frames: list[FrameType], fallback: str) -> str:
         twin = OTHER_TWINS.get(code.co_qualname.partition(".")[0])
         use = f"Use `durable.{twin}` instead. " if twin else ""
         return f"{_code_name(code, library)} was used in an orchestration{where}. {use}{_activity_advice(library)}"
-    return _trio_advice(frames[index].f_code, where)
+    return _trio_advice(frames[index], where)
 
 
-def _trio_advice(code: CodeType, where: str) -> str:
+def _trio_advice(frame: FrameType, where: str) -> str:
+    code = frame.f_code
     top, _, rest = code.co_qualname.partition(".")
-    top = INSIDE_NAMES.get(top, top)
+    top = type(frame.f_locals.get("self")).__name__ if top in BASES else INSIDE_NAMES.get(top, top)
     member = f".{rest}" if rest and not rest.startswith("_") else ""
     if top in TWINS:
         return (
@@ -188,6 +192,6 @@ def _where(frames: Iterable[FrameType]) -> str:
     """The innermost line of user code."""
     found = ""
     for frame in frames:
-        if _package(frame) != "trioflow":
+        if _package(frame) not in ("trioflow", "contextlib"):
             found = f" ({frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_qualname})"
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import attrs
@@ -50,6 +51,16 @@ async def test_a_start_returns_a_handle_with_an_id() -> None:
         assert info.attributes == {"customer": "7"}
         assert info.parent is None
         assert await handle.history() == []
+
+
+async def test_a_partial_brings_keyword_arguments() -> None:
+    """Its positional arguments come before those that are given with it."""
+    async with trioflow.open_runtime(app, MemoryStore()) as runtime:
+        handle = await runtime.client.start(functools.partial(checkout, note="by night"), Order(7), id="partial")
+        await handle.raise_event("approved", "yes")
+        assert await handle.result() == "7 by night yes"
+        with pytest.raises(TypeError, match="nota"):
+            await runtime.client.start(functools.partial(checkout, nota="x"), Order(7))
 
 
 async def test_a_name_will_do() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import uuid
 from collections.abc import AsyncGenerator, Set as AbstractSet
 from typing import assert_type
@@ -145,6 +146,7 @@ async def client_side(client: trioflow.Client) -> None:
     """Everything a client does."""
     handle = await client.start(checkout, Order("o", 1), id="o-1", if_exists="attach")
     assert_type(handle, trioflow.Handle[str])
+    await client.start(functools.partial(checkout, order=Order("o", 1)))
     assert_type(await handle.result(timeout=5), str)
     await handle.raise_event("approved", True)
     await handle.cancel(reason="enough")

@@ -10,6 +10,7 @@ Must never know: runtimes, the engine (which `_tree.py` alone does). Who calls i
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, Literal, ParamSpec, TypeVar, overload
@@ -78,7 +79,7 @@ class Client:
     @overload
     async def start(
         self,
-        orchestration: str,
+        orchestration: str | functools.partial[Any],
         *args: Any,
         id: str | None = None,
         version: str | None = None,
@@ -89,7 +90,7 @@ class Client:
 
     async def start(
         self,
-        orchestration: OrchestrationDefinition[..., Any] | str,
+        orchestration: OrchestrationDefinition[..., Any] | functools.partial[Any] | str,
         *args: Any,
         id: str | None = None,
         version: str | None = None,
@@ -102,7 +103,7 @@ class Client:
         Args:
             orchestration: the definition, or the name it is registered under. What a variant made by `options` says
                 of id and version holds where it is not said here.
-            args: its arguments.
+            args: its arguments; a `functools.partial` of the definition brings keyword arguments.
             id: of the new instance; made from the name if not given.
             version: an exact version; None is the newest that the worker which begins it knows.
             if_exists: "fail" raises InstanceExists; "attach" gives a handle to what is there; "replace_finished" begins
@@ -118,10 +119,11 @@ class Client:
             InstanceExists: the id is taken.
         """
         wanted = id
-        if isinstance(orchestration, OrchestrationDefinition):
-            wanted = orchestration.child_id if id is None else id
-            version = orchestration.child_version if version is None else version
-        name, definition = self._resolve(orchestration, version)
+        args, kwargs, begun = _taken_apart(orchestration, args)
+        if isinstance(begun, OrchestrationDefinition):
+            wanted = begun.child_id if id is None else id
+            version = begun.child_version if version is None else version
+        name, definition = self._resolve(begun, version)
         if if_exists not in _IF_EXISTS:
             raise ConfigurationError(f"if_exists= must be one of {', '.join(_IF_EXISTS)}, not {if_exists!r}")
         if delay is not None and not 0 <= delay < float("inf"):
@@ -131,7 +133,7 @@ class Client:
             instance=instance,
             name=name,
             version=version,
-            payload=self._arguments(name, definition, args),
+            payload=self._arguments(name, definition, args, kwargs),
             seed=self._env.token(),
         )
         request = StartInstance(
@@ -164,8 +166,11 @@ class Client:
         name = self.app.name_of(orchestration)
         return name, self.app.find_orchestration(name, version) if version is not None else orchestration
 
-    def _arguments(self, name: str, definition: OrchestrationDefinition[..., Any], args: tuple[Any, ...]) -> bytes:
-        return self.app.codec.encode_arguments(definition.spec, args, {}, what=f"arguments of orchestration {name!r}")
+    def _arguments(
+        self, name: str, definition: OrchestrationDefinition[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> bytes:
+        what = f"arguments of orchestration {name!r}"
+        return self.app.codec.encode_arguments(definition.spec, args, dict(kwargs), what=what)
 
     def _new_id(self, name: str) -> str:
         return f"{name[:400]}-{self._env.token()[:12]}"
@@ -289,6 +294,13 @@ class Client:
     def _draft(self, event: Event) -> Draft:
         encoded = self.codec.encode(event)
         return Draft(encoded.kind, encoded.data, encoded.payload)
+
+
+def _taken_apart(orchestration: Any, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Mapping[str, Any], Any]:
+    """What is started, with which arguments: a partial brings some."""
+    if isinstance(orchestration, functools.partial):
+        return (*orchestration.args, *args), orchestration.keywords, orchestration.func
+    return args, {}, orchestration
 
 
 def _request_id(id: str, name: str, key: str) -> str:

@@ -55,6 +55,12 @@ def check_function(fn: object, noun: str, name: str | None, *, must_be_async: bo
     return own
 
 
+def _called(name: str, call: Coroutine[Any, Any, R]) -> Coroutine[Any, Any, R]:
+    """A call under the name of its definition, for messages and trees."""
+    call.__qualname__ = name  # type: ignore[attr-defined]  # every coroutine has one
+    return call
+
+
 @attrs.define(eq=False, kw_only=True)
 class ActivityDefinition(Generic[P, R]):
     """A function that touches the world: run at least once, its completion recorded exactly once.
@@ -82,7 +88,7 @@ class ActivityDefinition(Generic[P, R]):
         self._plain = self.settings.to_plain()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
-        return self._call(args, kwargs)
+        return _called(self.name, self._call(args, kwargs))
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         if not in_kernel():
@@ -186,7 +192,7 @@ class OrchestrationDefinition(Generic[P, R]):
                 f"`await client.start({self.__name__}, ...)`, or in a test "
                 f"`await trioflow.testing.run_durable({self.__name__}, ...)`; the raw function is `{self.__name__}.fn`"
             )
-        return self._call(args, kwargs)
+        return _called(self.name, self._call(args, kwargs))
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         host = current_host()

@@ -83,7 +83,7 @@ async def race(*work: Work[Any]) -> tuple[int, Any]:
         await checkpoint_if_cancelled()
         async with open_nursery() as nursery:
             for index, item in enumerate(work):
-                nursery.start_soon(run, index, item)
+                nursery.start_soon(run, index, item, name=item)
     finally:
         _close_unstarted(work)
     return finish[0]
@@ -119,7 +119,7 @@ async def map(  # noqa: A001  # the verb has this name; the builtin is not used 
                 await slot.wait()
                 await checkpoint_if_cancelled()  # what made room may be a failure
             running += 1
-            nursery.start_soon(run, count - 1, item)
+            nursery.start_soon(run, count - 1, item, name=fn)
     return [results[index] for index in range(count)]
 
 
@@ -129,7 +129,7 @@ async def _run_all(work: tuple[Work[Any], ...], run: Callable[[int, Work[Any]], 
         await checkpoint_if_cancelled()
         async with open_nursery() as nursery:
             for index, item in enumerate(work):
-                nursery.start_soon(run, index, item)
+                nursery.start_soon(run, index, item, name=item)
     finally:
         _close_unstarted(work)
 

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import attrs
 import trio
 
+from trioflow._runtime._fatal import goes_through
 from trioflow._runtime._threads import run_in_thread
 from trioflow._runtime._troubles import log
 from trioflow.abc import ActivityLock, Env, LockedActivity
@@ -154,7 +155,7 @@ async def run_body(
             env.reached("activity.before_body")
             results.append(await call())
     except BaseException as exc:
-        if _goes_through(exc):
+        if goes_through(exc):
             raise
         return Stopped("timed out") if _too_late(attempt, env) else Raised(exc)
     env.reached("activity.after_body")
@@ -167,13 +168,6 @@ async def run_body(
         return Returned(codec.encode(results[0], definition.spec.returns, what=what))
     except PayloadError as exc:
         return Raised(exc, Category.CONFIGURATION, retryable=False)
-
-
-def _goes_through(exc: BaseException) -> bool:
-    """Whether an exception, or one in its group, ends more than an activity. Other libraries' ends of tasks do not."""
-    if isinstance(exc, BaseExceptionGroup):
-        return any(map(_goes_through, exc.exceptions))
-    return isinstance(exc, (trio.Cancelled, KeyboardInterrupt, SystemExit))
 
 
 def _call(

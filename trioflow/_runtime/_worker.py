@@ -2,7 +2,7 @@
 
 Laws: services (leases, settling) outlive the work that needs them, and are not hurt by a cancellation from outside
 until that work has ended; work outlives the dispatchers. Stopping goes from the inside out: no new work, running turns
-end, activities get their grace and are then cancelled, what they leave is settled.
+end, activities get their grace and are then cancelled, what they leave is settled. It never ends by itself in silence.
 
 Who calls it: `trioflow._open`. Read next: `_dispatcher.py`, `_conductor.py`, `_activities.py`.
 """
@@ -79,11 +79,13 @@ class Worker:
         self._stop.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Work until `stop` or a cancellation."""
+        """Work until `stop` or a cancellation. RuntimeError if the work ends by itself."""
         await self.store.register_worker(self.name)
         try:
             with self._watchdog, closing(self.cache):
                 await self._serve(task_status)
+            if not self._stop.is_set():  # some `trio.Cancelled` of long ago, raised again, has ended a nursery
+                raise RuntimeError(f"{self.name} has ended although nobody stopped or cancelled it")
         finally:
             with trio.move_on_after(LAST_WORDS, shield=True):
                 await self.store.unregister_worker(self.name)

@@ -1,0 +1,84 @@
+"""What user code may raise, or leave open behind it, without hurting anybody but itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+import trioflow
+from tests.runtime.programs import running, virtual_store
+from trioflow import Retry, durable
+from trioflow.testing import FaultyStore
+
+Clock = trio.testing.MockClock
+
+
+async def stale_cancelled() -> BaseException:
+    """A `trio.Cancelled` of a scope that is long over, as something memoised may keep it."""
+    kept: list[BaseException] = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as exc:
+            kept.append(exc)
+            raise
+    return kept.pop()
+
+
+def with_neighbour(step: Any) -> trioflow.App:
+    """An application whose `main` tells how its `step` ended, and whose `other` waits a while beside it."""
+    app = trioflow.App("odd ends")
+    act = app.activity(name="step", retry=Retry(max_attempts=2, initial=1))(step)
+
+    @app.orchestration
+    async def main() -> str:
+        try:
+            return str(await act())
+        except trioflow.OperationFailed as exc:
+            return f"{exc.type} after {exc.attempts}"
+        except BaseExceptionGroup as group:
+            return ", ".join(type(each).__name__ for each in group.exceptions)
+
+    @app.orchestration
+    async def other() -> str:
+        await durable.sleep(50)
+        return "fine"
+
+    return app
+
+
+async def both(app: trioflow.App) -> list[Any]:
+    """What `main` and `other` return on one runtime."""
+    with trio.fail_after(1_000):
+        async with running(app, virtual_store()) as client:
+            other, main = await client.start("other"), await client.start("main")
+            return [await main.result(), await other.result()]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_a_cancellation_of_long_ago_is_a_failure_like_any_other(grouped: bool, autojump_clock: Clock) -> None:
+    """An old `trio.Cancelled` raised again, alone or in a group, fails its activity; the runtime goes on."""
+    kept = await stale_cancelled()
+
+    async def step() -> None:
+        raise BaseExceptionGroup("several", [ValueError(), kept]) if grouped else kept
+
+    told = "ValueError, OperationFailed" if grouped else "trio.Cancelled after 2"
+    assert await both(with_neighbour(step)) == [told, "fine"]
+
+
+@pytest.mark.parametrize("verb", ["lock_turns", "lock_activities"])
+async def test_a_runtime_never_ends_in_silence(verb: str, autojump_clock: Clock) -> None:
+    """What ends the work although nobody stopped it comes out of the block as an error."""
+    kept: Any = await stale_cancelled()
+    faulty = FaultyStore(virtual_store()).fail(verb, kept)
+
+    async def step() -> None: ...
+
+    with pytest.raises(RuntimeError, match="has ended although nobody stopped or cancelled it"):
+        async with running(with_neighbour(step), faulty) as client:
+            await client.start("main")
+            await trio.sleep(1_000)

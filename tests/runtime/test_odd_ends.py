@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -39,6 +40,8 @@ def with_neighbour(step: Any) -> trioflow.App:
             return str(await act())
         except trioflow.OperationFailed as exc:
             return f"{exc.type} after {exc.attempts}"
+        except RuntimeError as exc:
+            return str(exc).partition(":")[0]
         except BaseExceptionGroup as group:
             return ", ".join(type(each).__name__ for each in group.exceptions)
 
@@ -82,3 +85,34 @@ async def test_a_runtime_never_ends_in_silence(verb: str, autojump_clock: Clock)
         async with running(with_neighbour(step), faulty) as client:
             await client.start("main")
             await trio.sleep(1_000)
+
+
+async def test_a_nursery_left_open_fails_its_activity_alone(autojump_clock: Clock) -> None:
+    """A nursery that a body leaves open is ended, with what runs in it; the body has failed, the runtime goes on."""
+    left: list[AsyncIterator[None]] = []
+    told: list[str] = []
+
+    async def child() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+            told.append(f"the child of attempt {len(left)} has ended")
+
+    async def opened() -> AsyncIterator[None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child)
+            await trio.lowlevel.checkpoint()
+            yield
+
+    async def step() -> None:
+        told.append("begin")
+        left.append(opened())
+        await anext(left[-1])
+
+    assert await both(with_neighbour(step)) == ["Cancel scope stack corrupted", "fine"]
+    assert told == ["begin", "the child of attempt 1 has ended", "begin", "the child of attempt 2 has ended"]
+    for generator in left:  # or trio logs, when it is collected, that it cannot be closed
+        with pytest.raises((IndexError, RuntimeError)):
+            await generator.aclose()  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ import trio
 import trioflow
 from tests.runtime.programs import running, virtual_store
 from trioflow import Retry, durable
+from trioflow._engine import Execution
 from trioflow.testing import FaultyStore
 
 Clock = trio.testing.MockClock
@@ -116,3 +117,37 @@ async def test_a_nursery_left_open_fails_its_activity_alone(autojump_clock: Cloc
     for generator in left:  # or trio logs, when it is collected, that it cannot be closed
         with pytest.raises((IndexError, RuntimeError)):
             await generator.aclose()  # type: ignore[attr-defined]
+
+
+class Strange(BaseException):
+    """No `Exception`, and known to nobody."""
+
+
+@pytest.mark.parametrize("kind", ["custom", "durable", "stale", "group"])
+async def test_a_turn_that_raises_anything_parks_its_instance(
+    kind: str, autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes out of a turn, though it is no `Exception`, parks that instance; the others go on."""
+    kept = await stale_cancelled()
+    problems = {
+        "custom": Strange("x"),
+        "durable": durable.Cancelled._create("explicit"),
+        "stale": kept,
+        "group": BaseExceptionGroup("several", [Strange("x"), kept]),
+    }
+
+    async def step() -> None: ...
+
+    run = Execution.run
+
+    def out_of_a_turn(self: Execution, messages: Any, now: float) -> Any:
+        if "'main'" in self.label:
+            raise problems[kind]
+        return run(self, messages, now)
+
+    monkeypatch.setattr(Execution, "run", out_of_a_turn)
+    async with running(with_neighbour(step), virtual_store()) as client:
+        other, main = await client.start("other"), await client.start("main")
+        with pytest.raises(trioflow.InstanceParked):
+            await main.result(timeout=100)
+        assert await other.result(timeout=100) == "fine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -151,3 +152,29 @@ async def test_a_turn_that_raises_anything_parks_its_instance(
         with pytest.raises(trioflow.InstanceParked):
             await main.result(timeout=100)
         assert await other.result(timeout=100) == "fine"
+
+
+async def test_a_warning_never_escapes_a_dropping(autojump_clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """Where warnings are errors, what a dropped orchestration is reported for is logged; the runtime goes on."""
+    release: list[bool] = []
+
+    async def step() -> None: ...
+
+    app = with_neighbour(step)
+
+    @app.orchestration
+    async def undead() -> None:
+        while not release:
+            try:
+                await durable.sleep(1_000)
+            except BaseException:
+                pass
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        async with running(app, virtual_store(), cache_executions=0) as client:
+            await client.start("undead")
+            assert await (await client.start("other")).result(timeout=100) == "fine"
+    assert "was dropped, but" in caplog.text
+    release.append(True)
+    app.undead.pop().coro.close()  # type: ignore[attr-defined]

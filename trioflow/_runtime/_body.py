@@ -20,6 +20,7 @@ import attrs
 import trio
 
 from trioflow._runtime._fatal import goes_through
+from trioflow._runtime._leftovers import end_nurseries
 from trioflow._runtime._threads import run_in_thread
 from trioflow._runtime._troubles import log
 from trioflow.abc import ActivityLock, Env, LockedActivity
@@ -149,7 +150,8 @@ async def run_body(
     attempt.abandon.deadline = attempt.timeout_at + HEARING
     call = _call(definition, args, kwargs, limiter, attempt.abandon)
     current.set(around)  # in this attempt's own task
-    results: list[Any] = []
+    task, results = trio.lowlevel.current_task(), list[Any]()
+    around_it = len(task.child_nurseries)
     try:
         with attempt.scope:
             env.reached("activity.before_body")
@@ -158,6 +160,9 @@ async def run_body(
         if goes_through(exc):
             raise
         return Stopped("timed out") if _too_late(attempt, env) else Raised(exc)
+    finally:
+        if len(task.child_nurseries) > around_it:
+            await end_nurseries(task, around_it)
     env.reached("activity.after_body")
     if not results:
         return Stopped(_why(attempt, env))

@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 from trioflow._engine import Execution
+from trioflow._runtime._troubles import log
 from trioflow._runtime._watchdog import Watchdog
 
 OVERHEAD: Final = 8_192
@@ -66,9 +67,15 @@ class LiveCache:
             self._close(next(iter(self._entries)))
 
     def drop(self, live: Execution) -> None:
-        """Close a live execution, wherever it was: `finally` blocks of user code run, under the watchdog's eyes."""
+        """Close a live execution, wherever it was: `finally` blocks of user code run, under the watchdog's eyes.
+
+        It may warn; where warnings are errors, it logs instead: it has been closed, and others are not to suffer.
+        """
         with self._watchdog.over("the dropping", live):
-            live.close()
+            try:
+                live.close()
+            except Warning as warning:
+                log.warning("%s", warning)
 
     def close(self) -> None:
         """Close everything."""

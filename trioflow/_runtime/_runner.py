@@ -19,6 +19,7 @@ from trioflow._engine import CancelActivity, ScheduleActivity, TurnResult
 from trioflow._runtime._activities import Activities
 from trioflow._runtime._control import Administration, asks_for_termination, needs_control
 from trioflow._runtime._evaluating import FUSED, Evaluator
+from trioflow._runtime._fatal import goes_through
 from trioflow._runtime._holds import Hold
 from trioflow._runtime._leases import LeaseKeeper
 from trioflow._runtime._options import RuntimeOptions
@@ -68,7 +69,9 @@ class TurnRunner:
             return await self._commit(hold, result)
         except FATAL:
             raise
-        except Exception as exc:
+        except BaseException as exc:  # user code may raise anything
+            if goes_through(exc):
+                raise
             self.evaluator.drop(hold)
             log.warning("instance %s cannot go on: %s: %s", hold.lock.instance, type(exc).__name__, exc)
             return await self._administer(hold, exc)
@@ -153,7 +156,7 @@ class TurnRunner:
 
     # -- what takes a turn's place
 
-    async def _administer(self, hold: Hold, problem: Exception | None) -> bool:
+    async def _administer(self, hold: Hold, problem: BaseException | None) -> bool:
         """Carry out control messages, or end or park what cannot go on."""
         lock = hold.lock
         record = await persistently("reading an instance", lambda: self.store.read_instance(lock.instance))
@@ -178,7 +181,7 @@ class TurnRunner:
         self.evaluator.drop(hold)
         return False
 
-    def _instead(self, administration: Administration, hold: Hold, problem: Exception | None) -> CommitTurn:
+    def _instead(self, administration: Administration, hold: Hold, problem: BaseException | None) -> CommitTurn:
         if problem is None:
             return administration.control()
         if asks_for_termination(hold.messages):
@@ -186,13 +189,13 @@ class TurnRunner:
         failure = self._failure(problem)
         return administration.fail(failure) if self._ends(problem) else administration.park(failure)
 
-    def _ends(self, problem: Exception) -> bool:
+    def _ends(self, problem: BaseException) -> bool:
         """Whether a problem ends the instance instead of parking it."""
         if isinstance(problem, LimitExceeded):
             return problem.limit in ("history_events", "history_bytes")
         return isinstance(problem, NondeterminismError) and self.options.on_nondeterminism == "fail"
 
-    def _failure(self, problem: Exception) -> Failure:
+    def _failure(self, problem: BaseException) -> Failure:
         category = Category.POISON if isinstance(problem, Poisoned) else Category.CONFIGURATION
         return self.evaluator.app.failures.to_failure(problem, category=category, retryable=False)
 

@@ -106,11 +106,13 @@ async def checkout(order: Order) -> str:
         assert_type(nursery.child_tasks, AbstractSet[durable.lowlevel.Task])
         nursery.start_soon(charge, order)
         nursery.start_soon(charge.options(on_cancel="request"), order)
+    with durable.CancelScope(deadline=5.0, shield=True), durable.CancelScope(relative_deadline=5.0):
+        await durable.sleep(1)
     event = durable.Event()
     await event.wait()
-    async with durable.Lock(), durable.Semaphore(2, max_value=3), durable.CapacityLimiter(2):
+    async with durable.Lock(), durable.Semaphore(2, max_value=3), durable.CapacityLimiter(total_tokens=2):
         pass
-    condition = durable.Condition(durable.Lock())
+    condition = durable.Condition(lock=durable.Lock())
     async with condition:
         condition.notify_all()
     send, receive = durable.open_memory_channel[int](10)
@@ -167,7 +169,7 @@ async def main() -> None:
     async with trioflow.open_runtime(app, "sqlite:shop.db", options=trioflow.RuntimeOptions()) as runtime:
         assert_type(runtime.client, trioflow.Client)
         await client_side(runtime.client)
-    async with trioflow.connect(stores.MemoryStore(), app) as client:
+    async with trioflow.connect(stores.MemoryStore(clock=None), app) as client:
         await client_side(client)
     async with trio.open_nursery() as nursery:
         await nursery.start(trioflow.serve, app, stores.SqliteStore("shop.db"))

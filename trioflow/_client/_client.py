@@ -54,7 +54,7 @@ class Client:
 
     app: App
     store: Store
-    _env: Env = attrs.field(factory=Env)
+    _env: Env = attrs.field(factory=Env, alias="env")
     poll_interval: float = POLL_INTERVAL  # `math.inf` for a store that wakes everybody by itself
     codec: EventCodec = attrs.field(factory=EventCodec, init=False)
 

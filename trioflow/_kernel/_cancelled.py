@@ -73,6 +73,6 @@ class Dropped(BaseException):
 
     def __init__(self) -> None:
         super().__init__(
-            "this instance was dropped from memory while it waited. Plain `finally` blocks run; durable steps do not, "
-            "they will run when the instance is replayed."
+            "this instance was dropped from memory while it waited. Plain `finally` blocks run, durable steps do not: "
+            "unless the instance has ended, its code goes on from the history later."
         )

@@ -49,9 +49,10 @@ class CancelScope:
         ValueError: a deadline is NaN, a relative one negative, or both are given.
     """
 
-    _deadline: float = attrs.field(default=inf, kw_only=True)
-    _relative_deadline: float = attrs.field(default=inf, kw_only=True)
-    _shield: bool = attrs.field(default=False, kw_only=True)
+    # With the aliases that attrs gives them anyway: not every type checker knows its rule.
+    _deadline: float = attrs.field(default=inf, kw_only=True, alias="deadline")
+    _relative_deadline: float = attrs.field(default=inf, kw_only=True, alias="relative_deadline")
+    _shield: bool = attrs.field(default=False, kw_only=True, alias="shield")
 
     cancelled_caught: bool = attrs.field(default=False, init=False)  # whether a Cancelled of ours ended the block
 

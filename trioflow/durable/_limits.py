@@ -41,7 +41,7 @@ class Semaphore(Acquirable):
     """
 
     _value: int = attrs.field(alias="initial_value")  # above zero only if nobody waits
-    _max_value: int | None = attrs.field(default=None, kw_only=True)
+    _max_value: int | None = attrs.field(default=None, kw_only=True, alias="max_value")
     _realm: Realm = attrs.field(factory=current_realm, init=False)
     _lot: ParkingLot = attrs.field(factory=ParkingLot, init=False)  # who waits for it
 
@@ -135,7 +135,7 @@ class CapacityLimiter(Acquirable):
         ValueError: it is below zero.
     """
 
-    _total_tokens: float
+    _total_tokens: float = attrs.field(alias="total_tokens")
     _realm: Realm = attrs.field(factory=current_realm, init=False)
     _lot: ParkingLot = attrs.field(factory=ParkingLot, init=False)  # who waits for it
     _borrowers: dict[Task | object, None] = attrs.field(factory=dict, init=False)  # a dict for its order

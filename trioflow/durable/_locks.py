@@ -179,7 +179,7 @@ class Condition(Acquirable):
         TypeError: `lock` is something else than a `Lock`.
     """
 
-    _lock: Lock = attrs.field(default=None, converter=_lock_to_use)
+    _lock: Lock = attrs.field(default=None, converter=_lock_to_use, alias="lock")
     _lot: ParkingLot = attrs.field(factory=ParkingLot, init=False)  # who waits to be notified
 
     def __repr__(self) -> str:

@@ -76,11 +76,21 @@ async def decide(what: str, patience: float) -> str:
         return await approval_by("Grace")
 
 
+async def decide_or_withdraw(what: str, patience: float) -> str:
+    """Who approved it. Without an approval the request is withdrawn, whatever went wrong, cancellation included."""
+    try:
+        return await decide(what, patience)
+    except BaseException:
+        with durable.CancelScope(shield=True):  # a durable step, also where everything around it was cancelled
+            await withdraw(what)
+        raise
+
+
 @app.orchestration
 async def expense(what: str, patience: float) -> str:
-    """Approve and pay, or withdraw the request: that is a durable step too, whatever went wrong."""
+    """Approve and pay, or say why not."""
     try:
-        names = await decide(what, patience)
+        names = await decide_or_withdraw(what, patience)
     except* Rejected as rejected:
         verdict = str(rejected.exceptions[0])
     except* durable.TooSlowError:
@@ -88,7 +98,6 @@ async def expense(what: str, patience: float) -> str:
     else:
         await pay(what)
         return f"{what}: approved by {names}"
-    await withdraw(what)
     return f"{what}: {verdict}"
 
 

@@ -8,6 +8,9 @@ Prints:
     the report was too slow, and its activity has ended
 """
 
+import pathlib
+import tempfile
+
 import trio
 
 import trioflow
@@ -63,8 +66,8 @@ async def report(patience: float) -> str:
         return "the report was too slow"
 
 
-async def main() -> None:
-    async with trioflow.open_runtime(app, "sqlite:deadlines.db") as runtime:
+async def work(store: str) -> None:
+    async with trioflow.open_runtime(app, store) as runtime:
         handle = await runtime.client.start(order_parts, 0.5, id="parts")
         async for status in handle.watch():
             if status == "waiting":  # recorded in one transaction with the deadline
@@ -74,13 +77,18 @@ async def main() -> None:
     print("nobody works here now, and the deadline passes")
     await trio.sleep(0.6)
 
-    async with trioflow.open_runtime(app, "sqlite:deadlines.db") as runtime:
+    async with trioflow.open_runtime(app, store) as runtime:
         client = runtime.client
         print(await client.handle("parts").result())  # at once: the deadline is where it was
         found = await (await client.start(search, 0.4)).result()
         print("the search stopped with what it had:", found == [f"page {n}" for n in range(1, len(found) + 1)])
         text = await (await client.start(report, 0.1)).result()
         print(f"{text}, and its activity has {'ended' if ended else 'not ended'}")
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        await work(f"sqlite:{pathlib.Path(folder, 'deadlines.db')}")
 
 
 if __name__ == "__main__":

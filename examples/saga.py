@@ -17,6 +17,8 @@ Prints:
     bali was called off: the dog is ill
 """
 
+import functools
+
 import trio
 
 import trioflow
@@ -69,7 +71,7 @@ async def main() -> None:
         except trioflow.OrchestrationFailed as exc:
             print(f"oslo failed: {type(exc.__cause__).__name__}: {exc.__cause__}")
 
-        handle = await client.start(trip, "bali", True)
+        handle = await client.start(functools.partial(trip, "bali", ask_first=True))
         async for status in handle.watch():
             if status == "waiting for a yes":
                 break

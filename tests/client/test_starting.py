@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import attrs
@@ -203,3 +204,21 @@ async def test_a_client_without_an_app_reads_plain_data() -> None:
         assert await stranger.handle(handle.id).result(timeout=5) == 5
         with pytest.raises(trioflow.UnregisteredError):
             await stranger.start("quick", 1)
+
+
+async def test_a_partial_brings_keyword_arguments() -> None:
+    """Of a definition only; what it holds comes before what `start` is given."""
+    async with trioflow.open_runtime(app, "memory:") as runtime:
+        client = runtime.client
+        handle = await client.start(functools.partial(checkout, note="gift"), Order(1))
+        await handle.raise_event("approved", 2)
+        assert await handle.result() == "1 gift 2"
+        with pytest.raises(
+            trioflow.ConfigurationError, match=r"<Activity 'look' of 'shop'>; write .*functools\.partial"
+        ):
+            await client.start(functools.partial(look))
+
+
+@app.activity
+async def look() -> None:
+    """No orchestration."""

@@ -177,7 +177,7 @@ async def test_before_the_first_turn_and_after_the_end() -> None:
         handle = await client.start("ship", "a", id="s-1")
         tree = await stranger.tree("s-1")
         assert (tree.state, tree.version, tree.branches, tree.queued) == (State.PENDING, None, (), 1)
-        assert str(tree).startswith("s-1: ship, execution 1, pending; 0 events, 1 messages queued, ")
+        assert str(tree).startswith("s-1: ship, execution 1, pending; 0 events, 1 message queued, ")
         async with selling(shop, store):
             await handle.raise_event("shipped")
             await handle.result(timeout=10)

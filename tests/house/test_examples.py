@@ -40,7 +40,7 @@ def _fits(pattern: str, line: str) -> bool:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=relative)
 def test_an_example_prints_what_it_says(path: Path, tmp_path: Path) -> None:
-    """An example runs without a warning to the lines of its docstring, and once more in the directory it left behind."""
+    """An example runs without a warning to the lines of its docstring, and again in the directory it left."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIOFLOW_")}
     for _ in range(2):
         _run(path, tmp_path, environment)

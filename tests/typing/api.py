@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import uuid
 from collections.abc import AsyncGenerator, Set as AbstractSet
-from typing import assert_type
+from typing import Any, assert_type
 
 import attrs
 import trio
@@ -148,6 +149,7 @@ async def client_side(client: trioflow.Client) -> None:
     handle = await client.start(checkout, Order("o", 1), id="o-1", if_exists="attach")
     assert_type(handle, trioflow.Handle[str])
     assert_type(await handle.result(timeout=5), str)
+    assert_type(await client.start(functools.partial(checkout, order=Order("o", 1))), trioflow.Handle[Any])
     await handle.raise_event("approved", True)
     await handle.cancel(reason="enough")
     async for status in handle.watch():

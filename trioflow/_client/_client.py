@@ -10,9 +10,10 @@ Must never know: runtimes, the engine (which `_tree.py` alone does). Who calls i
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Final, Literal, ParamSpec, TypeVar, cast, overload
 
 import attrs
 
@@ -78,7 +79,7 @@ class Client:
     @overload
     async def start(
         self,
-        orchestration: str,
+        orchestration: functools.partial[Any] | str,
         *args: Any,
         id: str | None = None,
         version: str | None = None,
@@ -89,7 +90,7 @@ class Client:
 
     async def start(
         self,
-        orchestration: OrchestrationDefinition[..., Any] | str,
+        orchestration: OrchestrationDefinition[..., Any] | functools.partial[Any] | str,
         *args: Any,
         id: str | None = None,
         version: str | None = None,
@@ -100,8 +101,9 @@ class Client:
         """Start an orchestration; once this returns, it survives any crash.
 
         Args:
-            orchestration: the definition, or the name it is registered under. What a variant made by `options` says
-                of id and version holds where it is not said here.
+            orchestration: the definition (or a `functools.partial` of it, for keyword arguments), or the name it is
+                registered under. What a variant made by `options` says of id and version holds where it is not said
+                here.
             args: its arguments.
             id: of the new instance; made from the name if not given.
             version: an exact version; None is the newest that the worker which begins it knows.
@@ -117,7 +119,10 @@ class Client:
             LimitExceeded: the id or the arguments are too large.
             InstanceExists: the id is taken.
         """
-        wanted = id
+        wanted, kwargs = id, {}
+        if isinstance(orchestration, functools.partial):
+            args, kwargs = (*orchestration.args, *args), orchestration.keywords
+            orchestration = cast(OrchestrationDefinition[..., Any], orchestration.func)  # checked below
         if isinstance(orchestration, OrchestrationDefinition):
             wanted = orchestration.child_id if id is None else id
             version = orchestration.child_version if version is None else version
@@ -131,7 +136,7 @@ class Client:
             instance=instance,
             name=name,
             version=version,
-            payload=self._arguments(name, definition, args),
+            payload=self._arguments(name, definition, args, kwargs),
             seed=self._env.token(),
         )
         request = StartInstance(
@@ -150,22 +155,25 @@ class Client:
         self._env.reached("client.after_start")
         return Handle(instance, self)
 
-    def _resolve(
-        self, orchestration: OrchestrationDefinition[..., Any] | str, version: str | None
-    ) -> tuple[str, OrchestrationDefinition[..., Any]]:
+    def _resolve(self, orchestration: object, version: str | None) -> tuple[str, OrchestrationDefinition[..., Any]]:
         if isinstance(orchestration, str):
             self.app.limits.check_id("orchestration name", orchestration)
             return orchestration, self.app.find_orchestration(orchestration, version)
         if not isinstance(orchestration, OrchestrationDefinition):
             raise ConfigurationError(
                 f"start takes an `@app.orchestration` or the name of one, not {orchestration!r}; "
-                f"write `await client.start(checkout, order)`, without calling it first"
+                "write `await client.start(checkout, order)`, without calling it first, or for keyword arguments "
+                "`await client.start(functools.partial(checkout, order, gift=True))`"
             )
         name = self.app.name_of(orchestration)
         return name, self.app.find_orchestration(name, version) if version is not None else orchestration
 
-    def _arguments(self, name: str, definition: OrchestrationDefinition[..., Any], args: tuple[Any, ...]) -> bytes:
-        return self.app.codec.encode_arguments(definition.spec, args, {}, what=f"arguments of orchestration {name!r}")
+    def _arguments(
+        self, name: str, definition: OrchestrationDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> bytes:
+        return self.app.codec.encode_arguments(
+            definition.spec, args, kwargs, what=f"arguments of orchestration {name!r}"
+        )
 
     def _new_id(self, name: str) -> str:
         return f"{name[:400]}-{self._env.token()[:12]}"

@@ -70,7 +70,12 @@ class InstanceTree:
         head = f"{self.id}: {what}, execution {self.execution}, {self.state.value}"
         if self.cancelled:
             head += ", cancelled" + ("" if self.cancel_reason is None else f" ({self.cancel_reason})")
-        return f"{head}; {self.events} events, {self.queued} messages queued, {say_when(self.at, None)}"
+        counts = f"{_count(self.events, 'event')}, {_count(self.queued, 'message')} queued"
+        return f"{head}; {counts}, {say_when(self.at, None)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 async def tree_of(client: Client, id: str) -> InstanceTree:

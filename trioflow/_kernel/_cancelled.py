@@ -55,6 +55,9 @@ class Cancelled(BaseException, metaclass=NoConstructor):
             text += f" from task {self.source_task}"
         return text
 
+    def __repr__(self) -> str:
+        return f"durable.Cancelled(source={self.source!r}, source_task={self.source_task!r}, reason={self.reason!r})"
+
     def __reduce__(self) -> tuple[Callable[[], Any], tuple[()]]:
         made = {"source": self.source, "source_task": self.source_task, "reason": self.reason}
         return partial(Cancelled._create, **made), ()

@@ -9,7 +9,8 @@ Who calls it: the scheduler for foreign yields, `_guard.py` for calls that need 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from traceback import walk_tb
 from types import CodeType, FrameType
 from typing import Any
@@ -56,7 +57,9 @@ LOWLEVEL_TWINS = (
     "wait_task_rescheduled",
 )
 # What trio calls these classes inside.
-INSIDE_NAMES = {"NurseryManager": "open_nursery"}
+INSIDE_NAMES = {"NurseryManager": "open_nursery", "_run_process": "run_process"}
+# Classes whose code several others share: the object tells which it is.
+SHARED = ("AsyncContextManagerMixin", "ReceiveChannel", "_LockImpl")
 
 # What asyncio and its relatives call what `trioflow.durable` has.
 OTHER_TWINS = {
@@ -73,6 +76,13 @@ OTHER_TWINS = {
     "create_task": "open_nursery",
     "move_on_after": "move_on_after",
     "fail_after": "fail_after",
+}
+
+# Where what has no twin is to be found; `trio.testing` is not loaded for its names' sake.
+HOMES: Mapping[str, Callable[[str], bool]] = {
+    "trio": partial(hasattr, trio),
+    "trio.lowlevel": partial(hasattr, trio.lowlevel),
+    "trio.testing": ("wait_all_tasks_blocked",).__contains__,
 }
 
 # What trio says of calls that do not find it where they look for it. Its other errors are about something else, and
@@ -97,7 +107,7 @@ def foreign_call(what: str) -> ForeignAwaitError:
     """The error for a call that looked for trio's runner, found by walking up from here."""
     frames: list[FrameType] = []
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and (not frames or _package(frames[-1]) == "trio"):
+    while frame is not None and (not frames or _package(frames[-1]) in ("trio", "contextlib")):
         frames.append(frame)
         frame = frame.f_back
     frames.reverse()
@@ -147,12 +157,16 @@ def _text(frames: list[FrameType], fallback: str) -> str:
         twin = OTHER_TWINS.get(code.co_qualname.partition(".")[0])
         use = f"Use `durable.{twin}` instead. " if twin else ""
         return f"{_code_name(code, library)} was used in an orchestration{where}. {use}{_activity_advice(library)}"
-    return _trio_advice(frames[index].f_code, where)
+    return _trio_advice(frames[index], where)
 
 
-def _trio_advice(code: CodeType, where: str) -> str:
+def _trio_advice(frame: FrameType, where: str) -> str:
+    code = frame.f_code
     top, _, rest = code.co_qualname.partition(".")
+    if top in SHARED and "self" in frame.f_locals:
+        top = type(frame.f_locals["self"]).__name__
     top = INSIDE_NAMES.get(top, top)
+    rest = "" if "<locals>" in rest else rest
     member = f".{rest}" if rest and not rest.startswith("_") else ""
     if top in TWINS:
         return (
@@ -162,7 +176,7 @@ def _trio_advice(code: CodeType, where: str) -> str:
     if top in LOWLEVEL_TWINS:
         name = f"lowlevel.{top}{member}"
         return f"`trio.{name}` was used in an orchestration{where}. Use its durable twin, `durable.{name}`."
-    home = "trio" if hasattr(trio, top) else "trio.lowlevel" if hasattr(trio.lowlevel, top) else ""
+    home = next((home for home, has in HOMES.items() if has(top)), "")
     name = f"{home}.{top}{member}" if home else _code_name(code, "trio")
     return f"`{name}` was used in an orchestration{where}. {_activity_advice('trio')}"
 
@@ -188,6 +202,6 @@ def _where(frames: Iterable[FrameType]) -> str:
     """The innermost line of user code."""
     found = ""
     for frame in frames:
-        if _package(frame) != "trioflow":
+        if _package(frame) not in ("trioflow", "contextlib"):  # which is in between, and nobody's line
             found = f" ({frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_qualname})"
     return found

@@ -41,5 +41,7 @@ def standing(awaitable: Any) -> tuple[str | None, str | None]:
         if not module.startswith("trioflow."):
             where, verb = f"{frame.f_code.co_filename}:{line} in {name}", None
         elif verb is None and not module.startswith("trioflow._kernel.") and "<locals>" not in name:
-            verb = name
+            owner = frame.f_locals.get("self")  # tells a lock from a semaphore where they share code
+            verb = name if owner is None else f"{type(owner).__name__}.{frame.f_code.co_name}"
+            verb = verb.replace(".__aenter__", ".acquire")
     return where, verb

@@ -76,21 +76,21 @@ async def decide(what: str, patience: float) -> str:
         return await approval_by("Grace")
 
 
-async def approve(what: str, patience: float) -> str:
-    """Who approved it; whatever else happens, a cancellation too, the request is withdrawn: a durable step as well."""
+async def decide_or_withdraw(what: str, patience: float) -> str:
+    """Who approved it. Without an approval the request is withdrawn, whatever went wrong, cancellation included."""
     try:
         return await decide(what, patience)
     except BaseException:
-        with durable.CancelScope(shield=True):
+        with durable.CancelScope(shield=True):  # a durable step, also where everything around it was cancelled
             await withdraw(what)
         raise
 
 
 @app.orchestration
 async def expense(what: str, patience: float) -> str:
-    """Approved and paid, or the reason why not."""
+    """Approve and pay, or say why not."""
     try:
-        names = await approve(what, patience)
+        names = await decide_or_withdraw(what, patience)
     except* Rejected as rejected:
         verdict = str(rejected.exceptions[0])
     except* durable.TooSlowError:

@@ -8,6 +8,7 @@ Prints:
     the report was too slow, and its activity has ended
 """
 
+import pathlib
 import tempfile
 
 import trio
@@ -65,7 +66,7 @@ async def report(patience: float) -> str:
         return "the report was too slow"
 
 
-async def main(store: str) -> None:
+async def work(store: str) -> None:
     async with trioflow.open_runtime(app, store) as runtime:
         handle = await runtime.client.start(order_parts, 0.5, id="parts")
         async for status in handle.watch():
@@ -85,6 +86,10 @@ async def main(store: str) -> None:
         print(f"{text}, and its activity has {'ended' if ended else 'not ended'}")
 
 
-if __name__ == "__main__":
+async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        trio.run(main, f"sqlite:{folder}/deadlines.db")
+        await work(f"sqlite:{pathlib.Path(folder, 'deadlines.db')}")
+
+
+if __name__ == "__main__":
+    trio.run(main)

@@ -38,10 +38,9 @@ async def search(engine: str) -> str:
 
 
 @app.orchestration
-async def report(pages: list[str]) -> int:
-    """Fan out, fan in."""
+async def report(pages: list[str]) -> list[str]:
+    """Fan out, fan in. What it found is returned: a replay would print again."""
     counts = await durable.map(count_words, pages, limit=2)
-    print("words per page:", counts)
 
     total = 0
 
@@ -53,20 +52,22 @@ async def report(pages: list[str]) -> int:
     async with durable.open_nursery() as nursery:  # the block ends when all its branches have ended
         for page in pages:
             nursery.start_soon(add, page)
-    print("total:", total)
 
     north, south = await durable.gather(measure("north"), measure("south"))
-    print("north and south:", north, south)
 
     index, engine = await durable.race(search("slow"), search("quick"))  # the loser is cancelled, for real
-    print(f"the winner is number {index}: {engine}")
-    return total
+    return [
+        f"words per page: {counts}",
+        f"total: {total}",
+        f"north and south: {north} {south}",
+        f"the winner is number {index}: {engine}",
+    ]
 
 
 async def main() -> None:
     async with trioflow.open_runtime(app, "memory:") as runtime:
         handle = await runtime.client.start(report, PAGES)
-        await handle.result()
+        print(*await handle.result(), sep="\n")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ async def phone(patience: float) -> str:
 
 @app.orchestration
 async def nested() -> list[str]:
-    """A child or a plain async function of several steps, each in a race of its own with the other one cancelled."""
+    """A race within a race, won by a child; then one that an async function of several steps wins."""
 
     async def two_steps() -> str:
         await small_step()

@@ -17,6 +17,8 @@ Prints:
     bali was called off: the dog is ill
 """
 
+import functools
+
 import trio
 
 import trioflow
@@ -46,14 +48,14 @@ async def cancel_booking(what: str, where: str) -> None:
 
 
 @app.orchestration
-async def trip(where: str, question: str | None = None) -> str:
+async def trip(where: str, ask_first: bool = False) -> str:
     """Car, hotel, flight: all or nothing."""
     async with durable.saga() as saga:
         for what in ("car", "hotel"):
             await book(what, where)
             saga.on_failure(cancel_booking, what, where)
-        if question is not None:
-            durable.set_status(question)
+        if ask_first:
+            durable.set_status("waiting for a yes")
             await durable.wait_event("yes")
         await book("flight", where)
     return f"{where} is booked"
@@ -69,9 +71,9 @@ async def main() -> None:
         except trioflow.OrchestrationFailed as exc:
             print(f"oslo failed: {type(exc.__cause__).__name__}: {exc.__cause__}")
 
-        handle = await client.start(trip, "bali", "shall we?")
+        handle = await client.start(functools.partial(trip, "bali", ask_first=True))
         async for status in handle.watch():
-            if status == "shall we?":
+            if status == "waiting for a yes":
                 break
         await handle.cancel(reason="the dog is ill")
         try:

@@ -229,3 +229,12 @@ def test_options_not_given_have_a_readable_default() -> None:
     import inspect
 
     assert "<as defined>" in str(inspect.signature(OrchestrationDefinition.options))
+
+
+async def test_a_definition_shows_what_it_is() -> None:
+    """Its repr is short, and a call that was not awaited goes by the name of what was called."""
+    assert repr(render) == "<Activity 'render' of 'definitions'>"
+    assert repr(publish) == "<Orchestration 'publish' 2.0.0 of 'definitions'>"
+    call = render(1)
+    assert call.__qualname__ == "render"
+    call.close()

@@ -53,16 +53,6 @@ async def test_a_start_returns_a_handle_with_an_id() -> None:
         assert await handle.history() == []
 
 
-async def test_a_partial_brings_keyword_arguments() -> None:
-    """Its positional arguments come before those that are given with it."""
-    async with trioflow.open_runtime(app, MemoryStore()) as runtime:
-        handle = await runtime.client.start(functools.partial(checkout, note="by night"), Order(7), id="partial")
-        await handle.raise_event("approved", "yes")
-        assert await handle.result() == "7 by night yes"
-        with pytest.raises(TypeError, match="nota"):
-            await runtime.client.start(functools.partial(checkout, nota="x"), Order(7))
-
-
 async def test_a_name_will_do() -> None:
     """An orchestration is started by the name it is registered under, included ones with their prefix."""
     whole = trioflow.App("whole")
@@ -214,3 +204,21 @@ async def test_a_client_without_an_app_reads_plain_data() -> None:
         assert await stranger.handle(handle.id).result(timeout=5) == 5
         with pytest.raises(trioflow.UnregisteredError):
             await stranger.start("quick", 1)
+
+
+async def test_a_partial_brings_keyword_arguments() -> None:
+    """Of a definition only; what it holds comes before what `start` is given."""
+    async with trioflow.open_runtime(app, "memory:") as runtime:
+        client = runtime.client
+        handle = await client.start(functools.partial(checkout, note="gift"), Order(1))
+        await handle.raise_event("approved", 2)
+        assert await handle.result() == "1 gift 2"
+        with pytest.raises(
+            trioflow.ConfigurationError, match=r"<Activity 'look' of 'shop'>; write .*functools\.partial"
+        ):
+            await client.start(functools.partial(look))
+
+
+@app.activity
+async def look() -> None:
+    """No orchestration."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.engine.driving import START, Driven, kinds
+from tests.kernel.helpers import World
 from trioflow import durable
 from trioflow.app import App
 from trioflow.history import ActivityCancelled, ActivityFailed, Event, Failure, OrchestrationFailed
@@ -262,3 +263,25 @@ def test_a_group_keeps_its_structure_to_the_end() -> None:
     (member,) = failure.members
     assert [inner.type.rpartition(".")[2] for inner in member.members] == ["ValueError"]
     driven.close()
+
+
+def test_branches_are_called_after_the_function() -> None:
+    """A tree shows what was given to `race`, never how it is made, and which lock a branch waits for."""
+
+    async def holds(lock: Any) -> None:
+        async with lock:
+            await durable.sleep_forever()
+
+    async def main() -> None:
+        lock, semaphore = durable.Lock(), durable.Semaphore(0)
+        await durable.race(holds(lock), functools.partial(holds, lock), holds(semaphore), semaphore.acquire)
+
+    world = World(main)
+    world.run()
+    shown = str(world.kernel.branches()[0])
+    world.kernel.close()
+    prefix = "test_branches_are_called_after_the_function.<locals>.holds"
+    assert f"0.1 {prefix} sleeps for ever" in shown
+    assert f"0.2 {prefix} waits in Lock.acquire" in shown
+    assert f"0.3 {prefix} waits in Semaphore.acquire" in shown
+    assert "0.4 Semaphore.acquire waits in Semaphore.acquire" in shown

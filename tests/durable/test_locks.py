@@ -68,7 +68,9 @@ def test_another_orchestration_cannot_take_them(make: Callable[[], Any], nowait:
     with kernel_of(made, make):
 
         async def thief() -> None:
-            with pytest.raises(RuntimeError, match="belongs to instance test and was used from instance test"):
+            with pytest.raises(
+                RuntimeError, match="belongs to instance test and was used from another instance of the same name"
+            ):
                 if nowait:
                     made[0].acquire_nowait()
                 else:

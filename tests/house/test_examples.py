@@ -40,11 +40,16 @@ def _fits(pattern: str, line: str) -> bool:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=relative)
 def test_an_example_prints_what_it_says(path: Path, tmp_path: Path) -> None:
-    """An example runs in an empty directory, without a warning, to the lines of its docstring."""
+    """An example runs without a warning to the lines of its docstring, and again in the directory it left."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIOFLOW_")}
+    for _ in range(2):
+        _run(path, tmp_path, environment)
+
+
+def _run(path: Path, folder: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(path)],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
         text=True,

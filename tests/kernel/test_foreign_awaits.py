@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio  # noqa: TID251  # what is guarded against
 import types
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -48,6 +49,57 @@ async def test_trio_s_waits_are_answered_with_their_twins(program: Any, name: st
     assert f"`trio.{name}` was used in an orchestration ({__file__}:" in text
     assert f"in {program.__name__})" in text
     assert f"Use its durable twin, `durable.{name}`" in text
+
+
+async def _locks(lock: Any) -> None:
+    async with lock:
+        raise AssertionError
+
+
+async def _receives() -> None:
+    async for _ in trio.open_memory_channel[int](1)[1]:
+        raise AssertionError
+
+
+async def _hurries() -> None:
+    with trio.fail_after(1):
+        raise AssertionError
+
+
+async def _runs_a_process() -> None:
+    await trio.run_process(["true"])
+
+
+async def _waits_for_all() -> None:
+    await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [
+        (partial(_locks, trio.Lock()), "trio.Lock"),
+        (partial(_locks, trio.StrictFIFOLock()), "trio.StrictFIFOLock"),
+        (partial(_locks, trio.Semaphore(1)), "trio.Semaphore"),
+        (partial(_locks, trio.CapacityLimiter(1)), "trio.CapacityLimiter"),
+        (partial(_locks, trio.Condition()), "trio.Condition"),
+        (trio.Lock().acquire, "trio.Lock.acquire"),
+        (_receives, "trio.MemoryReceiveChannel"),
+        (_hurries, "trio.fail_after"),
+        (_runs_a_process, "trio.run_process"),
+        (_waits_for_all, "trio.testing.wait_all_tasks_blocked"),
+    ],
+)
+async def test_what_shares_code_is_named_as_itself(program: Any, name: str) -> None:
+    """Blocks, iterations and helpers inside trio are named as the user wrote them, at the user's line."""
+    with pytest.raises(RuntimeError) as caught:
+        finish(program)
+    text = getattr(caught.value, "__notes__", [str(caught.value)])[0]
+    assert f"`{name}` was used in an orchestration" in text
+    assert "contextlib" not in text
+    if not name.endswith("acquire"):
+        assert f"{__file__}:" in text
+    if hasattr(durable, name.split(".")[1]):
+        assert f"Use its durable twin, `{name.replace('trio', 'durable')}`" in text
 
 
 async def test_a_wait_on_a_trio_event_is_explained() -> None:

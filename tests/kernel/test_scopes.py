@@ -473,3 +473,21 @@ def test_nested_statuses_follow_without_recursion() -> None:
             assert scopes[-1].deadline == inf
 
     finish(main)
+
+
+def test_cancelled_shows_all_it_knows() -> None:
+    """Its repr is as trio's."""
+    shown: list[str] = []
+
+    async def main() -> None:
+        with CancelScope() as scope:
+            scope.cancel(reason="enough")
+            try:
+                await checkpoint()
+            except Cancelled as exc:
+                shown.append(repr(exc))
+                raise
+
+    finish(main)
+    source_task = f"<Task {f'{__name__}.test_cancelled_shows_all_it_knows.<locals>.main'!r} at 0>"
+    assert shown == [f"durable.Cancelled(source='explicit', source_task={source_task!r}, reason='enough')"]

@@ -224,8 +224,8 @@ async def test_what_waits_for_ever_is_told() -> None:
     assert "main waits for the end of its nursery, at " in main_line
     assert rest == [
         "     └─ nursery",
-        "        ├─ 0.1 trioflow.durable._events.wait_event waits for event 'approved'",
-        "        └─ 0.2 trioflow._kernel._timeouts.sleep_forever sleeps for ever",
+        "        ├─ 0.1 durable.wait_event waits for event 'approved'",
+        "        └─ 0.2 durable.sleep_forever sleeps for ever",
     ]
 
 

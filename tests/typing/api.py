@@ -6,7 +6,7 @@ import datetime
 import functools
 import uuid
 from collections.abc import AsyncGenerator, Set as AbstractSet
-from typing import assert_type
+from typing import Any, assert_type
 
 import attrs
 import trio
@@ -107,11 +107,13 @@ async def checkout(order: Order) -> str:
         assert_type(nursery.child_tasks, AbstractSet[durable.lowlevel.Task])
         nursery.start_soon(charge, order)
         nursery.start_soon(charge.options(on_cancel="request"), order)
+    with durable.CancelScope(deadline=5.0, shield=True), durable.CancelScope(relative_deadline=5.0):
+        await durable.sleep(1)
     event = durable.Event()
     await event.wait()
-    async with durable.Lock(), durable.Semaphore(2, max_value=3), durable.CapacityLimiter(2):
+    async with durable.Lock(), durable.Semaphore(2, max_value=3), durable.CapacityLimiter(total_tokens=2):
         pass
-    condition = durable.Condition(durable.Lock())
+    condition = durable.Condition(lock=durable.Lock())
     async with condition:
         condition.notify_all()
     send, receive = durable.open_memory_channel[int](10)
@@ -148,6 +150,7 @@ async def client_side(client: trioflow.Client) -> None:
     assert_type(handle, trioflow.Handle[str])
     await client.start(functools.partial(checkout, order=Order("o", 1)))
     assert_type(await handle.result(timeout=5), str)
+    assert_type(await client.start(functools.partial(checkout, order=Order("o", 1))), trioflow.Handle[Any])
     await handle.raise_event("approved", True)
     await handle.cancel(reason="enough")
     async for status in handle.watch():
@@ -169,7 +172,7 @@ async def main() -> None:
     async with trioflow.open_runtime(app, "sqlite:shop.db", options=trioflow.RuntimeOptions()) as runtime:
         assert_type(runtime.client, trioflow.Client)
         await client_side(runtime.client)
-    async with trioflow.connect(stores.MemoryStore(), app) as client:
+    async with trioflow.connect(stores.MemoryStore(clock=None), app) as client:
         await client_side(client)
     async with trio.open_nursery() as nursery:
         await nursery.start(trioflow.serve, app, stores.SqliteStore("shop.db"))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Final, Literal, ParamSpec, TypeVar, cast, overload
 
 import attrs
 
@@ -55,7 +55,7 @@ class Client:
 
     app: App
     store: Store
-    _env: Env = attrs.field(factory=Env)
+    _env: Env = attrs.field(factory=Env, alias="env")
     poll_interval: float = POLL_INTERVAL  # `math.inf` for a store that wakes everybody by itself
     codec: EventCodec = attrs.field(factory=EventCodec, init=False)
 
@@ -79,7 +79,7 @@ class Client:
     @overload
     async def start(
         self,
-        orchestration: str | functools.partial[Any],
+        orchestration: functools.partial[Any] | str,
         *args: Any,
         id: str | None = None,
         version: str | None = None,
@@ -101,9 +101,10 @@ class Client:
         """Start an orchestration; once this returns, it survives any crash.
 
         Args:
-            orchestration: the definition, or the name it is registered under. What a variant made by `options` says
-                of id and version holds where it is not said here.
-            args: its arguments; a `functools.partial` of the definition brings keyword arguments.
+            orchestration: the definition (or a `functools.partial` of it, for keyword arguments), or the name it is
+                registered under. What a variant made by `options` says of id and version holds where it is not said
+                here.
+            args: its arguments.
             id: of the new instance; made from the name if not given.
             version: an exact version; None is the newest that the worker which begins it knows.
             if_exists: "fail" raises InstanceExists; "attach" gives a handle to what is there; "replace_finished" begins
@@ -118,12 +119,14 @@ class Client:
             LimitExceeded: the id or the arguments are too large.
             InstanceExists: the id is taken.
         """
-        wanted = id
-        args, kwargs, begun = _taken_apart(orchestration, args)
-        if isinstance(begun, OrchestrationDefinition):
-            wanted = begun.child_id if id is None else id
-            version = begun.child_version if version is None else version
-        name, definition = self._resolve(begun, version)
+        wanted, kwargs = id, {}
+        if isinstance(orchestration, functools.partial):
+            args, kwargs = (*orchestration.args, *args), orchestration.keywords
+            orchestration = cast(OrchestrationDefinition[..., Any], orchestration.func)  # checked below
+        if isinstance(orchestration, OrchestrationDefinition):
+            wanted = orchestration.child_id if id is None else id
+            version = orchestration.child_version if version is None else version
+        name, definition = self._resolve(orchestration, version)
         if if_exists not in _IF_EXISTS:
             raise ConfigurationError(f"if_exists= must be one of {', '.join(_IF_EXISTS)}, not {if_exists!r}")
         if delay is not None and not 0 <= delay < float("inf"):
@@ -152,25 +155,25 @@ class Client:
         self._env.reached("client.after_start")
         return Handle(instance, self)
 
-    def _resolve(
-        self, orchestration: OrchestrationDefinition[..., Any] | str, version: str | None
-    ) -> tuple[str, OrchestrationDefinition[..., Any]]:
+    def _resolve(self, orchestration: object, version: str | None) -> tuple[str, OrchestrationDefinition[..., Any]]:
         if isinstance(orchestration, str):
             self.app.limits.check_id("orchestration name", orchestration)
             return orchestration, self.app.find_orchestration(orchestration, version)
         if not isinstance(orchestration, OrchestrationDefinition):
             raise ConfigurationError(
                 f"start takes an `@app.orchestration` or the name of one, not {orchestration!r}; "
-                f"write `await client.start(checkout, order)`, without calling it first"
+                "write `await client.start(checkout, order)`, without calling it first, or for keyword arguments "
+                "`await client.start(functools.partial(checkout, order, gift=True))`"
             )
         name = self.app.name_of(orchestration)
         return name, self.app.find_orchestration(name, version) if version is not None else orchestration
 
     def _arguments(
-        self, name: str, definition: OrchestrationDefinition[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, name: str, definition: OrchestrationDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> bytes:
-        what = f"arguments of orchestration {name!r}"
-        return self.app.codec.encode_arguments(definition.spec, args, dict(kwargs), what=what)
+        return self.app.codec.encode_arguments(
+            definition.spec, args, kwargs, what=f"arguments of orchestration {name!r}"
+        )
 
     def _new_id(self, name: str) -> str:
         return f"{name[:400]}-{self._env.token()[:12]}"
@@ -294,13 +297,6 @@ class Client:
     def _draft(self, event: Event) -> Draft:
         encoded = self.codec.encode(event)
         return Draft(encoded.kind, encoded.data, encoded.payload)
-
-
-def _taken_apart(orchestration: Any, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Mapping[str, Any], Any]:
-    """What is started, with which arguments: a partial brings some."""
-    if isinstance(orchestration, functools.partial):
-        return (*orchestration.args, *args), orchestration.keywords, orchestration.func
-    return args, {}, orchestration
 
 
 def _request_id(id: str, name: str, key: str) -> str:

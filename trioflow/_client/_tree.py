@@ -75,7 +75,7 @@ class InstanceTree:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 async def tree_of(client: Client, id: str) -> InstanceTree:

@@ -56,8 +56,7 @@ class Cancelled(BaseException, metaclass=NoConstructor):
         return text
 
     def __repr__(self) -> str:
-        made = f"source={self.source!r}, source_task={self.source_task!r}, reason={self.reason!r}"
-        return f"durable.Cancelled({made})"
+        return f"durable.Cancelled(source={self.source!r}, source_task={self.source_task!r}, reason={self.reason!r})"
 
     def __reduce__(self) -> tuple[Callable[[], Any], tuple[()]]:
         made = {"source": self.source, "source_task": self.source_task, "reason": self.reason}
@@ -77,6 +76,6 @@ class Dropped(BaseException):
 
     def __init__(self) -> None:
         super().__init__(
-            "this instance was dropped from memory while it waited. Plain `finally` blocks run; durable steps do not: "
-            "if the instance goes on, it is replayed, and they run then."
+            "this instance was dropped from memory while it waited. Plain `finally` blocks run, durable steps do not: "
+            "unless the instance has ended, its code goes on from the history later."
         )

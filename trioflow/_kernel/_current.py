@@ -39,8 +39,9 @@ class Realm:
         """Raise RuntimeError unless the kernel of this realm is the one that runs now, closing or not."""
         kernel = running_kernel()
         if kernel.realm is not self:
+            user = "another instance of the same name" if kernel.name == self.name else kernel.name
             raise RuntimeError(
-                f"this {thing} belongs to {self.name} and was used from {kernel.name}. Kernel objects (scopes, "
+                f"this {thing} belongs to {self.name} and was used from {user}. Kernel objects (scopes, "
                 "nurseries, events, locks, channels) belong to the instance that made them; make one in each instance, "
                 "and let instances talk through durable events."
             )

@@ -9,7 +9,8 @@ Who calls it: the scheduler for foreign yields, `_guard.py` for calls that need 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from traceback import walk_tb
 from types import CodeType, FrameType
 from typing import Any
@@ -56,10 +57,9 @@ LOWLEVEL_TWINS = (
     "wait_task_rescheduled",
 )
 # What trio calls these classes inside.
-INSIDE_NAMES = {"NurseryManager": "open_nursery"}
-
-# Whose methods these are, only the object knows.
-BASES = ("AsyncContextManagerMixin", "_LockImpl")
+INSIDE_NAMES = {"NurseryManager": "open_nursery", "_run_process": "run_process"}
+# Classes whose code several others share: the object tells which it is.
+SHARED = ("AsyncContextManagerMixin", "ReceiveChannel", "_LockImpl")
 
 # What asyncio and its relatives call what `trioflow.durable` has.
 OTHER_TWINS = {
@@ -76,6 +76,13 @@ OTHER_TWINS = {
     "create_task": "open_nursery",
     "move_on_after": "move_on_after",
     "fail_after": "fail_after",
+}
+
+# Where what has no twin is to be found; `trio.testing` is not loaded for its names' sake.
+HOMES: Mapping[str, Callable[[str], bool]] = {
+    "trio": partial(hasattr, trio),
+    "trio.lowlevel": partial(hasattr, trio.lowlevel),
+    "trio.testing": ("wait_all_tasks_blocked",).__contains__,
 }
 
 # What trio says of calls that do not find it where they look for it. Its other errors are about something else, and
@@ -100,7 +107,7 @@ def foreign_call(what: str) -> ForeignAwaitError:
     """The error for a call that looked for trio's runner, found by walking up from here."""
     frames: list[FrameType] = []
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and (not frames or _package(frames[-1]) == "trio"):
+    while frame is not None and (not frames or _package(frames[-1]) in ("trio", "contextlib")):
         frames.append(frame)
         frame = frame.f_back
     frames.reverse()
@@ -156,7 +163,10 @@ def _text(frames: list[FrameType], fallback: str) -> str:
 def _trio_advice(frame: FrameType, where: str) -> str:
     code = frame.f_code
     top, _, rest = code.co_qualname.partition(".")
-    top = type(frame.f_locals.get("self")).__name__ if top in BASES else INSIDE_NAMES.get(top, top)
+    if top in SHARED and "self" in frame.f_locals:
+        top = type(frame.f_locals["self"]).__name__
+    top = INSIDE_NAMES.get(top, top)
+    rest = "" if "<locals>" in rest else rest
     member = f".{rest}" if rest and not rest.startswith("_") else ""
     if top in TWINS:
         return (
@@ -166,7 +176,7 @@ def _trio_advice(frame: FrameType, where: str) -> str:
     if top in LOWLEVEL_TWINS:
         name = f"lowlevel.{top}{member}"
         return f"`trio.{name}` was used in an orchestration{where}. Use its durable twin, `durable.{name}`."
-    home = "trio" if hasattr(trio, top) else "trio.lowlevel" if hasattr(trio.lowlevel, top) else ""
+    home = next((home for home, has in HOMES.items() if has(top)), "")
     name = f"{home}.{top}{member}" if home else _code_name(code, "trio")
     return f"`{name}` was used in an orchestration{where}. {_activity_advice('trio')}"
 
@@ -192,6 +202,6 @@ def _where(frames: Iterable[FrameType]) -> str:
     """The innermost line of user code."""
     found = ""
     for frame in frames:
-        if _package(frame) not in ("trioflow", "contextlib"):
+        if _package(frame) not in ("trioflow", "contextlib"):  # which is in between, and nobody's line
             found = f" ({frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_qualname})"
     return found

@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-# Ends of names that say nothing: what is called inside says more.
-SILENT = (".__aenter__", "<locals>.run")
-
 
 def await_frames(awaitable: Any) -> Iterator[tuple[FrameType, int]]:
     """The frames that an awaitable is suspended in, outermost first, each with its line number."""
@@ -43,14 +40,8 @@ def standing(awaitable: Any) -> tuple[str | None, str | None]:
             continue  # it is in nobody's name: the code around it and the code within it are somebody's
         if not module.startswith("trioflow."):
             where, verb = f"{frame.f_code.co_filename}:{line} in {name}", None
-        elif verb is None and not module.startswith("trioflow._kernel.") and not name.endswith(SILENT):
-            verb = _shown(frame)
+        elif verb is None and not module.startswith("trioflow._kernel.") and "<locals>" not in name:
+            owner = frame.f_locals.get("self")  # tells a lock from a semaphore where they share code
+            verb = name if owner is None else f"{type(owner).__name__}.{frame.f_code.co_name}"
+            verb = verb.replace(".__aenter__", ".acquire")
     return where, verb
-
-
-def _shown(frame: FrameType) -> str:
-    """A function's name; a method's with the class that the object is of, wherever that has it from."""
-    name = frame.f_code.co_qualname
-    if "." not in name or "self" not in frame.f_locals:
-        return name
-    return f"{type(frame.f_locals['self']).__name__}.{name.partition('.')[2]}"

@@ -49,7 +49,7 @@ class CancelScope:
         ValueError: a deadline is NaN, a relative one negative, or both are given.
     """
 
-    # Aliases by hand: not every type checker knows that attrs takes the underscore off.
+    # With the aliases that attrs gives them anyway: not every type checker knows its rule.
     _deadline: float = attrs.field(default=inf, kw_only=True, alias="deadline")
     _relative_deadline: float = attrs.field(default=inf, kw_only=True, alias="relative_deadline")
     _shield: bool = attrs.field(default=False, kw_only=True, alias="shield")

@@ -8,6 +8,7 @@ Must never know: what requests mean. Who calls it: `Kernel.branches`. Read next:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from trioflow._kernel._scope import CancelScope
     from trioflow._kernel._status import CancelStatus
     from trioflow._kernel._task import Task
+
+INSIDE = re.compile(r"^trioflow\.(_kernel|durable)\._\w+\.")  # where verbs are at home; users know them by another name
 
 Namer: TypeAlias = Callable[[Operation], tuple[str, str, str | None]]
 """How whoever drives the kernel calls an operation: its kind, its name, and its id outside, if it has one."""
@@ -137,7 +140,7 @@ def _branch(task: Task, made: dict[Task, TreeBranch], now: float, namer: Namer) 
     nurseries = {nursery.cancel_scope: nursery for nursery in task._child_nurseries}
     return TreeBranch(
         place=task.place,
-        name=task.name,
+        name=INSIDE.sub("durable.", task.name),
         starting=task.eventual_parent_nursery is not None,
         at=at,
         cancelled=task._status.effectively_cancelled,

@@ -39,6 +39,12 @@ UNSET: Any = _Unset()
 """An option that `options()` leaves as it is."""
 
 
+def _named(call: Coroutine[Any, Any, R], name: str) -> Coroutine[Any, Any, R]:
+    """A call under the name of what is called: it is what messages about it show."""
+    cast(Any, call).__qualname__ = name
+    return call
+
+
 def check_function(fn: object, noun: str, name: str | None, *, must_be_async: bool) -> str:
     """The name of a definition made of `fn`, given or its own. Raises ConfigurationError if it cannot be one."""
     if not callable(fn) or isinstance(fn, type | ActivityDefinition | OrchestrationDefinition):
@@ -55,13 +61,7 @@ def check_function(fn: object, noun: str, name: str | None, *, must_be_async: bo
     return own
 
 
-def _called(name: str, call: Coroutine[Any, Any, R]) -> Coroutine[Any, Any, R]:
-    """A call under the name of its definition, for messages and trees."""
-    call.__qualname__ = name  # type: ignore[attr-defined]  # every coroutine has one
-    return call
-
-
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, repr=False)
 class ActivityDefinition(Generic[P, R]):
     """A function that touches the world: run at least once, its completion recorded exactly once.
 
@@ -73,22 +73,25 @@ class ActivityDefinition(Generic[P, R]):
         settings: how it is run.
     """
 
-    app: App = attrs.field(repr=False)
+    app: App
     name: str
     fn: Callable[P, Awaitable[R]] | Callable[P, R]
     settings: ActivityOptions = attrs.field(factory=ActivityOptions)
-    spec: ArgumentSpec = attrs.field(repr=False)
-    __name__: str = attrs.field(init=False, repr=False)
-    __doc__: str | None = attrs.field(init=False, repr=False)
-    _plain: dict[str, Any] = attrs.field(init=False, repr=False)  # settings as they travel, made once
+    spec: ArgumentSpec
+    __name__: str = attrs.field(init=False)
+    __doc__: str | None = attrs.field(init=False)
+    _plain: dict[str, Any] = attrs.field(init=False)  # settings as they travel, made once
 
     def __attrs_post_init__(self) -> None:
         self.__name__ = getattr(self.fn, "__name__", self.name)
         self.__doc__ = self.fn.__doc__
         self._plain = self.settings.to_plain()
 
+    def __repr__(self) -> str:
+        return f"<Activity {self.name!r} of {self.app.name!r}>"
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
-        return _called(self.name, self._call(args, kwargs))
+        return _named(self._call(args, kwargs), self.__name__)
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         if not in_kernel():
@@ -156,7 +159,7 @@ class ActivityDefinition(Generic[P, R]):
         )
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, repr=False)
 class OrchestrationDefinition(Generic[P, R]):
     """A function whose every step is recorded and replayed.
 
@@ -169,21 +172,24 @@ class OrchestrationDefinition(Generic[P, R]):
         fn: the raw function.
     """
 
-    app: App = attrs.field(repr=False)
+    app: App
     name: str
     version: str = "1.0.0"
     fn: Callable[P, Coroutine[Any, Any, R]]
-    spec: ArgumentSpec = attrs.field(repr=False)
-    child_id: str | None = attrs.field(default=None, repr=False)
-    child_version: str | None = attrs.field(default=None, repr=False)
-    on_cancel: OnCancel = attrs.field(default="wait", repr=False)
-    on_parent_close: OnParentClose = attrs.field(default="cancel", repr=False)
-    __name__: str = attrs.field(init=False, repr=False)
-    __doc__: str | None = attrs.field(init=False, repr=False)
+    spec: ArgumentSpec
+    child_id: str | None = None
+    child_version: str | None = None
+    on_cancel: OnCancel = "wait"
+    on_parent_close: OnParentClose = "cancel"
+    __name__: str = attrs.field(init=False)
+    __doc__: str | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.__name__ = getattr(self.fn, "__name__", self.name)
         self.__doc__ = self.fn.__doc__
+
+    def __repr__(self) -> str:
+        return f"<Orchestration {self.name!r} {self.version} of {self.app.name!r}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
         if not in_kernel():
@@ -192,7 +198,7 @@ class OrchestrationDefinition(Generic[P, R]):
                 f"`await client.start({self.__name__}, ...)`, or in a test "
                 f"`await trioflow.testing.run_durable({self.__name__}, ...)`; the raw function is `{self.__name__}.fn`"
             )
-        return _called(self.name, self._call(args, kwargs))
+        return _named(self._call(args, kwargs), self.__name__)
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         host = current_host()

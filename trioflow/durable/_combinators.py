@@ -7,6 +7,7 @@ it begins, which the end of a nursery does not do.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar, overload
@@ -83,7 +84,7 @@ async def race(*work: Work[Any]) -> tuple[int, Any]:
         await checkpoint_if_cancelled()
         async with open_nursery() as nursery:
             for index, item in enumerate(work):
-                nursery.start_soon(run, index, item, name=item)
+                nursery.start_soon(run, index, item, name=_name_of(item))
     finally:
         _close_unstarted(work)
     return finish[0]
@@ -119,7 +120,7 @@ async def map(  # noqa: A001  # the verb has this name; the builtin is not used 
                 await slot.wait()
                 await checkpoint_if_cancelled()  # what made room may be a failure
             running += 1
-            nursery.start_soon(run, count - 1, item, name=fn)
+            nursery.start_soon(run, count - 1, item, name=_name_of(fn))
     return [results[index] for index in range(count)]
 
 
@@ -129,13 +130,20 @@ async def _run_all(work: tuple[Work[Any], ...], run: Callable[[int, Work[Any]], 
         await checkpoint_if_cancelled()
         async with open_nursery() as nursery:
             for index, item in enumerate(work):
-                nursery.start_soon(run, index, item, name=item)
+                nursery.start_soon(run, index, item, name=_name_of(item))
     finally:
         _close_unstarted(work)
 
 
 def _started(item: Work[T]) -> Awaitable[T]:
     return item if isinstance(item, Awaitable) else item()
+
+
+def _name_of(item: object) -> object:
+    """What to call the branch: the user's function, never an address."""
+    while isinstance(item, functools.partial):
+        item = item.func
+    return getattr(item, "__qualname__", None) or getattr(item, "__name__", None) or type(item).__qualname__
 
 
 def _check(work: tuple[object, ...]) -> None:

@@ -35,8 +35,8 @@ class MemoryStore(StoreVerbs):
         env: the world that tokens and time come from.
     """
 
-    _clock: Callable[[], float] | None = None
-    _env: Env = attrs.field(factory=Env, kw_only=True)
+    _clock: Callable[[], float] | None = attrs.field(default=None, alias="clock")
+    _env: Env = attrs.field(factory=Env, kw_only=True, alias="env")
     _signals: Signals = attrs.field(factory=Signals, init=False)
     _tables: MemoryTables = attrs.field(factory=MemoryTables, init=False)
     _tidying: Tidying = attrs.field(factory=Tidying, init=False)

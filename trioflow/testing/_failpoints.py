@@ -97,7 +97,7 @@ class FaultyStore:
         dead: once True, everything raises StoreUnavailable: to whoever uses it, its process has ended.
     """
 
-    _store: Store
+    _store: Store = attrs.field(alias="store")
     calls: dict[str, int] = attrs.field(factory=dict)
     dead: bool = False
     _faults: list[_Fault] = attrs.field(factory=list)

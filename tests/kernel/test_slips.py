@@ -185,3 +185,17 @@ def test_no_deadline_is_infinite() -> None:
             return scope.deadline
 
     assert finish(main) == inf
+
+
+def test_a_scope_that_expires_with_the_one_around_it_has_fired() -> None:
+    """Its time has come, too: its timer is not taken back."""
+
+    async def main() -> None:
+        with move_on_after(1), move_on_after(1):
+            await sleep_forever()
+        await perform("after")
+
+    world = World(main)
+    assert world.run() == ["open 0@1 1", "open 0@2 1"]
+    world.kernel.advance(1)
+    assert world.run() == ["ask 0#1 after"]

@@ -123,7 +123,8 @@ class Deadlines:
             scope._touched = False
             timer, wanted = scope._timer, scope._registered
             if timer is not None and timer.deadline != wanted:
-                closed.append(timer)
+                if timer.deadline > now:  # else it fired, also where another scope that expired was the first to see it
+                    closed.append(timer)
                 scope._timer = timer = None
             if timer is None and now < wanted < inf:
                 opened.append(scope)

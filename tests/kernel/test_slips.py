@@ -177,8 +177,8 @@ def test_the_world_hears_of_a_failed_branch_without_its_exception() -> None:
     assert heard == ["another branch of its parent failed", "enough", "half a pair: \\ud800", 1_000 * "x"]
 
 
-def test_no_deadline_is_infinite() -> None:
-    """An integer infinity does not exist, a float one is no deadline."""
+def test_an_infinite_deadline_stays_infinite() -> None:
+    """Making floats of deadlines leaves the one that never comes as it is."""
 
     async def main() -> float:
         with CancelScope(deadline=inf) as scope:

@@ -120,7 +120,7 @@ class Task:
             fresh = any(draft.kind == "Started" for draft in drafts)
             drafts += [Draft("Scheduled", b"item")] * fresh
             rows = enumerate(drafts, turn.history_length + 1)
-            events = tuple(EventRow(id, locked.now, d.kind, d.data, d.payload) for id, d in rows)
+            events = tuple(EventRow(at, locked.now, d.kind, d.data, d.payload) for at, d in rows)
             item = NewActivity(event_id=scheduled, name="work", tag=self.name, data=b"", payload=b"")
             lock, revision = turn.lock, turn.revision + 1
             mail = OutMessage(
@@ -144,9 +144,7 @@ class Task:
     async def activities(self) -> None:
         """What is queued is done."""
         ours = TagFilter(untagged=False, tags=(self.name,))
-        locked = await self.store.lock_activities(
-            LockActivities(worker=self.name, limit=2, lease=3600.0, tags=ours)
-        )
+        locked = await self.store.lock_activities(LockActivities(worker=self.name, limit=2, lease=3600.0, tags=ours))
         for item in locked.activities:
             done = Draft("Done", f"done {item.lock.instance} {item.lock.event_id}".encode())
             async with self.marks.around("settled", item.lock.token):

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores.postgres_helpers import empty_store
 from trioflow.abc import Store
 from trioflow.stores import MemoryStore, SqliteStore
 from trioflow.testing._check_store import StoreFactory, check_store, run_check
 from trioflow.testing._store_contract import CHECKS, Check
 
 
-@pytest.fixture(params=["memory", "sqlite file", "sqlite in memory"])
+@pytest.fixture(params=["memory", "sqlite file", "sqlite in memory", "postgres"])
 def factory(request: pytest.FixtureRequest, tmp_path: Path) -> StoreFactory:
     """Something that makes fresh stores of one kind."""
     numbers = itertools.count()
@@ -21,6 +22,8 @@ def factory(request: pytest.FixtureRequest, tmp_path: Path) -> StoreFactory:
     def make(clock) -> Store:
         if request.param == "memory":
             return MemoryStore(clock)
+        if request.param == "postgres":
+            return empty_store(clock)
         path = ":memory:" if request.param == "sqlite in memory" else tmp_path / f"{next(numbers)}.db"
         return SqliteStore(path, clock=clock, durability="fast")
 

@@ -9,7 +9,7 @@ Who calls it: `_store.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from trioflow.abc import (
@@ -65,15 +65,14 @@ def _messages(columns: Sequence[Any]) -> tuple[MessageRow, ...]:
     if columns[0] is None:
         return ()
     return tuple(
-        MessageRow(seq, at, Draft(kind, data, payload))
-        for seq, at, kind, data, payload in zip(*columns, strict=True)
+        MessageRow(seq, at, Draft(kind, data, payload)) for seq, at, kind, data, payload in zip(*columns, strict=True)
     )
 
 
-def locked_turns(rows: Iterable[Row]) -> LockedTurns:
+def locked_turns(rows: Sequence[Row]) -> LockedTurns:
     """What was taken, if anything."""
-    turns, now, next_due = [], 0.0, None
-    for now, next_due, instance, execution, token, name, version, state, *rest in rows:
+    turns, header = [], rows[0]
+    for _, _, instance, execution, token, name, version, state, *rest in rows:
         if instance is None:
             continue
         revision, history_length, history_bytes, attempts, wake_at, *messages = rest
@@ -91,7 +90,7 @@ def locked_turns(rows: Iterable[Row]) -> LockedTurns:
                 messages=_messages(messages),
             )
         )
-    return LockedTurns(now=now, turns=tuple(turns), next_due=next_due)
+    return LockedTurns(now=header[0], turns=tuple(turns), next_due=header[1])
 
 
 def committed(request: CommitTurn, row: Row) -> TurnCommitted:
@@ -119,10 +118,10 @@ def committed(request: CommitTurn, row: Row) -> TurnCommitted:
     )
 
 
-def locked_activities(rows: Iterable[Row]) -> LockedActivities:
+def locked_activities(rows: Sequence[Row]) -> LockedActivities:
     """What was taken, if anything."""
-    activities, now, next_due = [], 0.0, None
-    for now, next_due, instance, execution, event_id, token, *rest in rows:
+    activities, header = [], rows[0]
+    for _, _, instance, execution, event_id, token, *rest in rows:
         if instance is None:
             continue
         name, tag, session, attempt, failures, fetches, scheduled_at, heartbeat, data, payload = rest
@@ -141,7 +140,7 @@ def locked_activities(rows: Iterable[Row]) -> LockedActivities:
                 payload=payload,
             )
         )
-    return LockedActivities(now=now, activities=tuple(activities), next_due=next_due)
+    return LockedActivities(now=header[0], activities=tuple(activities), next_due=header[1])
 
 
 def instance_record(row: Row) -> InstanceRecord:

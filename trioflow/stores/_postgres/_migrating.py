@@ -9,12 +9,15 @@ Who calls it: `_store.py`. Read next: `schema/0001_tables.sql`.
 
 from __future__ import annotations
 
+# ruff: noqa: S608 - the name of a schema was checked, see `check_schema_name`
 import re
 from importlib import resources
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from trioflow.errors import ConfigurationError, StoreCorrupt, StoreError, StoreSchemaNewer
-from trioflow.stores._postgres._pool import Pool
+
+if TYPE_CHECKING:
+    from trioflow.stores._postgres._pool import Pool
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 
@@ -40,7 +43,7 @@ SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('server_encodin
 
 async def open_schema(pool: Pool, schema: str, durability: Literal["full", "fast"]) -> None:
     """Check the server, and bring the schema up to date. Raises StoreError."""
-    settings = dict(await pool.call(SETTINGS, reads=True))
+    settings: dict[str, str] = dict(await pool.call(SETTINGS, reads=True))
     if settings["server_encoding"] != "UTF8":
         raise StoreError(
             f"{pool.address}: the database's encoding is {settings['server_encoding']}; it has to be UTF8, or some "
@@ -54,7 +57,7 @@ async def open_schema(pool: Pool, schema: str, durability: Literal["full", "fast
             )
     scripts = migrations()
     if await _version(pool, schema) != len(scripts):
-        await pool.call(_script(schema, scripts), whole=True)
+        await pool.run_script(_script(schema, scripts))
         await _version(pool, schema)  # somebody newer may have been first
 
 
@@ -85,6 +88,7 @@ async def _version(pool: Pool, schema: str) -> int:
 def _script(schema: str, scripts: list[str]) -> str:
     """All migrations as one text, which a server carries out in one transaction; each checks whether it is needed."""
     parts = [
+        "BEGIN;",
         f"SELECT pg_advisory_xact_lock(hashtextextended('trioflow/{schema}', 0));",
         f"CREATE SCHEMA IF NOT EXISTS {schema};",
         f"SET LOCAL search_path = {schema}, pg_catalog;",
@@ -96,4 +100,4 @@ def _script(schema: str, scripts: list[str]) -> str:
             f"EXECUTE $script${script}$script$; INSERT INTO trioflow_version VALUES ({version}, now()); "
             "END IF; END $migration$;"
         )
-    return "\n".join(parts)
+    return "\n".join([*parts, "COMMIT;"])

@@ -16,6 +16,7 @@ TURN = (
 COMMITTED = (
     "t.verdict, t.at_fault, t.now, t.revision, t.execution, t.kept, t.hurt_events, t.hurt_tokens, t.reached, t.turns"
 )
+# ruff: noqa: S608 - constants of this module, and a schema's name that was checked
 STATEMENTS = {
     "start_instance": "SELECT * FROM {}.start_instance(%s::jsonb, %s, %s)",
     "post_message": "SELECT * FROM {}.post_message(%s::jsonb, %s, %s)",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, final
 
 import trio
 
@@ -44,12 +44,13 @@ from trioflow.abc import (
 )
 from trioflow.errors import ConfigurationError, StoreError
 from trioflow.stores._postgres import _answers as answers, _requests as requests
-from trioflow.stores._postgres._connection import TrioConnection
-from trioflow.stores._postgres._listening import Announcer, Listener
+from trioflow.stores._postgres._lodger import Lodger
 from trioflow.stores._postgres._migrating import check_schema_name, open_schema
-from trioflow.stores._postgres._pool import Pool
 from trioflow.stores._postgres._statements import STATEMENTS
 from trioflow.stores._rules import MEMORY_OF_REQUESTS, TIDY_EVERY, check_commit, check_message, check_start
+
+if TYPE_CHECKING:
+    from trioflow.stores._postgres._connection import TrioConnection
 
 Row = tuple[Any, ...]
 L = TypeVar("L")
@@ -102,30 +103,25 @@ class PostgresStore:
         self._opening = trio.Lock()
         self._token: trio.lowlevel.TrioToken | None = None  # of the trio run that has it open
         self._tidied = -TIDY_EVERY
-        self._pool = Pool(
+        driver = _driver()
+        self._pool = driver.Pool(
             conninfo, size=connections, patience=patience, limit=limit, prepare=not pooled,
             setup=_relax if durability == "fast" and not pooled else None,
         )  # fmt: skip
         quoted = '"' + schema.replace('"', '""') + '"'
         self._texts = {verb: text.format(quoted) for verb, text in STATEMENTS.items()}
         where = conninfo if listen is None and not pooled else listen
-        self._channel = f"trioflow/{schema}"
+        channel, ourselves = f"trioflow/{schema}", self._env.token()
         self._listener = None
         if where is not None:
-            self._listener = Listener(where, self._channel, self._heard, self._signals.bump_all)
-        self._announcer = Announcer(self._pool, self._channel)
-        self._background: trio.CancelScope | None = None
+            self._listener = driver.Listener(where, channel, ourselves, self._signals.bump, self._signals.bump_all)
+        self._announcer = driver.Announcer(self._pool, channel, ourselves)
+        self._lodger = Lodger(self._exchange_hints)
 
     @property
     def signals(self) -> Signals:
         """Hints that something changed."""
         return self._signals
-
-    def _heard(self, topic: str) -> None:
-        if topic == "*":
-            self._signals.bump_all()
-        else:
-            self._signals.bump(topic)
 
     # -- opening and closing
 
@@ -138,6 +134,7 @@ class PostgresStore:
                 self._token = token
                 await self._open()
             self._users += 1
+        await self._lodger.enter()
         return self
 
     async def _open(self) -> None:
@@ -145,29 +142,21 @@ class PostgresStore:
         try:
             await open_schema(self._pool, self._schema, self._durability)
         except BaseException:
-            with trio.CancelScope(shield=True):
-                await self._pool.__aexit__(None, None, None)
+            await self._pool.__aexit__(None, None, None)
             raise
-        self._background = trio.CancelScope()
-        # The one who opens it is often not the one who leaves last, so no nursery of theirs could hold these.
-        trio.lowlevel.spawn_system_task(self._in_background, self._background, name=f"{self!r}: listening")
 
-    async def _in_background(self, scope: trio.CancelScope) -> None:
-        with scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._announcer.run)
-                if self._listener is not None:
-                    nursery.start_soon(self._listener.run)
+    async def _exchange_hints(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._announcer.run)
+            if self._listener is not None:
+                nursery.start_soon(self._listener.run)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
+        await self._lodger.leave()
         self._users -= 1
-        if self._users:
-            return
-        assert self._background is not None
-        self._background.cancel()
-        with trio.CancelScope(shield=True):
+        if not self._users:
             await self._pool.__aexit__(None, None, None)
 
     def __repr__(self) -> str:
@@ -179,7 +168,8 @@ class PostgresStore:
         if self._token is not trio.lowlevel.current_trio_token() or not self._users:
             raise StoreError(f"{self!r} is not open here. Use it inside `async with store:`.")
         before = None if self._clock is None else f"SELECT set_config('trioflow.now', '{self._clock()!r}', false)"
-        return await self._pool.call(self._texts[verb], parameters, reads=reads, before=before)
+        rows: list[Row] = await self._pool.call(self._texts[verb], parameters, reads=reads, before=before)
+        return rows
 
     def _tell(self, topics: Iterable[str]) -> None:
         """Wake those in this process at once, and the others soon."""
@@ -308,6 +298,17 @@ class PostgresStore:
         """See `Store`."""
         ((now,),) = await self._call("clock", reads=True)
         return float(now)
+
+
+def _driver() -> Any:
+    """What needs psycopg, which those who use no PostgreSQL need not have."""
+    try:
+        from trioflow.stores._postgres import _driver as driver
+    except ImportError as exc:
+        raise ConfigurationError(
+            f"A PostgreSQL store needs psycopg ({exc}). Install it with: pip install 'trioflow[postgres]'"
+        ) from exc
+    return driver
 
 
 def _chosen(locks: Sequence[L], places: Sequence[int]) -> tuple[L, ...]:

@@ -18,7 +18,7 @@ import socket
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 NUMBERS = itertools.count(1)
@@ -98,7 +98,7 @@ class Server:
             timeout=60,
         )
 
-    def start(self) -> Server:
+    def start(self) -> Self:
         """Start it and wait until it takes connections."""
         self._control("start")
         self._running = True
@@ -122,8 +122,9 @@ class Server:
             atexit.unregister(self.close)
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> Server:
-        return self.start()
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()

@@ -117,12 +117,13 @@ def _check_lock(row: InstanceRow | None, request: CommitTurn) -> None:
             f"Instance {lock.instance!r} is at revision {row.revision}, the turn was computed from {request.revision}; "
             "it was not committed. Read the history again."
         )
-    if request.events:
-        first, last = request.events[0].id, request.events[-1].id
-        if first != row.history_length + 1 or last - first + 1 != len(request.events):
+    expected = row.history_length
+    for event in request.events:
+        expected += 1
+        if event.id != expected:
             raise StoreError(
-                f"Instance {lock.instance!r} has {row.history_length} events; the turn brought {len(request.events)} "
-                f"with ids {first} to {last}, which do not follow. Nothing was written."
+                f"Instance {lock.instance!r} has {row.history_length} events; the turn brought {len(request.events)}, "
+                f"of which one has id {event.id} where {expected} follows. Nothing was written."
             )
 
 

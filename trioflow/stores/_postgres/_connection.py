@@ -87,8 +87,12 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
             except e.Error as exc:
                 failures.append(exc)
                 continue
-            await connection.set_autocommit(True)
             connection.prepare_threshold = prepare_threshold
+            try:
+                await connection.set_autocommit(True)
+            except BaseException:
+                connection.pgconn.finish()
+                raise
             return connection
         raise failures[-1]
 

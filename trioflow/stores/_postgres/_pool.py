@@ -153,16 +153,23 @@ class Pool:
             connection.pgconn.finish()
         try:
             with trio.move_on_after(self._patience):
-                connection = await TrioConnection.connect(self._conninfo, prepare_threshold=self._prepare_threshold)
-                if self._setup is not None:
-                    await self._setup(connection)
-                return connection
+                return await self._connect()
         except (psycopg.Error, OSError) as exc:
             raise translate(exc, self.address, "connecting") from exc
         raise StoreUnavailable(
             f"{self.address}: no connection within {self._patience} seconds. Check that the server runs and can be "
             "reached, and try again."
         )
+
+    async def _connect(self) -> TrioConnection:
+        connection = await TrioConnection.connect(self._conninfo, prepare_threshold=self._prepare_threshold)
+        try:
+            if self._setup is not None:
+                await self._setup(connection)
+        except BaseException:
+            connection.pgconn.finish()
+            raise
+        return connection
 
     def _give_back(self, connection: TrioConnection) -> None:
         if connection.closed or not self._open:

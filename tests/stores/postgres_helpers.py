@@ -15,7 +15,7 @@ from trioflow.stores import PostgresStore
 def ask(address: str, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
     """Carry out a statement on a connection of its own."""
     with psycopg.connect(address, autocommit=True) as connection:
-        cursor = connection.execute(statement, parameters)  # type: ignore[call-overload]  # not literal
+        cursor = connection.execute(statement, parameters or None)  # type: ignore[call-overload]  # not literal
         return cursor.fetchall() if cursor.description else []
 
 

@@ -55,7 +55,7 @@ async def subject(crowded: str) -> AsyncIterator[Subject]:
     """A store with that crowd."""
     clock = Clock()
     async with PostgresStore(shared_url(), schema=crowded, durability="fast", clock=clock, connections=1) as store:
-        if not ask(shared_url(), f"SELECT FROM {crowded}.instance LIMIT 1"):
+        if not ask(shared_url(), f"SELECT 1 FROM {crowded}.instance LIMIT 1"):
             for statement in FILL.format(s=crowded, n=CROWD).split(";"):
                 ask(shared_url(), statement)
         yield Subject(store, clock)

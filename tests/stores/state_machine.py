@@ -98,7 +98,8 @@ class StoresAgree(RuleBasedStateMachine):
         self.subjects = [Subject("model", [self.model])]
         self.turns: list[HeldTurn] = []
         self.items: list[ActivityLock] = []
-        self.sent_at: list[float] = []  # when each request was sent first
+        self.sent_at: list[float] = []  # when the id of each request was used first
+        self.used_at: dict[str, float] = {}  # by request id
         self.settled_at: dict[str, float] = {}  # by token
         self.side = self.count = 0
         self.fine = True
@@ -150,14 +151,15 @@ class StoresAgree(RuleBasedStateMachine):
         model, *others = self.loop.call(ask_all)
         for subject, other in zip(self.subjects[1:], others, strict=True):
             before = "\n".join(str(request) for request, _ in self.subjects[0].sent[-20:])
-            assert other == model, f"{what}\n{subject.name}: {other}\nmodel: {model}\nthe last requests:\n{before}"
+            assert other == model, f"{what}\n{subject.name}: {other}\n\nmodel: {model}\n\nthe last requests:\n{before}"
         self.fine = True
         return model
 
     def send(self, request: Any, *touched: str) -> Any:
         """Send a request to all, and look at the instances that it names."""
         self.model.now = self.clock.now
-        self.sent_at.append(self.clock.now)
+        request_id = getattr(request, "request_id", f"the {len(self.sent_at)}th without an id")
+        self.sent_at.append(self.used_at.setdefault(request_id, self.clock.now))
 
         async def ask(subject: Subject) -> Any:
             return await subject.send(request, self.side), await self.seen(subject, *touched)
@@ -192,7 +194,9 @@ class StoresAgree(RuleBasedStateMachine):
         """A client posts, now and then with an id that was used before."""
         dice = Dice(seed)
         message, limit = dice.message(), dice.rng.randint(1, 4)
-        request_id = f"request-{self.count}" if dice.flip(0.05) else self.fresh()
+        used = f"request-{self.count}"
+        again = dice.flip(0.05) and self.clock.now - self.used_at.get(used, self.clock.now) <= HOUR
+        request_id = used if again else self.fresh()
         self.send(PostMessage(request_id=request_id, message=message, mailbox_limit=limit), message.instance)
 
     @rule(seed=SEEDS)

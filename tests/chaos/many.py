@@ -1,0 +1,288 @@
+"""Many processes on one store, killed at random, and what has to hold all the same.
+
+Usage: python -m tests.chaos.many --store URL [--workers 4] [--clients 2] [--minutes 10] [--kill-every 1.0] [--seed 1]
+
+Prints a summary as JSON, and ends with 1 if anything was lost, done twice, or done without reason.
+
+Laws: this process is never killed and has no part in the work; it decides who dies by a seed: some at a moment that is
+named in the code (`Env.reached`), some whenever the time has come; some are only stopped, for longer than their lease.
+What it knows it has from the ledger that all processes write to; `many_verdict.py` judges.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+
+import attrs
+import trio
+
+from tests.chaos.crowd import Ledger
+from tests.chaos.many_verdict import Summary, judge
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What is to happen.
+
+    Attributes:
+        store: its URL.
+        ledger: a file that is not there yet.
+        workers: worker processes at once.
+        clients: client processes at once.
+        instances: how many each client visits; 0 is as many as it can in `seconds`.
+        seconds: how long the clients begin anything new, if `instances` is 0.
+        fact_kills: workers that die at a random one of their first `facts` named moments; None is every other one.
+        facts: see there.
+        kill_every: seconds, on average, between two kills from outside; None is never.
+        stops: the share of those that are merely stopped, for longer than the lease.
+        client_kills: the share that hits a client.
+        lease: seconds of the workers' leases.
+        width: how many instances a client visits at once.
+        patience: seconds after which what has not ended counts as lost.
+        seed: of all that is random.
+    """
+
+    store: str
+    ledger: pathlib.Path
+    workers: int = 2
+    clients: int = 1
+    instances: int = 0
+    seconds: float = 0.0
+    fact_kills: int | None = 0
+    facts: int = 300
+    kill_every: float | None = None
+    stops: float = 0.0
+    client_kills: float = 0.0
+    lease: float = 5.0
+    width: int = 20
+    patience: float = 60.0
+    seed: int = 1
+
+
+@attrs.define(eq=False)
+class Life:
+    """A process from its start to its end."""
+
+    name: str
+    process: trio.Process
+    said: bytes = b""
+
+    async def listen(self) -> None:
+        """Keep what it says, so that it never waits for us, until it has ended."""
+        assert self.process.stdout is not None
+        async for chunk in self.process.stdout:
+            self.said = (self.said + chunk)[-20_000:]
+
+    async def end(self) -> None:
+        """Tell it to end."""
+        assert self.process.stdin is not None
+        await self.process.stdin.aclose()
+
+
+@attrs.define(eq=False)
+class Crowd:
+    """The processes of a run."""
+
+    plan: Plan
+    rng: random.Random
+    ledger: Ledger
+    workers: dict[str, Life] = attrs.field(factory=dict)  # alive, by name
+    clients: dict[str, Life] = attrs.field(factory=dict)
+    troubles: list[str] = attrs.field(factory=list)
+    fact_kills: int = 0
+    calm: trio.Event = attrs.field(factory=trio.Event)  # nobody is killed from now on
+    over: trio.Event = attrs.field(factory=trio.Event)  # all that was asked for is done
+
+    # -- lives
+
+    async def worker(self, number: int) -> None:
+        """A place for a worker: whoever dies is followed by another, until all is done."""
+        lives = 0
+        while not self.over.is_set():
+            lives += 1
+            name = f"worker-{number}.{lives}"
+            die_after = self._fate()
+            options = ["--lease", str(self.plan.lease), "--die-after", str(die_after)]
+            code = await self._live(self.workers, "worker", name, options, self.over)
+            if code not in (0, -signal.SIGKILL):
+                self.troubles.append(f"{name} ended with {code}")
+
+    def _fate(self) -> int:
+        """After how many named moments the next worker dies; 0 is never."""
+        if self.calm.is_set():
+            return 0
+        if self.plan.fact_kills is None:
+            return self.rng.choice([0, self.rng.randrange(5, self.plan.facts)])
+        if self.fact_kills >= self.plan.fact_kills:
+            return 0
+        self.fact_kills += 1
+        return self.rng.randrange(5, self.plan.facts)
+
+    async def client(self, number: int) -> None:
+        """A place for a client: whoever dies is followed by another that goes on from there."""
+        plan, lives, first = self.plan, 0, number
+        while True:
+            lives += 1
+            lines = self.ledger.path.read_text("utf-8").splitlines()
+            visited = {int(line.split()[2]) for line in lines if " right " in line}
+            while first in visited:
+                first += plan.clients
+            count = plan.instances - (first - number) // plan.clients if plan.instances else 0
+            if plan.instances and count <= 0:
+                return
+            options = ["--first", str(first), "--stride", str(plan.clients), "--width", str(plan.width)]
+            options += ["--count", str(count)]
+            name = f"client-{number}.{lives}"
+            code = await self._live(self.clients, "client", name, options, None if plan.instances else self.calm)
+            if code == 0:
+                return
+            if code != -signal.SIGKILL:
+                self.troubles.append(f"{name} ended with {code}")
+                return
+
+    def read(self) -> list[list[str]]:
+        """What the ledger says so far."""
+        return [line.split() for line in self.ledger.path.read_text("utf-8").splitlines()]
+
+    async def _live(
+        self, among: dict[str, Life], role: str, name: str, options: list[str], until: trio.Event | None
+    ) -> int:
+        """Live one life, and say how it ended."""
+        command = [sys.executable, "-m", "tests.chaos.crowd_process", role]
+        command += [self.plan.store, str(self.ledger.path), name, *options]
+        process = await trio.lowlevel.open_process(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        life = among[name] = Life(name, process)
+        self.ledger.note("born", name)
+        try:
+            async with trio.open_nursery() as nursery:
+
+                async def tell() -> None:
+                    if until is not None:
+                        await until.wait()
+                        await life.end()
+
+                nursery.start_soon(tell)
+                await life.listen()
+                nursery.cancel_scope.cancel()
+            return await process.wait()
+        finally:
+            del among[name]
+            with trio.CancelScope(shield=True):
+                if process.returncode is None:
+                    process.send_signal(signal.SIGKILL)
+                    await process.wait()
+            if process.returncode not in (0, -signal.SIGKILL):
+                self.troubles.append(life.said.decode(errors="replace")[-3000:])
+            for stream in (process.stdin, process.stdout):
+                assert stream is not None
+                with trio.CancelScope(shield=True):
+                    await stream.aclose()
+
+    # -- the nemesis
+
+    async def hunt(self) -> None:
+        """Kill somebody now and then, or stop a worker for longer than its lease."""
+        plan = self.plan
+        if plan.kill_every is None:
+            return
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.sleep(self.rng.expovariate(1 / plan.kill_every))
+                if self.calm.is_set():
+                    return
+                among = self.clients if self.rng.random() < plan.client_kills else self.workers
+                if not among:
+                    continue
+                life = among[self.rng.choice(sorted(among))]
+                if among is self.workers and self.rng.random() < plan.stops:
+                    nursery.start_soon(self._stop, life)
+                else:
+                    self._signal(life, "killed", signal.SIGKILL)
+
+    async def _stop(self, life: Life) -> None:
+        self._signal(life, "stopped", signal.SIGSTOP)
+        await trio.sleep(self.plan.lease * self.rng.uniform(1.1, 1.5))
+        self._signal(life, "woken", signal.SIGCONT)
+
+    def _signal(self, life: Life, what: str, number: int) -> None:
+        if life.process.returncode is None:
+            self.ledger.note(what, life.name, "outside")
+            life.process.send_signal(number)
+
+
+async def run(plan: Plan) -> Summary:
+    """Let it happen, and judge."""
+    crowd = Crowd(plan, random.Random(plan.seed), Ledger(plan.ledger))
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for number in range(plan.workers):
+            nursery.start_soon(crowd.worker, number)
+        nursery.start_soon(crowd.hunt)
+        async with trio.open_nursery() as asking:
+            for number in range(plan.clients):
+                asking.start_soon(crowd.client, number)
+            if not plan.instances:
+                await trio.sleep(plan.seconds)
+                crowd.calm.set()
+            asking.cancel_scope.deadline = trio.current_time() + plan.patience
+        crowd.calm.set()
+        crowd.over.set()
+        nursery.cancel_scope.deadline = trio.current_time() + plan.patience
+    if nursery.cancel_scope.cancelled_caught:
+        crowd.troubles.append("a worker that was told to end did not")
+    return await judge(plan.store, crowd.read(), plan.lease, crowd.troubles, trio.current_time() - began)
+
+
+def main(arguments: list[str]) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--clients", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--kill-every", type=float, default=1.0)
+    parser.add_argument("--stops", type=float, default=0.05)
+    parser.add_argument("--lease", type=float, default=5.0)
+    parser.add_argument("--width", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Plan(
+            store=args.store,
+            ledger=pathlib.Path(folder) / "ledger",
+            workers=args.workers,
+            clients=args.clients,
+            seconds=args.minutes * 60,
+            fact_kills=None,
+            kill_every=args.kill_every,
+            stops=args.stops,
+            client_kills=0.1,
+            lease=args.lease,
+            width=args.width,
+            seed=args.seed,
+            patience=120.0,
+        )
+        summary = trio.run(run, plan)
+    sys.stdout.write(json.dumps(attrs.asdict(summary), indent=2) + "\n")
+    return 1 if summary.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

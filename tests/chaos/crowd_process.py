@@ -2,10 +2,10 @@
 
 Usage: python -m tests.chaos.crowd_process worker|client URL LEDGER LIFE [--option figure ...]
 
-A worker works until its standard input is closed; with ``--die-after`` it ends itself by SIGKILL at that named moment,
-with ``--stop-at`` (a moment's name) it stops itself by SIGSTOP there, once. A client visits the instances numbered
-``--first``, ``--first`` + ``--stride``, ..., ``--count`` of them or until its standard input is closed, and ends. Each
-says ``ready`` first; a worker then says what it logs.
+A worker works until its standard input is closed; it ends itself by SIGKILL at the named moment of that number
+(``--die-after``) or of that name (``--die-at``), or stops itself by SIGSTOP at the first of a name (``--stop-at``). A
+client visits the instances numbered ``--first``, ``--first`` + ``--stride``, ..., ``--count`` of them or until its
+standard input is closed, and ends. Each says ``ready`` first, and then what it logs.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Fate(Env):
     """The real world, in which this process dies, or stops for a while, at a moment that was decided before."""
 
     die_after: int = 0  # moments; 0 is never
+    die_at: str | None = None
     stop_at: str | None = None
     moments: int = 0
 
@@ -38,7 +39,7 @@ class Fate(Env):
         """It is time."""
         assert crowd.ledger is not None
         self.moments += 1
-        if self.moments == self.die_after:
+        if self.moments == self.die_after or moment == self.die_at:
             crowd.ledger.note("died", crowd.life, moment)
             os.kill(os.getpid(), signal.SIGKILL)
         if moment == self.stop_at:
@@ -99,6 +100,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("ledger")
     parser.add_argument("life")
     parser.add_argument("--die-after", type=int, default=0)
+    parser.add_argument("--die-at")
     parser.add_argument("--stop-at")
     parser.add_argument("--lease", type=float, default=5.0)
     parser.add_argument("--concurrency", type=int, default=64)
@@ -110,7 +112,7 @@ def main(arguments: list[str]) -> None:
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(message)s")
     crowd.ledger, crowd.life = crowd.Ledger(args.ledger), args.life
     if args.role == "worker":
-        fate = Fate(die_after=args.die_after, stop_at=args.stop_at)
+        fate = Fate(die_after=args.die_after, die_at=args.die_at, stop_at=args.stop_at)
         trio.run(work, args.url, fate, args.lease, args.concurrency)
     else:
         trio.run(ask, args.url, args.first, args.stride, args.count, args.width)

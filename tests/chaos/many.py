@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import pathlib
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 
@@ -25,9 +23,8 @@ import attrs
 import trio
 
 from tests.chaos.crowd import Ledger
+from tests.chaos.life import Life
 from tests.chaos.many_verdict import Summary, judge
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @attrs.frozen(kw_only=True)
@@ -70,26 +67,6 @@ class Plan:
 
 
 @attrs.define(eq=False)
-class Life:
-    """A process from its start to its end."""
-
-    name: str
-    process: trio.Process
-    said: bytes = b""
-
-    async def listen(self) -> None:
-        """Keep what it says, so that it never waits for us, until it has ended."""
-        assert self.process.stdout is not None
-        async for chunk in self.process.stdout:
-            self.said = (self.said + chunk)[-20_000:]
-
-    async def end(self) -> None:
-        """Tell it to end."""
-        assert self.process.stdin is not None
-        await self.process.stdin.aclose()
-
-
-@attrs.define(eq=False)
 class Crowd:
     """The processes of a run."""
 
@@ -111,11 +88,8 @@ class Crowd:
         while not self.over.is_set():
             lives += 1
             name = f"worker-{number}.{lives}"
-            die_after = self._fate()
-            options = ["--lease", str(self.plan.lease), "--die-after", str(die_after)]
-            code = await self._live(self.workers, "worker", name, options, self.over)
-            if code not in (0, -signal.SIGKILL):
-                self.troubles.append(f"{name} ended with {code}")
+            options: list[object] = ["--lease", self.plan.lease, "--die-after", self._fate()]
+            await self._live(self.workers, "worker", name, options, self.over)
 
     def _fate(self) -> int:
         """After how many named moments the next worker dies; 0 is never."""
@@ -140,14 +114,19 @@ class Crowd:
             count = plan.instances - (first - number) // plan.clients if plan.instances else 0
             if plan.instances and count <= 0:
                 return
-            options = ["--first", str(first), "--stride", str(plan.clients), "--width", str(plan.width)]
-            options += ["--count", str(count)]
+            options: list[object] = [
+                "--first",
+                first,
+                "--stride",
+                plan.clients,
+                "--count",
+                count,
+                "--width",
+                plan.width,
+            ]
             name = f"client-{number}.{lives}"
             code = await self._live(self.clients, "client", name, options, None if plan.instances else self.calm)
-            if code == 0:
-                return
             if code != -signal.SIGKILL:
-                self.troubles.append(f"{name} ended with {code}")
                 return
 
     def read(self) -> list[list[str]]:
@@ -155,20 +134,10 @@ class Crowd:
         return [line.split() for line in self.ledger.path.read_text("utf-8").splitlines()]
 
     async def _live(
-        self, among: dict[str, Life], role: str, name: str, options: list[str], until: trio.Event | None
+        self, among: dict[str, Life], role: str, name: str, options: list[object], until: trio.Event | None
     ) -> int:
         """Live one life, and say how it ended."""
-        command = [sys.executable, "-m", "tests.chaos.crowd_process", role]
-        command += [self.plan.store, str(self.ledger.path), name, *options]
-        process = await trio.lowlevel.open_process(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        life = among[name] = Life(name, process)
+        life = among[name] = await Life.begin(role, self.plan.store, self.ledger.path, name, *options)
         self.ledger.note("born", name)
         try:
             async with trio.open_nursery() as nursery:
@@ -176,24 +145,18 @@ class Crowd:
                 async def tell() -> None:
                     if until is not None:
                         await until.wait()
-                        await life.end()
+                        await life.tell_to_end()
 
                 nursery.start_soon(tell)
                 await life.listen()
                 nursery.cancel_scope.cancel()
-            return await process.wait()
+            await life.process.wait()
         finally:
             del among[name]
-            with trio.CancelScope(shield=True):
-                if process.returncode is None:
-                    process.send_signal(signal.SIGKILL)
-                    await process.wait()
-            if process.returncode not in (0, -signal.SIGKILL):
-                self.troubles.append(life.said.decode(errors="replace")[-3000:])
-            for stream in (process.stdin, process.stdout):
-                assert stream is not None
-                with trio.CancelScope(shield=True):
-                    await stream.aclose()
+            code = await life.bury()
+            if code not in (0, -signal.SIGKILL):
+                self.troubles.append(f"{name} ended with {code}: {life.said.decode(errors='replace')[-3000:]}")
+        return code
 
     # -- the nemesis
 

@@ -112,8 +112,8 @@ async def judge(store: str, lines: list[list[str]], lease: float, troubles: list
     )
     violations = [*troubles, *notes.wrong]
     violations += [f"{crowd.id_of(number)} was lost" for number in notes.started if number not in notes.right]
-    violations += _explain(notes, summary)
-    violations += _recoveries(notes, summary, lease)
+    violations += explain(notes, summary)
+    violations += recoveries(notes, summary, lease)
     async with trioflow.connect(store, crowd.app) as client:
         violations += await _histories(client, notes, summary)
         violations += await _nothing_left(client)
@@ -122,7 +122,7 @@ async def judge(store: str, lines: list[list[str]], lease: float, troubles: list
     return summary
 
 
-def _explain(notes: Notes, summary: Summary) -> list[str]:
+def explain(notes: Notes, summary: Summary) -> list[str]:
     """Every run but the last has a reason to have been followed by another."""
     found = []
     stopped = {life for _, life in notes.stops}
@@ -140,7 +140,7 @@ def _explain(notes: Notes, summary: Summary) -> list[str]:
     return found
 
 
-def _recoveries(notes: Notes, summary: Summary, lease: float) -> list[str]:
+def recoveries(notes: Notes, summary: Summary, lease: float) -> list[str]:
     """What ran first in a process that died was run again within a lease and a second, unless somebody was stopped
     meanwhile, perhaps with the store in hand.
     """

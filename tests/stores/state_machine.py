@@ -42,6 +42,7 @@ from trioflow.abc import (
     RenewTurns,
     SettleActivity,
     State,
+    Store,
     TagFilter,
     TurnCommitted,
     TurnLock,
@@ -65,8 +66,9 @@ class TrioLoop:
 
     async def _main(self, ready: threading.Event) -> None:
         self._token, self._over = trio.lowlevel.current_trio_token(), trio.Event()
-        ready.set()
-        await self._over.wait()
+        async with trio.open_nursery() as self.nursery:
+            ready.set()
+            await self._over.wait()
 
     def call(self, fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """Run an async function there."""
@@ -76,6 +78,35 @@ class TrioLoop:
         """End it."""
         trio.from_thread.run_sync(self._over.set, trio_token=self._token)
         self._thread.join()
+
+
+@attrs.define(eq=False)
+class Side:
+    """A way into a store: it is open in a task of its own, as somebody would have it open in a block."""
+
+    store: Store
+    _over: trio.Event = attrs.field(factory=trio.Event)
+    _closed: trio.Event = attrs.field(factory=trio.Event)
+
+    async def close(self) -> None:
+        """Leave the block."""
+        self._over.set()
+        await self._closed.wait()
+
+    async def hold(self, task_status: trio.TaskStatus[Side]) -> None:
+        """The block."""
+        async with self.store:
+            task_status.started(self)
+            await self._over.wait()
+        self._closed.set()
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self.store, verb)
+
+
+async def keep_open(store: Store, task_status: trio.TaskStatus[Side]) -> None:
+    """For `nursery.start`: a way into this store."""
+    await Side(store).hold(task_status)
 
 
 @attrs.define
@@ -112,14 +143,14 @@ class StoresAgree(RuleBasedStateMachine):
             folder = self.folder / kind.name
             folder.mkdir()
             stores = [kind.make(folder, self.clock) for _ in range(2 if kind.durable else 1)]
-            for store in stores:
-                await store.__aenter__()
-            self.subjects.append(Subject(kind.name, list(stores)))
+            self.subjects.append(
+                Subject(kind.name, [await self.loop.nursery.start(keep_open, store) for store in stores])
+            )
 
     async def close(self) -> None:
         for subject in self.subjects[1:]:
-            for store in subject.sides:
-                await store.__aexit__(None, None, None)
+            for side in subject.sides:
+                await side.close()
 
     @rule()
     def reopen(self) -> None:
@@ -128,11 +159,11 @@ class StoresAgree(RuleBasedStateMachine):
 
     async def _reopen(self) -> None:
         for subject, kind in zip(self.subjects[1:], self.kinds, strict=True):
-            side = self.side % len(subject.sides)
-            await subject.sides[side].__aexit__(None, None, None)
-            if kind.durable:
-                subject.sides[side] = kind.make(self.folder / kind.name, self.clock)
-            await subject.sides[side].__aenter__()
+            number = self.side % len(subject.sides)
+            before = subject.sides[number]
+            await before.close()
+            store = kind.make(self.folder / kind.name, self.clock) if kind.durable else before.store
+            subject.sides[number] = await self.loop.nursery.start(keep_open, store)
 
     @rule()
     def change_sides(self) -> None:
@@ -262,7 +293,7 @@ class StoresAgree(RuleBasedStateMachine):
             consumed=tuple(range(turn.messages))[: dice.one_of(0, 1, 9, 9, 9)],
             activities=tuple(self._new_activity(dice, length + n) for n in range(1, count + 1) if dice.flip(0.7)),
             settle=self._fused(dice, turn.lock, fault),
-            cancel_activities=self._cancels(dice, turn.lock, length + count),
+            cancel_activities=() if fields["cancel_all_activities"] else self._cancels(dice, turn.lock, length + count),
             starts=tuple(dice.start(self.fresh(), "fail", "attach", replies=True) for _ in dice.some(2)),
             **fields,
         )

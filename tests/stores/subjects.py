@@ -113,7 +113,8 @@ class Names:
                 return attrs.evolve(answer, activities=tuple(map(self._new, answer.activities)))
             case TurnCommitted():
                 messages = self._places(request.lock.token, answer.execution, answer.messages)
-                return attrs.evolve(answer, messages=messages, hurt=self._locks(answer.hurt))
+                hurt = sorted(self._locks(answer.hurt), key=lambda lock: lock.event_id)  # in no order that is promised
+                return attrs.evolve(answer, messages=messages, hurt=tuple(hurt))
             case ActivitiesCommitted() | TurnsRenewed():
                 return attrs.evolve(answer, lost=self._locks(answer.lost))
             case ActivitiesRenewed():

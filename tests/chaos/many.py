@@ -2,7 +2,8 @@
 
 Usage: python -m tests.chaos.many --store URL [--workers 4] [--clients 2] [--minutes 10] [--kill-every 1.0] [--seed 1]
 
-Prints a summary as JSON, and ends with 1 if anything was lost, done twice, or done without reason.
+The store has to be empty. Prints a summary as JSON, and ends with 1 if anything was lost, done twice, or done without
+reason.
 
 Laws: this process is never killed and has no part in the work; it decides who dies by a seed: some at a moment that is
 named in the code (`Env.reached`), some whenever the time has come; some are only stopped, for longer than their lease.
@@ -104,30 +105,32 @@ class Crowd:
 
     async def client(self, number: int) -> None:
         """A place for a client: whoever dies is followed by another that goes on from there."""
-        plan, lives, first = self.plan, 0, number
+        stride, lives = self.plan.clients, 0
         while True:
             lives += 1
-            lines = self.ledger.path.read_text("utf-8").splitlines()
-            visited = {int(line.split()[2]) for line in lines if " right " in line}
-            while first in visited:
-                first += plan.clients
-            count = plan.instances - (first - number) // plan.clients if plan.instances else 0
-            if plan.instances and count <= 0:
+            first, last = self._round(number)
+            if last is not None and last < first:
                 return
-            options: list[object] = [
-                "--first",
-                first,
-                "--stride",
-                plan.clients,
-                "--count",
-                count,
-                "--width",
-                plan.width,
-            ]
-            name = f"client-{number}.{lives}"
-            code = await self._live(self.clients, "client", name, options, None if plan.instances else self.calm)
-            if code != -signal.SIGKILL:
+            count = 0 if last is None else (last - first) // stride + 1
+            options: list[object] = ["--first", first, "--stride", stride, "--count", count, "--width", self.plan.width]
+            until = self.calm if last is None else None
+            if await self._live(self.clients, "client", f"client-{number}.{lives}", options, until) != -signal.SIGKILL:
                 return
+
+    def _round(self, number: int) -> tuple[int, int | None]:
+        """The first and the last instance that a client is to visit; None: as many as it can."""
+        numbers: dict[str, set[int]] = {"started": set(), "right": set()}
+        for _, what, *words in self.read():
+            if what in numbers:
+                numbers[what].add(int(words[0]))
+        stride, first = self.plan.clients, number
+        while first in numbers["right"]:
+            first += stride
+        if self.plan.instances:
+            return first, number + (self.plan.instances - 1) * stride
+        if self.calm.is_set():  # only what those before it have begun
+            return first, max((one for one in numbers["started"] if one % stride == number), default=-1)
+        return first, None
 
     def read(self) -> list[list[str]]:
         """What the ledger says so far."""
@@ -216,7 +219,7 @@ async def run(plan: Plan) -> Summary:
 def main(arguments: list[str]) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", required=True)
+    parser.add_argument("--store", required=True, help="the URL of an empty store")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--clients", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=10.0)
@@ -225,11 +228,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--lease", type=float, default=5.0)
     parser.add_argument("--width", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ledger", type=pathlib.Path, help="a file to keep the ledger in")
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(
             store=args.store,
-            ledger=pathlib.Path(folder) / "ledger",
+            ledger=args.ledger or pathlib.Path(folder) / "ledger",
             workers=args.workers,
             clients=args.clients,
             seconds=args.minutes * 60,

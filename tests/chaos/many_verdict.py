@@ -29,7 +29,7 @@ from trioflow.history import (
 )
 
 AT_ONCE = 20  # histories that are read at once
-SHOWN = 20  # violations that are told in full
+SHOWN = 50  # violations that are told in full
 
 
 @attrs.frozen
@@ -141,8 +141,8 @@ def explain(notes: Notes, summary: Summary) -> list[str]:
 
 
 def recoveries(notes: Notes, summary: Summary, lease: float) -> list[str]:
-    """What ran first in a process that died was run again within a lease and a second, unless somebody was stopped
-    meanwhile, perhaps with the store in hand.
+    """What ran first in a process that died was run again within a lease and a second, unless the next to take it died,
+    too, or somebody was stopped meanwhile, perhaps with the store in hand.
     """
     times, found = [], []
     for key, runs in notes.runs.items():
@@ -153,7 +153,8 @@ def recoveries(notes: Notes, summary: Summary, lease: float) -> list[str]:
             took = following.at - died
             times.append(took)
             disturbed = any(at - 0.1 <= following.at and at + 2 * lease >= died for at, _ in notes.stops)
-            if took > lease + 1.0 and run.attempt == 1 and not disturbed:
+            next_in_line = (run.attempt, following.attempt) == (1, 2)  # no other has died with it before it could run
+            if took > lease + 1.0 and next_in_line and not disturbed:
                 found.append(f"{key}: {run.life} died and it was run again only {took:.2f} s later")
     times.sort()
     summary.recoveries = len(times)

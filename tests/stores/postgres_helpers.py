@@ -15,7 +15,7 @@ from trioflow.stores import PostgresStore
 def ask(address: str, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
     """Carry out a statement on a connection of its own."""
     with psycopg.connect(address, autocommit=True) as connection:
-        cursor = connection.execute(statement, parameters)  # type: ignore[call-overload]  # not literal
+        cursor = connection.execute(statement, parameters or None)  # type: ignore[call-overload]  # not literal
         return cursor.fetchall() if cursor.description else []
 
 
@@ -34,4 +34,14 @@ def empty_store(clock: Callable[[], float]) -> PostgresStore:
         tables += [name for (name,) in found if name != "trioflow_version"]
     if tables:
         ask(address, "; ".join(f"DELETE FROM {schema}.{table}" for table in tables))
-    return PostgresStore(address, schema=schema, durability="fast", clock=clock)
+    return _open(schema, clock)
+
+
+def other_store(store: object) -> Callable[[Callable[[], float]], PostgresStore]:
+    """What makes more handles on the same data, also in other processes."""
+    assert isinstance(store, PostgresStore)
+    return functools.partial(_open, store._schema, address=shared_url())
+
+
+def _open(schema: str, clock: Callable[[], float], address: str | None = None) -> PostgresStore:
+    return PostgresStore(address or shared_url(), schema=schema, durability="fast", clock=clock)

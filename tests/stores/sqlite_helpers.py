@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from trioflow.stores import SqliteStore
 from trioflow.testing._store_contract import Clock, Subject
 
 ERRORS = {
@@ -65,3 +66,8 @@ class Faults:
 def subject(store: Any, clock: Clock | None = None) -> Subject:
     """A store with short ways to ask it for things."""
     return Subject(store, clock or Clock())
+
+
+def open_fast(path: Any, clock: Callable[[], float]) -> SqliteStore:
+    """A store that does not wait for the disk; a function that can be pickled."""
+    return SqliteStore(path, clock=clock, durability="fast")

@@ -135,8 +135,12 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
             except e.Error as exc:
                 failures.setdefault(" ".join(str(exc).split()), exc)
                 continue
-            await connection.set_autocommit(True)
             connection.prepare_threshold = prepare_threshold
+            try:
+                await connection.set_autocommit(True)
+            except BaseException:
+                connection.pgconn.finish()
+                raise
             return connection
         if len(failures) == 1:
             raise next(iter(failures.values()))

@@ -14,6 +14,7 @@ from trioflow.stores._rules._checks import (
     check_commit as check_commit,
     check_message as check_message,
     check_start as check_start,
+    is_id as is_id,
 )
 from trioflow.stores._rules._reads import (
     READS as READS,
@@ -71,6 +72,7 @@ __all__ = (
     "check_start",
     "commit_activities",
     "commit_turn",
+    "is_id",
     "lock_activities",
     "lock_turns",
     "post_message",

@@ -112,10 +112,9 @@ def _check_lock(row: InstanceRow | None, request: CommitTurn) -> None:
         raise refusals.lock_lost(lock)
     if row.revision != request.revision:
         raise refusals.wrong_revision(request, row.revision)
-    if request.events:
-        first, last = request.events[0].id, request.events[-1].id
-        if first != row.history_length + 1 or last - first + 1 != len(request.events):
-            raise refusals.not_following(request, row.history_length)
+    ids = [event.id for event in request.events]
+    if ids != list(range(row.history_length + 1, row.history_length + 1 + len(ids))):
+        raise refusals.not_following(request, row.history_length)
 
 
 def _already_applied(work: Work, row: InstanceRow, request: CommitTurn) -> TurnCommitted:

@@ -16,6 +16,7 @@ import attrs
 
 from trioflow.abc import ACTIVITIES, TURNS, Draft, OutMessage, activity_topic, instance_topic
 from trioflow.history import ActivityCancelled, EventCodec
+from trioflow.stores._rules._checks import is_id
 from trioflow.stores._rules._rows import ActivityRow, InstanceRow, StoredMessage, due_at_of
 from trioflow.stores._rules._tables import Tables
 
@@ -80,7 +81,7 @@ class Work:
 
     def deliver(self, message: OutMessage) -> None:
         """Post a message; drop it where its target is unknown, has ended, or is not the one that is meant."""
-        row = self.instance(message.instance)
+        row = self.instance(message.instance) if is_id(message.instance) else None
         if row is None or row.state.ended:
             return
         if message.execution is not None and message.execution != row.execution:

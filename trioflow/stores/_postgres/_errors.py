@@ -52,7 +52,7 @@ ADVICE: dict[str, Advice] = {
 WHILE_CONNECTING: tuple[tuple[str, str], ...] = (
     ("authentication failed", "28P01"),
     ("no password supplied", "28P01"),
-    ("no pg_hba.conf entry", "28000"),
+    ("pg_hba.conf", "28000"),
     ("too many clients", "53300"),
     ("too many connections", "53300"),
     ("remaining connection slots", "53300"),
@@ -68,11 +68,11 @@ def address_of(conninfo: str) -> str:
         ConfigurationError: it cannot be understood, or what is meant as a password would be taken for an address.
     """
     try:
-        parts = conninfo_to_dict(conninfo)
+        parts, is_clear = conninfo_to_dict(conninfo), "\0" not in conninfo and not _is_ambiguous(conninfo)
     except (psycopg.Error, UnicodeError):
-        parts = {}  # libpq quotes what it could not read, which may be the password
+        parts, is_clear = {}, False  # libpq quotes what it could not read, which may be the password
     ports = str(parts.get("port") or "").replace(",", "")
-    if (conninfo and not parts) or (ports and not ports.isdecimal()) or _is_ambiguous(conninfo):
+    if not is_clear or (ports and not ports.isdecimal()):
         raise ConfigurationError(
             "The PostgreSQL address cannot be understood (it is not shown, since it may hold a password). Write it as "
             "postgresql://user:password@host:5432/database with special characters percent-encoded (@ is %40, / is "

@@ -132,7 +132,7 @@ class Pool:
 
         Raises as `call` does; there is no limit on its time.
         """
-        async with self._place(), self._connection(fresh=True) as connection:
+        async with self._place(), self._connection(fresh=False) as connection:
             try:
                 await connection.execute(script)
             except psycopg.Error as exc:

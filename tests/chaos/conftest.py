@@ -6,22 +6,22 @@ import pathlib
 
 import pytest
 
-from tests.chaos.places import NOTICES_DEATHS, PLACES
 
-
-@pytest.fixture(params=sorted(PLACES))
+@pytest.fixture(params=["sqlite", "postgres"])
 def place(request: pytest.FixtureRequest) -> str:
     """The kind of store."""
     return str(request.param)
 
 
 @pytest.fixture
-def url(place: str, tmp_path: pathlib.Path) -> str:
+def url(place: str, tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> str:
     """Where it is."""
-    return PLACES[place](tmp_path)
+    if place == "postgres":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:{tmp_path / 'store.db'}"
 
 
 @pytest.fixture
 def notices_deaths(place: str) -> bool:
-    """Whether work of the dead is taken over at once, and not when its lease has run out."""
-    return place in NOTICES_DEATHS
+    """Whether work of the dead is taken over at once, as everybody lives on one machine."""
+    return place == "sqlite"

@@ -55,6 +55,8 @@ async def work(url: str, fate: Fate, lease: float, concurrency: int) -> None:
     )
     store = open_store(url, env=fate)
     async with trioflow.open_runtime(crowd.app, store, options=options, env=fate):
+        assert crowd.ledger is not None
+        crowd.ledger.note("ready", crowd.life)
         await until_told()
 
 

@@ -114,17 +114,18 @@ class Crowd:
             count = 0 if last is None else (last - first) // stride + 1
             options: list[object] = ["--first", first, "--stride", stride, "--count", count, "--width", self.plan.width]
             until = self.calm if last is None else None
-            if await self._live(self.clients, "client", f"client-{number}.{lives}", options, until) != -signal.SIGKILL:
+            code = await self._live(self.clients, "client", f"client-{number}.{lives}", options, until)
+            if code not in (0, -signal.SIGKILL):
                 return
 
     def _round(self, number: int) -> tuple[int, int | None]:
         """The first and the last instance that a client is to visit; None: as many as it can."""
-        numbers: dict[str, set[int]] = {"started": set(), "right": set()}
+        numbers: dict[str, set[int]] = {"started": set(), "right": set(), "wrong": set()}
         for _, what, *words in self.read():
             if what in numbers:
                 numbers[what].add(int(words[0]))
         stride, first = self.plan.clients, number
-        while first in numbers["right"]:
+        while first in numbers["right"] or first in numbers["wrong"]:
             first += stride
         if self.plan.instances:
             return first, number + (self.plan.instances - 1) * stride

@@ -71,9 +71,14 @@ class Notes:
     started: dict[int, None] = attrs.field(factory=dict)
     right: set[int] = attrs.field(factory=set)
     wrong: list[str] = attrs.field(factory=list)
+    ready: dict[str, float] = attrs.field(factory=dict)  # by life: since when it works
     ends: dict[str, float] = attrs.field(factory=dict)  # by life: when it was killed
     stops: list[tuple[float, str]] = attrs.field(factory=list)
     facts: int = 0
+
+    def somebody_worked(self, begin: float, end: float) -> bool:
+        """Whether a process was ready before a stretch of time and alive after it."""
+        return any(at <= begin and self.ends.get(life, math.inf) >= end for life, at in self.ready.items())
 
     def add(self, words: list[str]) -> None:
         """One line."""
@@ -89,6 +94,8 @@ class Notes:
                 self.right.add(int(number))
             case "wrong", [number, *result]:
                 self.wrong.append(f"{crowd.id_of(int(number))} returned {' '.join(result)}")
+            case "ready", [life]:
+                self.ready[life] = float(at)
             case (("killed" | "died"), [life, *_]):
                 self.ends.setdefault(life, float(at))
                 self.facts += what == "died"
@@ -141,8 +148,9 @@ def explain(notes: Notes, summary: Summary) -> list[str]:
 
 
 def recoveries(notes: Notes, summary: Summary, lease: float) -> list[str]:
-    """What ran first in a process that died was run again within a lease and a second, unless the next to take it died,
-    too, or somebody was stopped meanwhile, perhaps with the store in hand.
+    """What ran first in a process that died was run again within a lease and a second, if anybody worked all the time
+    that could take it; unless the next to take it died, too, or somebody was stopped meanwhile, perhaps with the store
+    in hand.
     """
     times, found = [], []
     for key, runs in notes.runs.items():
@@ -154,7 +162,12 @@ def recoveries(notes: Notes, summary: Summary, lease: float) -> list[str]:
             times.append(took)
             disturbed = any(at - 0.1 <= following.at and at + 2 * lease >= died for at, _ in notes.stops)
             next_in_line = (run.attempt, following.attempt) == (1, 2)  # no other has died with it before it could run
-            if took > lease + 1.0 and next_in_line and not disturbed:
+            if (
+                took > lease + 1.0
+                and next_in_line
+                and not disturbed
+                and notes.somebody_worked(died, died + lease + 1.0)
+            ):
                 found.append(f"{key}: {run.life} died and it was run again only {took:.2f} s later")
     times.sort()
     summary.recoveries = len(times)

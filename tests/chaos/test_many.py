@@ -70,14 +70,16 @@ def test_a_run_without_reason_is_found() -> None:
 
 
 def test_a_late_recovery_is_found() -> None:
-    """A lease and a second after a death is too late, unless somebody was stopped meanwhile or another has died with
-    it, too.
+    """A lease and a second after a death is too late if somebody worked all the time, unless somebody was stopped
+    meanwhile or another has died with it, too.
     """
-    lines = ["1.0 run w-1 chain-0/1/2 1", "2.0 killed w-1 outside", "8.5 run w-2 chain-0/1/2 2"]
+    lines = ["0.5 ready w-2", "1.0 run w-1 chain-0/1/2 1", "2.0 killed w-1 outside", "8.5 run w-2 chain-0/1/2 2"]
     summary = Summary()
     assert recoveries(noted(*lines), summary, 5.0) == ["chain-0/1/2: w-1 died and it was run again only 6.50 s later"]
     assert summary.recovery_max == 6.5
     assert not recoveries(noted(*lines), Summary(), 6.0)
     assert not recoveries(noted(*lines, "3.0 stopped w-3 outside"), Summary(), 5.0)
+    assert not recoveries(noted(*lines, "4.0 killed w-2 outside"), Summary(), 5.0)
+    assert not recoveries(noted(*lines[1:]), Summary(), 5.0)
     lines[-1] = "8.5 run w-3 chain-0/1/2 3"
     assert not recoveries(noted(*lines), Summary(), 5.0)

@@ -63,7 +63,12 @@ def noted(ledger: pathlib.Path, what: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "moment", ["turn.before_commit", "activity.after_body", pytest.param("turn.locked", marks=SLOW)]
+    "moment",
+    [
+        "turn.before_commit",
+        pytest.param("turn.locked", marks=SLOW),
+        pytest.param("activity.after_body", marks=SLOW),
+    ],
 )
 async def test_a_zombie_that_wakes_changes_nothing(url: str, tmp_path: pathlib.Path, moment: str) -> None:
     """It stands still with a turn or an outcome in hand until another has ended the instance after its lease; then it
@@ -93,8 +98,8 @@ async def test_a_zombie_that_wakes_changes_nothing(url: str, tmp_path: pathlib.P
 @pytest.mark.parametrize(
     "moment",
     [
-        "turn.before_commit",
         "activity.after_body",
+        pytest.param("turn.before_commit", marks=SLOW),
         pytest.param("turn.locked", marks=SLOW),
         pytest.param("turn.after_commit", marks=SLOW),
         pytest.param("activity.before_body", marks=SLOW),
@@ -104,7 +109,7 @@ async def test_what_a_dead_worker_held_is_taken_over(
     url: str, tmp_path: pathlib.Path, moment: str, notices_deaths: bool
 ) -> None:
     """Within a lease and a second, or long before where deaths are noticed, whatever it was doing."""
-    ledger, lease = tmp_path / "ledger", 30.0 if notices_deaths else 2.0
+    ledger, lease = tmp_path / "ledger", 30.0 if notices_deaths else LEASE
     with trio.fail_after(60):
         async with trioflow.connect(url, crowd.app) as client:
             async with worker(url, ledger, "mortal", "--lease", lease, "--die-at", moment) as mortal:

@@ -142,10 +142,11 @@ class StoresAgree(RuleBasedStateMachine):
         for kind in self.kinds:
             folder = self.folder / kind.name
             folder.mkdir()
-            stores = [kind.make(folder, self.clock) for _ in range(2 if kind.durable else 1)]
-            self.subjects.append(
-                Subject(kind.name, [await self.loop.nursery.start(keep_open, store) for store in stores])
-            )
+            sides = [await self.loop.nursery.start(keep_open, kind.make(folder, self.clock))]
+            if kind.further is not None:
+                other = kind.further(sides[0].store)(self.clock)
+                sides.append(await self.loop.nursery.start(keep_open, other))
+            self.subjects.append(Subject(kind.name, sides))
 
     async def close(self) -> None:
         for subject in self.subjects[1:]:
@@ -162,7 +163,7 @@ class StoresAgree(RuleBasedStateMachine):
             number = self.side % len(subject.sides)
             before = subject.sides[number]
             await before.close()
-            store = kind.make(self.folder / kind.name, self.clock) if kind.durable else before.store
+            store = before.store if kind.further is None else kind.further(before.store)(self.clock)
             subject.sides[number] = await self.loop.nursery.start(keep_open, store)
 
     @rule()

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from tests.stores.postgres_helpers import empty_store, other_store
+from tests.stores.sqlite_helpers import open_fast
 from trioflow.abc import (
     ActivitiesCommitted,
     ActivitiesRenewed,
@@ -37,7 +40,7 @@ from trioflow.abc import (
     TurnsRenewed,
 )
 from trioflow.errors import TrioflowError
-from trioflow.stores import MemoryStore, SqliteStore
+from trioflow.stores import MemoryStore
 from trioflow.testing._store_contract import Clock
 
 VERBS: dict[type[Any], str] = {
@@ -56,16 +59,23 @@ VERBS: dict[type[Any], str] = {
 
 @attrs.frozen
 class Kind:
-    """A kind of store. `make` gives a store in a folder; several of one folder share what they keep, if `durable`."""
+    """A kind of store. `make` gives an empty one; `further` gives, for a store, what makes others on the same data, and
+    is None where a store has its data to itself.
+    """
 
     name: str
     make: Callable[[Path, Clock], Store]
-    durable: bool = True
+    further: Callable[[Any], Callable[[Clock], Store]] | None = None
 
 
 KINDS = [
-    Kind("memory", lambda folder, clock: MemoryStore(clock), durable=False),
-    Kind("sqlite", lambda folder, clock: SqliteStore(folder / "store.db", durability="fast", clock=clock)),
+    Kind("memory", lambda folder, clock: MemoryStore(clock)),
+    Kind(
+        "sqlite",
+        lambda folder, clock: open_fast(folder / "store.db", clock),
+        lambda store: partial(open_fast, store._settings.path),
+    ),
+    Kind("postgres", lambda folder, clock: empty_store(clock), other_store),
 ]
 
 

@@ -114,9 +114,11 @@ def _look(db: sqlite3.Connection) -> Found:
     queued = frozenset(f"done {row[0]} {row[1]}" for row in db.execute("SELECT instance, event_id FROM activity"))
     if done & queued or len(done | queued) != scheduled or scheduled != len(sent) or len(done) != len(settled):
         problems.append(f"items: {scheduled} scheduled, {len(queued)} queued, {len(done)} done, {len(settled)} settled")
-    problems += _differences("an instance and its start", frozenset(revisions), frozenset(
-        request.removeprefix("start ") for request in requests if request.startswith("start ")
-    ))
+    problems += _differences(
+        "an instance and its start",
+        frozenset(revisions),
+        frozenset(request.removeprefix("start ") for request in requests if request.startswith("start ")),
+    )
     for instance, revision, length, queue, mail in instances:
         ids = [id for (id,) in db.execute("SELECT id FROM event WHERE instance = ? ORDER BY id", (instance,))]
         (kept,) = db.execute("SELECT count(*), ifnull(sum(mailbox), 0) FROM message WHERE instance = ?", (instance,))

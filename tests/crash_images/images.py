@@ -184,6 +184,4 @@ def digest(image: dict[str, bytes]) -> bytes:
 
 def concerns_the_database(record: Record) -> bool:
     """Locks, marks, and files that are open after their name has gone do not count."""
-    return (
-        record.name != MARKS and not record.name.startswith(".workers") and not record.name.endswith(" (deleted)")
-    )
+    return record.name != MARKS and not record.name.startswith(".workers") and not record.name.endswith(" (deleted)")

@@ -144,9 +144,7 @@ class Task:
     async def activities(self) -> None:
         """What is queued is done."""
         ours = TagFilter(untagged=False, tags=(self.name,))
-        locked = await self.store.lock_activities(
-            LockActivities(worker=self.name, limit=2, lease=3600.0, tags=ours)
-        )
+        locked = await self.store.lock_activities(LockActivities(worker=self.name, limit=2, lease=3600.0, tags=ours))
         for item in locked.activities:
             done = Draft("Done", f"done {item.lock.instance} {item.lock.event_id}".encode())
             async with self.marks.around("settled", item.lock.token):

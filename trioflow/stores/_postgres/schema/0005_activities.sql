@@ -9,6 +9,9 @@ SET search_path FROM CURRENT AS $$
 DECLARE
     _letters letter[];
 BEGIN
+    IF NOT EXISTS (SELECT FROM activity a WHERE a.cancelled AND a.due_at <= _now) THEN
+        RETURN '{}';
+    END IF;
     WITH due AS (
         SELECT a.instance, a.execution, a.event_id FROM activity a
         WHERE a.cancelled AND a.due_at <= _now

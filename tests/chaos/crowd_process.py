@@ -48,6 +48,22 @@ class Fate(Env):
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
+class Refusals(logging.Handler):
+    """Notes in the ledger what this worker says that it lost: an attempt, or a turn with all that it would settle."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look whether it is about that; the words are those of the runtime."""
+        assert crowd.ledger is not None
+        assert isinstance(record.args, tuple)
+        first, instance = (*record.args, None, None)[:2]
+        if "ended here after its lease was lost" in record.msg:
+            crowd.ledger.note("lost", crowd.life, instance, first)  # an event id
+        elif "was stopped: its lease is lost" in record.msg:
+            crowd.ledger.note("lost", crowd.life, instance, "all")  # it tells the activity's name
+        elif record.msg.startswith("a turn of instance %s was dropped"):
+            crowd.ledger.note("lost", crowd.life, first, "all")
+
+
 async def work(url: str, fate: Fate, lease: float, concurrency: int) -> None:
     """A worker's life."""
     options = trioflow.RuntimeOptions(
@@ -112,6 +128,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--width", type=int, default=20)
     args = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("trioflow.runtime").addHandler(Refusals())
     crowd.ledger, crowd.life = crowd.Ledger(args.ledger), args.life
     if args.role == "worker":
         fate = Fate(die_after=args.die_after, die_at=args.die_at, stop_at=args.stop_at)

@@ -1,8 +1,9 @@
 """What has to hold after a run of many processes: read from the ledger and from the store, and from nothing else.
 
 Laws: every start that was acknowledged ended with the right result; every activity that was scheduled has exactly one
-outcome; every run but the last one is explained, by the death or the stop of its process or by a retry that was
-declared; nothing is leased or waits at the end; what a dead worker ran is run again within a lease and a second.
+outcome; every run but the last one is explained, by the death or the stop of its process, by a retry that was declared,
+or by a lease that its process could not renew in time and said so; nothing is leased or waits at the end; what a dead
+worker ran is run again within a lease and a second.
 
 Who calls it: `many.py`.
 """
@@ -51,6 +52,7 @@ class Summary:
     runs: int = 0
     retries: int = 0  # runs that a declared retry explains
     extra_runs: int = 0  # runs that a death or a stop explains
+    lost_leases: int = 0  # runs that a lease explains which could not be renewed in time
     kills: int = 0
     kills_at_facts: int = 0  # of those, at a named moment
     stops: int = 0
@@ -68,6 +70,7 @@ class Notes:
 
     runs: dict[str, list[Run]] = attrs.field(factory=lambda: collections.defaultdict(list))  # by idempotency key
     failed: set[tuple[str, int]] = attrs.field(factory=set)  # key and attempt
+    lost: dict[tuple[str, str, str], float] = attrs.field(factory=dict)  # life, instance, event id or "all"; when last
     started: dict[int, None] = attrs.field(factory=dict)
     right: set[int] = attrs.field(factory=set)
     wrong: list[str] = attrs.field(factory=list)
@@ -80,6 +83,11 @@ class Notes:
         """Whether a process was ready before a stretch of time and alive after it."""
         return any(at <= begin and self.ends.get(life, math.inf) >= end for life, at in self.ready.items())
 
+    def lost_it(self, run: Run, key: str) -> bool:
+        """Whether a process has said that it lost what it ran, or the turn that was to take its outcome."""
+        instance, _, event_id = key.rsplit("/", 2)
+        return any(self.lost.get((run.life, instance, what), -math.inf) >= run.at for what in (event_id, "all"))
+
     def add(self, words: list[str]) -> None:
         """One line."""
         at, what, *rest = words
@@ -88,6 +96,8 @@ class Notes:
                 self.runs[key].append(Run(float(at), life, int(attempt)))
             case "failed", [_, key, attempt]:
                 self.failed.add((key, int(attempt)))
+            case "lost", [life, instance, event_id]:
+                self.lost[life, instance, event_id] = float(at)
             case "started", [number]:
                 self.started[int(number)] = None
             case "right", [number]:
@@ -139,6 +149,8 @@ def explain(notes: Notes, summary: Summary) -> list[str]:
                 summary.retries += 1
             elif run.life in notes.ends or run.life in stopped:
                 summary.extra_runs += 1
+            elif notes.lost_it(run, key):
+                summary.lost_leases += 1
             else:
                 found.append(f"{key}: attempt {run.attempt} by {run.life} was followed by another without reason")
         attempts = [run.attempt for run in runs]

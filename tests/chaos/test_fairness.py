@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 import trioflow
 from trioflow import durable
-from trioflow.abc import CommitTurn, Draft, LockTurns, LockedTurns, StartInstance, Started, State, Store
+from trioflow.abc import CommitTurn, Draft, LockTurns, LockedTurn, LockedTurns, StartInstance, Started, State, Store
 from trioflow.stores import MemoryStore, open_store
 from trioflow.testing import FaultyStore
 
@@ -92,11 +92,13 @@ async def test_a_hot_instance_delays_nobody(url: str) -> None:
 async def put_to_sleep(store: Store, count: int) -> None:
     """Instances that have run a turn and sleep for a year."""
     wake_at = await store.read_clock() + 365 * 24 * 3600.0
-    for number in range(count):
+
+    async def start(number: int) -> None:
         await store.start_instance(
             StartInstance(request_id=f"s{number}", instance=f"sleeper-{number}", name="cool", start=Draft("A", b"{}"))
         )
-    for turn in (await store.lock_turns(LockTurns(worker="bed", limit=count, lease=30.0))).turns:
+
+    async def commit(turn: LockedTurn) -> None:
         await store.commit_turn(
             CommitTurn(
                 request_id=f"c{turn.lock.instance}",
@@ -108,6 +110,14 @@ async def put_to_sleep(store: Store, count: int) -> None:
                 wake_at=wake_at,
             )
         )
+
+    for first in range(0, count, 500):  # few at once, as they wait for connections
+        async with trio.open_nursery() as nursery:
+            for number in range(first, min(first + 500, count)):
+                nursery.start_soon(start, number)
+        async with trio.open_nursery() as nursery:
+            for turn in (await store.lock_turns(LockTurns(worker="bed", limit=count, lease=30.0))).turns:
+                nursery.start_soon(commit, turn)
 
 
 @asynccontextmanager

@@ -59,13 +59,21 @@ def noted(*lines: str) -> Notes:
 
 
 def test_a_run_without_reason_is_found() -> None:
-    """A second run has to be explained by a declared retry, a death or a stop; an attempt is run once."""
+    """A second run has to be explained by a declared retry, a death, a stop or a lost lease; an attempt is run once."""
     first, second = "1.0 run w-1 chain-0/1/2 1", "3.0 run w-2 chain-0/1/2 2"
     assert explain(noted(first, second), Summary()) == [
         "chain-0/1/2: attempt 1 by w-1 was followed by another without reason"
     ]
-    for reason in ("2.0 died w-1 turn.locked", "2.0 stopped w-1 outside", "2.0 failed w-1 chain-0/1/2 1"):
+    for reason in (
+        "2.0 died w-1 turn.locked",
+        "2.0 stopped w-1 outside",
+        "2.0 failed w-1 chain-0/1/2 1",
+        "2.0 lost w-1 chain-0 2",
+        "2.0 lost w-1 chain-0 all",
+    ):
         assert not explain(noted(first, reason, second), Summary())
+    for no_reason in ("0.5 lost w-1 chain-0 2", "2.0 lost w-2 chain-0 2", "2.0 lost w-1 chain-0 3"):
+        assert explain(noted(no_reason, first, second), Summary())
     assert explain(noted(first, first), Summary())
 
 

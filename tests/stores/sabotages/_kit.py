@@ -1,13 +1,12 @@
 """How a store is sabotaged: a rule or a table of the memory store with one mistake in it, or a verb with one.
 
-Laws: a mistake is one that somebody could have made; it is there for one test only; a mistake whose text is no longer in
-the code fails loudly, so the sabotages follow the rules that they break.
+Laws: a mistake is one that somebody could have made; it is there for one test only; a mistake whose text is no longer
+in the code fails loudly, so the sabotages follow the rules that they break.
 
 Who calls it: the sabotages beside this file, `test_contract_finds_faults.py`. Read next: `turns.py`.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import inspect
@@ -84,9 +83,9 @@ def mistake(name: str, where: str, old: str, new: str, *breaks: str) -> Sabotage
         else:
             # Whoever imported it by name has to get the broken one, too.
             for module in list(sys.modules.values()):
-                if getattr(module, "__name__", "").startswith("trioflow.stores"):
-                    if getattr(module, function_name, None) is function:
-                        patch.setattr(module, function_name, broken)
+                ours = getattr(module, "__name__", "").startswith("trioflow.stores")
+                if ours and getattr(module, function_name, None) is function:
+                    patch.setattr(module, function_name, broken)
         return Examined(factory=MemoryStore)
 
     return Sabotage(name, breaks, apply)

@@ -79,18 +79,8 @@ async def check_messages_left_over_wake_dispatchers(s: Subject) -> None:
     await _wakes(s, TURNS, s.commit(turn))
 
 
-async def check_a_lost_item_wakes_turn_dispatchers(s: Subject) -> None:
-    """Whoever waits for turns is woken when somebody else finds a cancelled item lost."""
-    await s.scheduled(an_item())
-    await s.item()
-    await s.post("a")
-    await s.run("a", cancel_activities=(1,))
-    s.advance(LEASE)
-    await _wakes(s, TURNS, s.lock_items())
-
-
-async def check_a_marked_item_wakes_turn_dispatchers(s: Subject) -> None:
-    """Whoever sleeps until `next_due` hears of a mark, since the item may be lost when its lease runs out."""
+async def check_a_marked_item_given_back_wakes_dispatchers(s: Subject) -> None:
+    """Whoever waits for turns is woken when a cancelled item is given back, since its instance is told."""
     await s.scheduled(an_item())
     item = await s.item()
     await s.post("a")

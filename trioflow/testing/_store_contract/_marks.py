@@ -36,10 +36,16 @@ class Examined:
 
     def lacks(self, check: Check) -> str | None:
         """What a check needs and this store does not offer; None: nothing."""
-        need = vars(check).get("needs")
+        need = need_of(check)
         if need is not None and self.further is None:
             return HANDLES
         return PROCESSES if need == PROCESSES and not self.processes else None
+
+
+def need_of(check: Check) -> str | None:
+    """What a check needs beyond a store: `HANDLES`, `PROCESSES`, or nothing."""
+    need: str | None = vars(check).get("needs")
+    return need
 
 
 def core(check: Check) -> Check:

@@ -11,7 +11,7 @@ import pytest
 from tests.stores import postgres_helpers, sqlite_helpers
 from trioflow.stores import MemoryStore
 from trioflow.testing._check_store import run_check
-from trioflow.testing._store_contract import CHECKS, PROCESSES, Check, Examined, need_of
+from trioflow.testing._store_contract import CHECKS, Check, Examined, Feature, need_of
 
 
 @pytest.fixture(params=["memory", "sqlite file", "sqlite in memory", "postgres"])
@@ -34,7 +34,7 @@ def examined(request: pytest.FixtureRequest, tmp_path: Path) -> Examined:
 
 @pytest.mark.parametrize(
     "check",
-    [pytest.param(check, marks=pytest.mark.slow) if need_of(check) == PROCESSES else check for check in CHECKS],
+    [pytest.param(check, marks=pytest.mark.slow) if need_of(check) is Feature.PROCESSES else check for check in CHECKS],
     ids=lambda check: check.__name__,
 )
 async def test_the_store_keeps_the_contract(check: Check, examined: Examined) -> None:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import __future__
 
 import inspect
-import itertools
+import re
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from trioflow.abc import Store
+from trioflow.abc import TagFilter
 from trioflow.stores import MemoryStore, _memory_tables
 from trioflow.stores._due_queue import DueQueue
 from trioflow.stores._memory_tables import MemoryTables
@@ -42,7 +43,6 @@ PLACES: dict[str, Any] = {
     "work": _work.Work,
     "work_module": _work,
 }
-FRESH = (f"fresh-{number}" for number in itertools.count())
 
 
 @attrs.frozen
@@ -51,7 +51,7 @@ class Sabotage:
 
     name: str
     breaks: tuple[str, ...]
-    apply: Callable[[pytest.MonkeyPatch], Examined]
+    apply: Callable[[pytest.MonkeyPatch, Path], Examined]  # the folder is for files
 
 
 def mutated(function: Any, old: str, new: str) -> Any:
@@ -62,7 +62,7 @@ def mutated(function: Any, old: str, new: str) -> Any:
     flags = __future__.annotations.compiler_flag
     code = compile(source, f"<{function.__qualname__}, sabotaged>", "exec", flags=flags)
     scope: dict[str, Any] = {}
-    exec(code, {**function.__globals__}, scope)
+    exec(code, {"attrs": attrs, "re": re, "TagFilter": TagFilter, **function.__globals__}, scope)
     (broken,) = scope.values()
     return broken
 
@@ -71,7 +71,7 @@ def mistake(name: str, where: str, old: str, new: str, *breaks: str) -> Sabotage
     """A rule or a table in which one piece of text is another."""
     place_name, _, function_name = where.partition(".")
 
-    def apply(patch: pytest.MonkeyPatch) -> Examined:
+    def apply(patch: pytest.MonkeyPatch, folder: Path) -> Examined:
         place = PLACES[place_name]
         function = getattr(place, function_name)
         if isinstance(function, property):
@@ -112,7 +112,4 @@ class Sabotaged:
 
 def disguised(cls: type[Any]) -> Sabotage:
     """A store of a class that breaks a verb."""
-    return Sabotage(cls.__name__, cls.breaks, lambda _: Examined(factory=cls))
-
-
-Further = Callable[[Store], Any]
+    return Sabotage(cls.__name__, cls.breaks, lambda *_: Examined(factory=cls))

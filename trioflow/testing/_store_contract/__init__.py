@@ -5,8 +5,8 @@ all, by theme; `CORE` those that every store needs. Read first: `_subject.py`.
 """
 
 from trioflow.testing._store_contract._marks import (
-    PROCESSES as PROCESSES,
     Examined as Examined,
+    Feature as Feature,
     Further as Further,
     need_of as need_of,
 )
@@ -22,11 +22,11 @@ from trioflow.testing._store_contract._subject import (
 __all__ = (
     "CHECKS",
     "CORE",
-    "PROCESSES",
     "Check",
     "Clock",
     "ContractBroken",
     "Examined",
+    "Feature",
     "Further",
     "StoreFactory",
     "Subject",

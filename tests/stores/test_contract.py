@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.postgres_helpers import empty_store, other_store
-from tests.stores.sqlite_helpers import open_fast
-from trioflow.abc import Store
-from trioflow.stores import MemoryStore, SqliteStore
+from tests.stores import postgres_helpers, sqlite_helpers
+from trioflow.stores import MemoryStore
 from trioflow.testing._check_store import run_check
-from trioflow.testing._store_contract import CHECKS, Check, Examined
+from trioflow.testing._store_contract import CHECKS, Check, Examined, Feature, need_of
 
 
 @pytest.fixture(params=["memory", "sqlite file", "sqlite in memory", "postgres"])
@@ -22,21 +20,23 @@ def examined(request: pytest.FixtureRequest, tmp_path: Path) -> Examined:
     if request.param == "memory":
         return Examined(factory=MemoryStore)
     if request.param == "sqlite in memory":
-        return Examined(factory=functools.partial(open_fast, ":memory:"))
+        return Examined(factory=functools.partial(sqlite_helpers.open_fast, ":memory:"))
     if request.param == "postgres":
-        return Examined(factory=empty_store, further=other_store, processes=True)
+        return Examined(factory=postgres_helpers.empty_store, further=postgres_helpers.further, processes=True)
     numbers = itertools.count()
 
-    def further(store: Store):
-        assert isinstance(store, SqliteStore)
-        return functools.partial(open_fast, store._settings.path)
-
     return Examined(
-        factory=lambda clock: open_fast(tmp_path / f"{next(numbers)}.db", clock), further=further, processes=True
+        factory=lambda clock: sqlite_helpers.open_fast(tmp_path / f"{next(numbers)}.db", clock),
+        further=sqlite_helpers.further,
+        processes=True,
     )
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check",
+    [pytest.param(check, marks=pytest.mark.slow) if need_of(check) is Feature.PROCESSES else check for check in CHECKS],
+    ids=lambda check: check.__name__,
+)
 async def test_the_store_keeps_the_contract(check: Check, examined: Examined) -> None:
     """The store does what this check examines."""
     missing = examined.lacks(check)

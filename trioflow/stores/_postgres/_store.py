@@ -285,9 +285,7 @@ class PostgresStore:
 
     async def read_instance(self, instance: str) -> InstanceRecord | None:
         """See `Store`."""
-        if not is_id(instance):
-            return None
-        rows = await self._call("read_instance", instance, reads=True)
+        rows = await self._call("read_instance", instance, reads=True) if is_id(instance) else []
         return answers.instance_record(rows[0]) if rows else None
 
     async def read_history(

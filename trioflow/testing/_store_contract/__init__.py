@@ -4,7 +4,12 @@ Each check gets a `Subject`, a fresh and empty store with a clock that only pass
 all, by theme; `CORE` those that every store needs. Read first: `_subject.py`.
 """
 
-from trioflow.testing._store_contract._marks import Examined as Examined, Further as Further
+from trioflow.testing._store_contract._marks import (
+    Examined as Examined,
+    Feature as Feature,
+    Further as Further,
+    need_of as need_of,
+)
 from trioflow.testing._store_contract._registry import CHECKS as CHECKS, CORE as CORE
 from trioflow.testing._store_contract._subject import (
     Check as Check,
@@ -14,4 +19,16 @@ from trioflow.testing._store_contract._subject import (
     Subject as Subject,
 )
 
-__all__ = ("CHECKS", "CORE", "Check", "Clock", "ContractBroken", "Examined", "Further", "StoreFactory", "Subject")
+__all__ = (
+    "CHECKS",
+    "CORE",
+    "Check",
+    "Clock",
+    "ContractBroken",
+    "Examined",
+    "Feature",
+    "Further",
+    "StoreFactory",
+    "Subject",
+    "need_of",
+)

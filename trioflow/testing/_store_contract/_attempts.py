@@ -13,7 +13,7 @@ from trioflow.abc import (
     State,
     TagFilter,
 )
-from trioflow.testing._store_contract._marks import core
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect_equal, kinds
 
 GPU = TagFilter(untagged=False, tags=("gpu",))
@@ -21,6 +21,7 @@ BORN = BornLeased(worker="worker", token="born-1", lease=10.0)  # noqa: S106 - a
 BORN_LOCK = ActivityLock("a", 1, 1, "born-1")
 
 
+@needs(Feature.TAGS)
 async def check_tag_and_session_survive(s: Subject) -> None:
     """An item has its name, tag, session and time of scheduling after a retry, a release and a lost lease."""
     await s.scheduled(an_item(1, tag="gpu", session="s1"))
@@ -32,6 +33,7 @@ async def check_tag_and_session_survive(s: Subject) -> None:
             ("work", "gpu", "s1", at, b"arguments"),
             f"the item, {step}",
         )
+        s.advance(1)
         if step == "first":
             await s.settle(item.lock, retry_in=0.0)
         elif step == "retried":
@@ -70,6 +72,7 @@ async def check_every_failure_counts(s: Subject) -> None:
         await s.settle(item.lock, retry_in=0.0)
 
 
+@needs(Feature.HEARTBEATS)
 async def check_a_heartbeat_survives_a_retry(s: Subject) -> None:
     """A heartbeat is handed on over a retry and a release, until another takes its place."""
     await s.scheduled(an_item())
@@ -84,6 +87,7 @@ async def check_a_heartbeat_survives_a_retry(s: Subject) -> None:
             await s.settle(item.lock, retry_in=0.0)
 
 
+@needs(Feature.HEARTBEATS)
 async def check_each_item_has_its_own_heartbeat(s: Subject) -> None:
     """Heartbeats of one renewal go to the items whose tokens they name."""
     await s.scheduled(an_item(1), an_item(2))
@@ -95,6 +99,7 @@ async def check_each_item_has_its_own_heartbeat(s: Subject) -> None:
     expect_equal(found, {1: b"one", 2: b"two"}, "heartbeats")
 
 
+@needs(Feature.HEARTBEATS)
 async def check_a_stale_heartbeat_is_dropped(s: Subject) -> None:
     """Who lost its lease neither extends the next holder's nor leaves it a heartbeat."""
     await s.scheduled(an_item())
@@ -110,7 +115,6 @@ async def check_a_stale_heartbeat_is_dropped(s: Subject) -> None:
     expect_equal((again.attempt, again.heartbeat), (fresh.attempt + 1, None), "the next attempt")
 
 
-@core
 async def check_a_late_item_renewal_succeeds_if_nobody_came(s: Subject) -> None:
     """A lease of an item that has run out, but that nobody has taken, is renewed."""
     await s.scheduled(an_item())
@@ -121,7 +125,6 @@ async def check_a_late_item_renewal_succeeds_if_nobody_came(s: Subject) -> None:
     await s.no_items("the lease was renewed")
 
 
-@core
 async def check_a_settled_item_is_not_renewed(s: Subject) -> None:
     """A lock whose item was settled, retried or given back is lost."""
     await s.scheduled(an_item(1), an_item(2), an_item(3))
@@ -133,7 +136,6 @@ async def check_a_settled_item_is_not_renewed(s: Subject) -> None:
     expect_equal(answer.lost, tuple(locks), "locks lost")
 
 
-@core
 async def check_an_item_lease_starts_when_taken(s: Subject) -> None:
     """A lease of an item runs from the moment it is taken, for as long as was asked."""
     await s.scheduled(an_item())
@@ -145,7 +147,6 @@ async def check_an_item_lease_starts_when_taken(s: Subject) -> None:
     await s.item()
 
 
-@core
 async def check_a_silent_settlement_posts_nothing(s: Subject) -> None:
     """An item may be settled without a word: it is gone, and its instance is told nothing."""
     await s.scheduled(an_item())
@@ -157,25 +158,24 @@ async def check_a_silent_settlement_posts_nothing(s: Subject) -> None:
     await s.no_items("it was settled")
 
 
-@core
 async def check_items_of_a_held_instance_run(s: Subject) -> None:
     """Suspending an instance does not stop the activities that it scheduled."""
     await s.scheduled(an_item(), state=State.SUSPENDED)
     await s.item()
 
 
-@core
 async def check_outcomes_arrive_as_they_were_settled(s: Subject) -> None:
     """Outcomes enter the inbox in the order in which they were settled, not in that of their schedules."""
     await s.scheduled(an_item(1), an_item(2), an_item(3))
     items = (await s.lock_items()).activities
-    order = (items[2], items[0], items[1])
+    order = (items[2], items[1], items[0])
     await s.settle(order[0].lock, message=draft("3"))
     settle = tuple(SettleActivity(lock=item.lock, message=draft(str(item.lock.event_id))) for item in order[1:])
     await s.store.commit_activities(CommitActivities(settle=settle))
-    expect_equal(kinds((await s.turn()).messages), ["3", "1", "2"], "the inbox")
+    expect_equal(kinds((await s.turn()).messages), ["3", "2", "1"], "the inbox")
 
 
+@needs(Feature.FUSED)
 async def check_a_born_leased_item_keeps_its_tag(s: Subject) -> None:
     """A born leased item that was lost goes to workers of its tag, with all that it was scheduled with."""
     await s.scheduled(an_item(1, born=BORN, tag="gpu", session="s1"))
@@ -185,6 +185,7 @@ async def check_a_born_leased_item_keeps_its_tag(s: Subject) -> None:
     expect_equal((item.tag, item.session, item.data, item.payload), ("gpu", "s1", b"options", b"arguments"), "it")
 
 
+@needs(Feature.FUSED)
 async def check_a_born_leased_item_is_renewed(s: Subject) -> None:
     """The committer of a born leased item renews it as any holder does, and leaves heartbeats."""
     await s.scheduled(an_item(1, born=BORN))
@@ -197,6 +198,7 @@ async def check_a_born_leased_item_is_renewed(s: Subject) -> None:
     expect_equal((await s.item()).heartbeat, b"half", "the heartbeat")
 
 
+@needs(Feature.FUSED)
 async def check_a_born_leased_item_can_be_given_back(s: Subject) -> None:
     """A born leased item that was given back clean is as if nobody had held it."""
     await s.scheduled(an_item(1, born=BORN))
@@ -205,6 +207,7 @@ async def check_a_born_leased_item_can_be_given_back(s: Subject) -> None:
     expect_equal((item.attempt, item.failures, item.fetches), (1, 0, 1), "counts")
 
 
+@needs(Feature.FUSED)
 async def check_a_born_leased_item_is_announced(s: Subject) -> None:
     """`next_due` tells when a born leased item falls free if its holder vanishes."""
     await s.scheduled(an_item(1, born=BORN))
@@ -218,11 +221,10 @@ async def check_a_renewal_tells_each_lock_apart(s: Subject) -> None:
     await s.post("a")
     await s.run("a", cancel_activities=(2,))
     await s.settle(three)
-    answer = await s.store.renew_activities(RenewActivities(locks=(three, one, two), lease=LEASE))
+    answer = await s.store.renew_activities(RenewActivities(locks=(three, two, one), lease=LEASE))
     expect_equal((answer.lost, answer.cancelled), ((three,), (two,)), "the answer to a renewal")
 
 
-@core
 async def check_workers_are_told_apart_by_tokens(s: Subject) -> None:
     """Two workers share the items; the same worker that asks again gets no item twice."""
     await s.scheduled(an_item(1), an_item(2))

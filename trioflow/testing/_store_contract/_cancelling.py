@@ -15,6 +15,7 @@ from trioflow.abc import (
     State,
     activity_topic,
 )
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect, expect_equal, kinds
 
 
@@ -71,6 +72,7 @@ async def check_a_leased_item_is_marked(s: Subject) -> None:
     await s.nothing_eligible("the holder has not ended")
 
 
+@needs(Feature.REPEATS)
 async def check_a_repeated_cancel_names_the_same(s: Subject) -> None:
     """A repeated commit names the leased items again."""
     item = await _leased(s)
@@ -143,6 +145,7 @@ async def check_the_activity_dispatcher_finds_it_too(s: Subject) -> None:
     await _cancel(s, 1)
     s.advance(LEASE)
     await s.no_items("it was cancelled")
+    expect_equal((await s.record()).queued, 1, "messages in the inbox")
     expect_equal(_cancellations((await s.turn()).messages), [("ActivityCancelled", 1, "lost")], "the inbox")
 
 
@@ -163,6 +166,7 @@ async def check_only_this_execution_is_cancelled(s: Subject) -> None:
     expect_equal((await s.item()).lock.instance, "b", "the item that is left")
 
 
+@needs(Feature.FUSED)
 async def check_termination_cancels_everything(s: Subject) -> None:
     """A commit may cancel all items: free ones go, leased ones are marked and run out without a message."""
     born = BornLeased(worker="worker", token="born-1", lease=LEASE)  # noqa: S106 - a lock's token
@@ -260,6 +264,7 @@ async def check_many_lost_items_are_all_posted(s: Subject) -> None:
     expect_equal(sorted(found), wanted, "the inbox")
 
 
+@needs(Feature.FUSED)
 async def check_a_born_leased_item_can_be_cancelled_at_once(s: Subject) -> None:
     """A turn may cancel an item that it schedules born leased: it is marked, and its holder is named."""
     born = BornLeased(worker="worker", token="born-1", lease=LEASE)  # noqa: S106 - a lock's token

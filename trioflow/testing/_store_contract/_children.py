@@ -6,7 +6,7 @@ from typing import Any
 
 from trioflow.abc import Capabilities, Draft, OutMessage, Parent, StartInstance, State
 from trioflow.errors import LockLost
-from trioflow.testing._store_contract._marks import core
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import LEASE, Subject, draft, expect_equal, expect_raises, kinds
 
 
@@ -132,6 +132,7 @@ async def check_a_childs_start_is_kept_whole(s: Subject) -> None:
     expect_equal((turn.lock.instance, turn.messages[0].draft), ("child", start), "its first turn")
 
 
+@needs(Feature.REPLACING)
 async def check_a_turn_may_attach(s: Subject) -> None:
     """A start out of a turn that attaches finds what is there, and the starter is told that it has started."""
     await s.waiting("child")
@@ -140,6 +141,7 @@ async def check_a_turn_may_attach(s: Subject) -> None:
     expect_equal(kinds((await s.turn("a")).messages), ["ChildStarted"], "the starter's inbox")
 
 
+@needs(Feature.REPLACING)
 async def check_a_turn_may_replace(s: Subject) -> None:
     """A start out of a turn may replace what has ended, and is refused, and told so, where that runs."""
     await s.ended("over")
@@ -152,7 +154,6 @@ async def check_a_turn_may_replace(s: Subject) -> None:
     expect_equal(turns["a"], ["ChildRefused", "ChildStarted"], "the starter's inbox")
 
 
-@core
 async def check_an_ended_child_keeps_its_id(s: Subject) -> None:
     """A start under the id of a child that has ended is a clash."""
     await s.start("a")
@@ -163,7 +164,6 @@ async def check_an_ended_child_keeps_its_id(s: Subject) -> None:
     expect_equal(kinds((await s.turn("a")).messages), ["ChildRefused"], "the starter's inbox")
 
 
-@core
 async def check_replies_may_go_elsewhere(s: Subject) -> None:
     """A reply goes to the instance that it names, where that still is the execution that it means."""
     await s.waiting("b")

@@ -8,7 +8,7 @@ import attrs
 
 from trioflow.abc import Draft, EventRow, OutMessage, ReleaseTurn, RenewActivities, RenewTurns, State, TagFilter
 from trioflow.errors import LimitExceeded, LockLost, TrioflowError
-from trioflow.testing._store_contract._marks import core
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
@@ -41,7 +41,6 @@ ODD = (
 EXACT = 1_000_000.123456789  # a time that no rounding survives
 
 
-@core
 async def check_a_start_is_untouched(s: Subject) -> None:
     """The start message comes out byte for byte, also where it is large, empty or no text."""
     starts = (Draft("Started", BYTES, BYTES * 4096), Draft("Started", b"", b""), Draft("Started", b"\x00", None))
@@ -52,7 +51,6 @@ async def check_a_start_is_untouched(s: Subject) -> None:
     expect_equal(found, {f"i{number}": start for number, start in enumerate(starts)}, "the start messages")
 
 
-@core
 async def check_odd_kinds_are_kept(s: Subject) -> None:
     """The kind of a message and of an event is kept to the letter."""
     await s.start()
@@ -64,7 +62,6 @@ async def check_odd_kinds_are_kept(s: Subject) -> None:
     expect_equal(tuple(event.kind for event in await s.store.read_history("a", 1)), ODD, "kinds of events")
 
 
-@core
 async def check_values_of_all_bytes_are_kept(s: Subject) -> None:
     """Values come out byte for byte, also where they are large, empty or no text."""
     values = {"all": BYTES, "large": BYTES * 1024, "empty": b"", "nul": b"\x00"}
@@ -72,7 +69,6 @@ async def check_values_of_all_bytes_are_kept(s: Subject) -> None:
     expect_equal(await s.store.read_kv("a"), values, "values")
 
 
-@core
 async def check_odd_keys_are_kept(s: Subject) -> None:
     """Keys are kept and told apart to the letter: case, spaces, quotes, wildcards, all of Unicode."""
     values = {key: b"%d" % number for number, key in enumerate(ODD)}
@@ -84,6 +80,7 @@ async def check_odd_keys_are_kept(s: Subject) -> None:
     expect_equal(await s.store.read_kv("a"), left, "values that were not cleared")
 
 
+@needs(Feature.LIMITS)
 async def check_bad_keys_are_refused(s: Subject) -> None:
     """Keys that are empty, endless or unprintable are refused with a typed error, and the commit writes nothing."""
     await s.start()
@@ -96,6 +93,7 @@ async def check_bad_keys_are_refused(s: Subject) -> None:
     await s.commit(turn)
 
 
+@needs(Feature.LIMITS)
 async def check_bad_names_are_refused(s: Subject) -> None:
     """Names of orchestrations that are empty, endless or unprintable are refused with a typed error."""
     for bad in BAD:
@@ -104,7 +102,6 @@ async def check_bad_names_are_refused(s: Subject) -> None:
     expect_equal(await s.store.read_instance("a"), None, "what was refused")
 
 
-@core
 async def check_odd_names_are_kept(s: Subject) -> None:
     """Names and versions of orchestrations are kept to the letter."""
     for number, name in enumerate(ODD):
@@ -114,6 +111,7 @@ async def check_odd_names_are_kept(s: Subject) -> None:
         expect_equal((turn.name, turn.version), (name, name[::-1]), "a name and a version")
 
 
+@needs(Feature.LIMITS)
 async def check_bad_children_are_refused(s: Subject) -> None:
     """A commit that starts an instance under an id that nobody could keep is refused as a whole."""
     await s.start()
@@ -125,6 +123,7 @@ async def check_bad_children_are_refused(s: Subject) -> None:
     await s.commit(turn)
 
 
+@needs(Feature.LIMITS)
 async def check_a_post_to_a_bad_id_is_refused(s: Subject) -> None:
     """A message to an id that nobody could keep is refused with a typed error, not with one of the driver."""
     for bad in BAD:
@@ -132,6 +131,7 @@ async def check_a_post_to_a_bad_id_is_refused(s: Subject) -> None:
             await s.post(bad)
 
 
+@needs(Feature.LIMITS)
 async def check_a_turn_may_write_to_a_bad_id(s: Subject) -> None:
     """A turn's message to an id that nobody could have is dropped, like any that nobody can take."""
     await s.waiting("b")
@@ -148,14 +148,12 @@ async def check_odd_attributes_are_kept(s: Subject) -> None:
     expect_equal(dict((await s.record()).attributes), attributes, "attributes")
 
 
-@core
 async def check_a_status_of_all_bytes_is_kept(s: Subject) -> None:
     """The status comes out byte for byte."""
     await s.waiting("a", status=BYTES * 64)
     expect_equal((await s.record()).status, BYTES * 64, "the status")
 
 
-@core
 async def check_an_items_contents_are_untouched(s: Subject) -> None:
     """Options and arguments of an item come out byte for byte, also where they are empty."""
     await s.scheduled(an_item(1, data=b"", payload=b""), an_item(2, data=BYTES, payload=BYTES * 1024))
@@ -163,7 +161,6 @@ async def check_an_items_contents_are_untouched(s: Subject) -> None:
     expect_equal(found, [(b"", b""), (BYTES, BYTES * 1024)], "options and arguments")
 
 
-@core
 async def check_an_outcome_of_all_bytes_is_kept(s: Subject) -> None:
     """What a settlement says arrives byte for byte, an absent payload apart from an empty one."""
     drafts = [Draft("A", BYTES, BYTES * 256), Draft("B", b"", b""), Draft("C", b"\x00", None)]
@@ -173,6 +170,7 @@ async def check_an_outcome_of_all_bytes_is_kept(s: Subject) -> None:
     expect_equal([message.draft for message in (await s.turn()).messages], drafts, "the inbox")
 
 
+@needs(Feature.HEARTBEATS)
 async def check_a_heartbeat_of_all_bytes_is_kept(s: Subject) -> None:
     """A heartbeat comes out byte for byte, an empty one apart from none."""
     await s.scheduled(an_item(1), an_item(2), an_item(3))
@@ -184,6 +182,7 @@ async def check_a_heartbeat_of_all_bytes_is_kept(s: Subject) -> None:
     expect_equal(found, [BYTES, b"", None], "heartbeats")
 
 
+@needs(Feature.TAGS)
 async def check_tags_are_told_apart_to_the_letter(s: Subject) -> None:
     """A tag is the very text that was given; an empty one is not the same as none."""
     tags = ("gpu", "GPU", "", "g%", "é", "e\u0301")
@@ -194,7 +193,6 @@ async def check_tags_are_told_apart_to_the_letter(s: Subject) -> None:
     expect_equal((await s.item()).tag, None, "the item without a tag")
 
 
-@core
 async def check_odd_tokens_hold_nothing(s: Subject) -> None:
     """A token that the store never gave is no one's, whatever is written in it."""
     await s.start()
@@ -209,6 +207,7 @@ async def check_odd_tokens_hold_nothing(s: Subject) -> None:
     await s.nothing_eligible("the lock is held")
 
 
+@needs(Feature.REPEATS)
 async def check_request_ids_are_told_apart_to_the_letter(s: Subject) -> None:
     """Two request ids that differ at all belong to two requests."""
     await s.waiting()
@@ -220,6 +219,7 @@ async def check_request_ids_are_told_apart_to_the_letter(s: Subject) -> None:
     expect_equal((await s.record()).queued, len(ODD), "messages in the inbox after repeats")
 
 
+@needs(Feature.LIMITS)
 async def check_reading_a_bad_id_finds_nothing(s: Subject) -> None:
     """Reading under an id that nobody could keep answers with nothing, not with an error of the driver."""
     await s.start()
@@ -229,7 +229,6 @@ async def check_reading_a_bad_id_finds_nothing(s: Subject) -> None:
         expect_equal(await s.store.read_kv(bad), {}, f"the values of {bad[:20]!r}")
 
 
-@core
 async def check_times_are_kept_exactly(s: Subject) -> None:
     """Times are kept to the last bit: of events, of waking, of messages and of items."""
     s.clock.now = EXACT
@@ -249,6 +248,7 @@ async def _refused(s: Subject, where: str, **fields: Any) -> None:
     s.advance(LEASE)
 
 
+@needs(Feature.LIMITS)
 async def check_endless_payloads_are_refused(s: Subject) -> None:
     """What is larger than any payload may be is refused with an error that names the limit, and nothing is kept."""
     endless = bytes(64 * 1024 * 1024 + 1)
@@ -265,7 +265,6 @@ async def check_endless_payloads_are_refused(s: Subject) -> None:
     expect_equal(await s.store.read_instance("b"), None, "the start that was refused")
 
 
-@core
 async def check_a_commit_of_many_events(s: Subject) -> None:
     """One commit may bring thousands of events."""
     rows = tuple(EventRow(number, 0.0, f"E{number}", b"x", None) for number in range(1, 2501))
@@ -275,7 +274,6 @@ async def check_a_commit_of_many_events(s: Subject) -> None:
     expect_equal(await s.store.read_history("a", 1, after=2498), rows[2498:], "its end")
 
 
-@core
 async def check_a_commit_of_many_values(s: Subject) -> None:
     """One commit may set a thousand values, and one may clear them."""
     values = {f"key-{number}": b"%d" % number for number in range(1000)}
@@ -286,7 +284,6 @@ async def check_a_commit_of_many_values(s: Subject) -> None:
     expect_equal(await s.store.read_kv("a"), {"key-0": b"0"}, "values that were not cleared")
 
 
-@core
 async def check_a_commit_of_many_messages(s: Subject) -> None:
     """One commit may send a thousand messages to one inbox; all come, in order, in one turn, and one commit takes
     them.
@@ -301,7 +298,6 @@ async def check_a_commit_of_many_messages(s: Subject) -> None:
     await s.nothing_eligible("everything was consumed")
 
 
-@core
 async def check_a_commit_of_many_starts(s: Subject) -> None:
     """One commit may start a hundred instances."""
     await s.start("a")

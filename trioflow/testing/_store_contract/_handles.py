@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ import trio
 
 from trioflow.abc import OutMessage, PostMessage, RenewActivities, SettleActivity, State
 from trioflow.errors import InstanceExists, LockLost
-from trioflow.testing._store_contract._marks import needs_handles, needs_processes
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Clock,
@@ -28,9 +29,10 @@ from trioflow.testing._store_contract._subject import (
 
 T = TypeVar("T")
 Work = Callable[[Subject], Awaitable[T]]
+PATIENCE = 60.0  # seconds for all threads or processes to be there
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_handles_see_the_same(s: Subject) -> None:
     """What was written through one handle is read through another, at once and whole."""
     async with s.another() as other:
@@ -43,7 +45,7 @@ async def check_handles_see_the_same(s: Subject) -> None:
         expect_equal((await other.item()).lock.event_id, 1, "the item")
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_what_was_written_outlives_the_handle(s: Subject) -> None:
     """What a handle wrote is there after it was closed, for a handle that is opened later."""
     async with s.another("first") as first:
@@ -58,7 +60,7 @@ async def check_what_was_written_outlives_the_handle(s: Subject) -> None:
         expect_equal((await second.item()).payload, b"arguments", "the item")
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_closing_one_handle_leaves_the_others(s: Subject) -> None:
     """A handle that is closed takes nothing from others: their locks hold, their writes go on."""
     await s.start()
@@ -70,7 +72,7 @@ async def check_closing_one_handle_leaves_the_others(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Note"], "the inbox")
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_locks_hold_across_handles(s: Subject) -> None:
     """What one handle has leased no other gives out, until the lease has run out; then the first is refused."""
     await s.scheduled(an_item())
@@ -88,7 +90,7 @@ async def check_locks_hold_across_handles(s: Subject) -> None:
         await other.commit(fresh, events=())
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_another_handle_may_finish_the_work(s: Subject) -> None:
     """A lock is its token, not the handle that took it: a turn may be committed through another one."""
     await s.scheduled(an_item())
@@ -101,7 +103,7 @@ async def check_another_handle_may_finish_the_work(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Done"], "the inbox")
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_repeats_are_known_across_handles(s: Subject) -> None:
     """A write whose answer was lost with its connection is recognised when it comes back through another handle."""
     start = s.a_start("a")
@@ -121,7 +123,7 @@ async def check_repeats_are_known_across_handles(s: Subject) -> None:
         expect_equal((record.revision, record.queued, record.history_length), (1, 1, 1), "the instance")
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_a_mark_is_heard_across_handles(s: Subject) -> None:
     """A holder hears of a cancellation that came through another handle at its next renewal."""
     await s.scheduled(an_item())
@@ -133,7 +135,7 @@ async def check_a_mark_is_heard_across_handles(s: Subject) -> None:
     expect_equal(answer.cancelled, (item.lock,), "the answer to a renewal")
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_messages_of_all_handles_share_one_line(s: Subject) -> None:
     """Messages come out in the order in which they entered, whichever handle they came through."""
     await s.waiting()
@@ -144,7 +146,7 @@ async def check_messages_of_all_handles_share_one_line(s: Subject) -> None:
     expect_equal(kinds(messages), [f"N{number}" for number in range(6)], "the inbox")
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_refusals_hold_across_handles(s: Subject) -> None:
     """An id that one handle took, and a mailbox that it filled, are taken and full for another."""
     await s.waiting("a")
@@ -169,9 +171,14 @@ async def _in_threads(s: Subject, count: int, work: Work[T]) -> list[T]:
     further = s.further
     assert further is not None
     answers: list[T] = []
+    barrier = threading.Barrier(count)
+
+    def run(name: str) -> T:
+        barrier.wait(PATIENCE)
+        return trio.run(_elsewhere, further, s.clock, name, work)
 
     async def thread(name: str) -> None:
-        answers.append(await trio.to_thread.run_sync(lambda: trio.run(_elsewhere, further, s.clock, name, work)))
+        answers.append(await trio.to_thread.run_sync(run, name))
 
     async with trio.open_nursery() as nursery:
         for number in range(count):
@@ -183,7 +190,9 @@ async def _in_processes(s: Subject, count: int, work: Work[T]) -> list[T]:
     """Work with other handles, each in a process of its own."""
     assert s.further is not None
     calls = [(_elsewhere, s.further, s.clock, f"process-{number}/", work) for number in range(count)]
-    with multiprocessing.get_context("spawn").Pool(count) as pool:
+    context = multiprocessing.get_context("spawn")
+    # None begins before all are there; otherwise the first would do all the work while the others are being made.
+    with context.Pool(count, context.Barrier(count).wait, (PATIENCE,)) as pool:
         return await trio.to_thread.run_sync(partial(pool.starmap, trio.run, calls, 1))
 
 
@@ -234,20 +243,20 @@ async def _once_each(s: Subject, run: Callable[[Subject, int, Work[Any]], Awaita
         expect_equal((record.state, record.revision), (State.COMPLETED, 2), f"instance {name}")
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_threads_do_everything_once(s: Subject) -> None:
     """Workers in several threads run every turn and every item once, and between them all."""
     await _once_each(s, _in_threads, 4)
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_threads_create_once(s: Subject) -> None:
     """Of several threads that start the same instances each instance is created by one."""
     expect_equal(sum(await _in_threads(s, 4, _start_many)), 10, "instances created")
     expect_equal(len((await s.lock_turns(limit=100)).turns), 10, "instances")
 
 
-@needs_handles
+@needs(Feature.HANDLES)
 async def check_messages_of_all_threads_arrive(s: Subject) -> None:
     """Messages from several threads all arrive, those of each in its order."""
     await s.waiting()
@@ -259,13 +268,13 @@ async def check_messages_of_all_threads_arrive(s: Subject) -> None:
         expect_equal(own, [f"thread-{sender}/{number}" for number in range(10)], "the order of one sender")
 
 
-@needs_processes
+@needs(Feature.PROCESSES)
 async def check_processes_do_everything_once(s: Subject) -> None:
     """Workers in several processes run every turn and every item once, and between them all."""
     await _once_each(s, _in_processes, 2)
 
 
-@needs_processes
+@needs(Feature.PROCESSES)
 async def check_processes_create_once(s: Subject) -> None:
     """Of several processes that start the same instances each instance is created by one, and all messages arrive."""
     expect_equal(sum(await _in_processes(s, 2, _start_many)), 10, "instances created")

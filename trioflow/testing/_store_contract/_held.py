@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from trioflow.abc import State
-from trioflow.testing._store_contract._marks import core
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import Subject, an_item, expect_equal, kinds
 
 
-@core
 async def check_what_is_left_does_not_wake_a_held_instance(s: Subject) -> None:
     """Once its control messages are consumed, a held instance is left alone, whatever else is in its inbox."""
     await s.waiting("a", state=State.SUSPENDED)
@@ -29,7 +28,6 @@ async def check_a_control_message_that_is_left_counts(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Control"], "the inbox")
 
 
-@core
 async def check_a_resumed_instance_has_its_messages(s: Subject) -> None:
     """What arrived while an instance was held makes it eligible as soon as it goes on."""
     await s.waiting("a", state=State.SUSPENDED)
@@ -40,7 +38,6 @@ async def check_a_resumed_instance_has_its_messages(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Note"], "the inbox")
 
 
-@core
 async def check_a_time_that_came_while_held_is_due(s: Subject) -> None:
     """Suspension does not stop the clock: a time that came meanwhile is due as soon as the instance goes on."""
     wake_at = s.clock.now + 5
@@ -81,6 +78,7 @@ async def check_a_held_instance_can_end(s: Subject) -> None:
     await s.nothing_eligible("it has ended")
 
 
+@needs(Feature.MAILBOXES)
 async def check_a_mailbox_fills_while_held(s: Subject) -> None:
     """Events for a held instance count against its mailbox like any others."""
     await s.waiting("a", state=State.SUSPENDED, unread=1)

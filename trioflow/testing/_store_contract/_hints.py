@@ -20,7 +20,7 @@ from trioflow.abc import (
     State,
     instance_topic,
 )
-from trioflow.testing._store_contract._marks import core
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect, expect_equal
 
 
@@ -32,20 +32,19 @@ async def _wakes(s: Subject, topic: str, call: Awaitable[object]) -> None:
         await watch.wait_beyond(seen)
 
 
-@core
 async def check_a_release_wakes_dispatchers(s: Subject) -> None:
     """Whoever waits for turns is woken when one is given back."""
     await s.start()
     await _wakes(s, TURNS, s.store.release_turn(ReleaseTurn(lock=(await s.turn()).lock)))
 
 
-@core
 async def check_an_item_release_wakes_dispatchers(s: Subject) -> None:
     """Whoever waits for items is woken when one is given back."""
     await s.scheduled(an_item())
     await _wakes(s, ACTIVITIES, s.store.release_activity(ReleaseActivity(lock=(await s.item()).lock)))
 
 
+@needs(Feature.FUSED)
 async def check_a_born_leased_item_wakes_dispatchers(s: Subject) -> None:
     """Whoever sleeps until `next_due` hears of an item that may fall free sooner."""
     born = BornLeased(worker="worker", token="born-1", lease=1.0)  # noqa: S106 - a lock's token
@@ -54,14 +53,12 @@ async def check_a_born_leased_item_wakes_dispatchers(s: Subject) -> None:
     await _wakes(s, ACTIVITIES, s.commit(turn, "Scheduled", activities=(an_item(born=born),)))
 
 
-@core
 async def check_a_child_wakes_dispatchers(s: Subject) -> None:
     """Whoever waits for turns is woken by what a turn starts."""
     await s.start()
     await _wakes(s, TURNS, s.run("a", "Ended", state=State.COMPLETED, starts=(s.a_start("child"),)))
 
 
-@core
 async def check_a_message_out_of_a_turn_wakes_dispatchers(s: Subject) -> None:
     """Whoever waits for turns is woken by a turn's message to another instance."""
     await s.waiting("b")
@@ -70,7 +67,6 @@ async def check_a_message_out_of_a_turn_wakes_dispatchers(s: Subject) -> None:
     await _wakes(s, TURNS, s.run("a", "Ended", state=State.COMPLETED, messages=out))
 
 
-@core
 async def check_messages_left_over_wake_dispatchers(s: Subject) -> None:
     """Whoever waits for turns is woken by a commit that leaves messages, since they are eligible from then on."""
     await s.start()
@@ -79,18 +75,8 @@ async def check_messages_left_over_wake_dispatchers(s: Subject) -> None:
     await _wakes(s, TURNS, s.commit(turn))
 
 
-async def check_a_lost_item_wakes_turn_dispatchers(s: Subject) -> None:
-    """Whoever waits for turns is woken when somebody else finds a cancelled item lost."""
-    await s.scheduled(an_item())
-    await s.item()
-    await s.post("a")
-    await s.run("a", cancel_activities=(1,))
-    s.advance(LEASE)
-    await _wakes(s, TURNS, s.lock_items())
-
-
-async def check_a_marked_item_wakes_turn_dispatchers(s: Subject) -> None:
-    """Whoever sleeps until `next_due` hears of a mark, since the item may be lost when its lease runs out."""
+async def check_a_marked_item_given_back_wakes_dispatchers(s: Subject) -> None:
+    """Whoever waits for turns is woken when a cancelled item is given back, since its instance is told."""
     await s.scheduled(an_item())
     item = await s.item()
     await s.post("a")
@@ -98,24 +84,23 @@ async def check_a_marked_item_wakes_turn_dispatchers(s: Subject) -> None:
     await _wakes(s, TURNS, s.store.release_activity(ReleaseActivity(lock=item.lock)))
 
 
-@core
-async def check_an_end_wakes_watchers(s: Subject) -> None:
-    """Whoever watches an instance is woken by each of its commits, and then reads what was committed."""
+async def check_every_commit_wakes_watchers(s: Subject) -> None:
+    """Whoever watches an instance is woken by a commit that only says how far it is, and then reads that."""
     await s.start()
     turn = await s.turn()
-    states: list[State] = []
+    found: list[bytes | None] = []
 
     async def watch(task_status: trio.TaskStatus[None]) -> None:
         with s.store.signals.watch(instance_topic("a")) as watching:
             seen = watching.seen
             task_status.started()
             await watching.wait_beyond(seen)
-            states.append((await s.record()).state)
+            found.append((await s.record()).status)
 
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda *, task_status: watch(task_status))
-        await s.commit(turn, "Ended", state=State.FAILED)
-    expect_equal(states, [State.FAILED], "what a watcher read when it was woken")
+        await s.commit(turn, consumed=(), status=b"half")
+    expect_equal(found, [b"half"], "what a watcher read when it was woken")
 
 
 async def check_every_write_is_a_checkpoint(s: Subject) -> None:
@@ -166,6 +151,7 @@ async def _all_cancelled(verbs: tuple[Callable[[], Awaitable[object]], ...]) -> 
         expect(scope.cancelled_caught, f"verb {number} is a checkpoint")
 
 
+@needs(Feature.REPEATS)
 async def check_a_commit_cancelled_midway_is_whole(s: Subject) -> None:
     """A commit whose caller is cancelled while it is under way has happened whole or not at all."""
     await s.start()
@@ -189,7 +175,6 @@ async def check_a_commit_cancelled_midway_is_whole(s: Subject) -> None:
     expect_equal((await s.record()).revision, 1, "the revision after repeats")
 
 
-@core
 async def check_the_last_to_leave_closes(s: Subject) -> None:
     """A store that several have open stays open until the last of them leaves."""
     await s.start()

@@ -17,7 +17,7 @@ from trioflow.abc import (
     State,
 )
 from trioflow.errors import LockLost
-from trioflow.testing._store_contract._marks import core
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
@@ -31,7 +31,6 @@ from trioflow.testing._store_contract._subject import (
 NEXT = NextExecution(start=draft("Again"))
 
 
-@core
 async def check_a_lock_is_for_one_execution(s: Subject) -> None:
     """A token is good for the execution that it was given for, and for no other of the same instance."""
     await s.start()
@@ -42,7 +41,6 @@ async def check_a_lock_is_for_one_execution(s: Subject) -> None:
     await s.commit(turn, events=())
 
 
-@core
 async def check_other_verbs_know_the_execution_too(s: Subject) -> None:
     """A renewal and a release under another execution's number change nothing."""
     await s.start()
@@ -55,7 +53,6 @@ async def check_other_verbs_know_the_execution_too(s: Subject) -> None:
     await s.turn()
 
 
-@core
 async def check_a_token_is_for_one_instance(s: Subject) -> None:
     """A token is good for the instance that it was given for: two holders cannot exchange theirs."""
     await s.start("a")
@@ -68,7 +65,6 @@ async def check_a_token_is_for_one_instance(s: Subject) -> None:
     await s.nothing_eligible("both locks are held")
 
 
-@core
 async def check_an_item_lock_names_its_item(s: Subject) -> None:
     """A token is good for the item that it was given for, by instance, execution and event id."""
     await s.scheduled(an_item(1), an_item(2))
@@ -83,7 +79,6 @@ async def check_an_item_lock_names_its_item(s: Subject) -> None:
     await s.no_items("both items are held")
 
 
-@core
 async def check_tokens_are_never_the_same(s: Subject) -> None:
     """Every lock has a token of its own, however often and at whatever moment it is taken."""
     await s.scheduled(an_item(1), an_item(2), instance="a")
@@ -141,6 +136,7 @@ async def check_terminating_leaves_old_executions_alone(s: Subject) -> None:
     expect_equal((await s.settle(old.lock)).lost, (), "locks lost by the old one")
 
 
+@needs(Feature.REPLACING)
 async def check_a_message_for_a_replaced_execution_is_dropped(s: Subject) -> None:
     """What was meant for an instance that was replaced does not reach the replacement."""
     await s.ended()
@@ -160,6 +156,7 @@ async def check_a_child_is_known_by_its_parents_execution(s: Subject) -> None:
     expect_equal(kinds((await s.turn("child")).messages), ["Right"], "the child's inbox")
 
 
+@needs(Feature.REPLACING)
 async def check_a_replacement_has_its_own_parent(s: Subject) -> None:
     """A replacement has the parent that it was started with, or none."""
     await s.start("a", parent=Parent(instance="p", execution=1, event_id=1), attributes={"k": "v"})
@@ -169,6 +166,7 @@ async def check_a_replacement_has_its_own_parent(s: Subject) -> None:
     expect_equal((record.parent, dict(record.attributes)), (None, {}), "what was said at the start")
 
 
+@needs(Feature.REPLACING)
 async def check_a_replacement_starts_afresh(s: Subject) -> None:
     """A replacement inherits no attempts, no unread events, no full mailbox, no time to wake and no status."""
     await s.start("a")
@@ -187,6 +185,7 @@ async def check_a_replacement_starts_afresh(s: Subject) -> None:
     expect_equal((turn.attempts, turn.history_length, turn.history_bytes), (1, 0, 0), "its first turn")
 
 
+@needs(Feature.REPLACING)
 async def check_a_replacement_may_be_delayed(s: Subject) -> None:
     """A replacement waits for its delay as any start does."""
     await s.ended()
@@ -197,6 +196,7 @@ async def check_a_replacement_may_be_delayed(s: Subject) -> None:
     await s.turn()
 
 
+@needs(Feature.REPLACING)
 async def check_revisions_are_never_the_same(s: Subject) -> None:
     """An id never comes back to a revision, over executions and replacements: it goes up with each commit, and with
     nothing else.
@@ -212,6 +212,7 @@ async def check_revisions_are_never_the_same(s: Subject) -> None:
     expect_equal(seen, [1, 2, 3], "revisions")
 
 
+@needs(Feature.REPLACING)
 async def check_old_histories_are_kept_apart(s: Subject) -> None:
     """Each execution's history is read by its number, whichever is current."""
     for number in range(1, 4):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trioflow.abc import OutMessage, ReleaseActivity, ReleaseTurn, State, TagFilter
-from trioflow.testing._store_contract._marks import core
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect_equal
 
 
@@ -62,6 +62,7 @@ async def check_the_oldest_message_counts(s: Subject) -> None:
     expect_equal(await _order(s), ["first", "second"], "the order of turns")
 
 
+@needs(Feature.FAIRNESS)
 async def check_messages_left_over_do_not_jump_the_line(s: Subject) -> None:
     """An instance that left old messages unconsumed is behind those that waited when it committed."""
     await s.waiting("a")
@@ -74,7 +75,6 @@ async def check_messages_left_over_do_not_jump_the_line(s: Subject) -> None:
     expect_equal(await _order(s), ["waits", "a"], "the order of turns")
 
 
-@core
 async def check_a_limit_of_zero_takes_nothing(s: Subject) -> None:
     """Who asks for nothing gets nothing, and holds nothing."""
     await s.scheduled(an_item())
@@ -85,7 +85,6 @@ async def check_a_limit_of_zero_takes_nothing(s: Subject) -> None:
     expect_equal((await s.item()).attempt, 1, "attempts of the item")
 
 
-@core
 async def check_a_time_that_has_come_already_is_due(s: Subject) -> None:
     """An instance that asks to be woken at a time that is over, or now, is eligible at once."""
     for name, wake_at in (("past", s.clock.now - 5), ("now", s.clock.now)):
@@ -93,7 +92,6 @@ async def check_a_time_that_has_come_already_is_due(s: Subject) -> None:
         await s.turn(name)
 
 
-@core
 async def check_a_released_turn_of_time_is_still_due(s: Subject) -> None:
     """A turn that time made eligible is eligible again after it was given back, and after its lease has run out."""
     await s.waiting("a", wake_at=s.clock.now + 5)
@@ -132,6 +130,28 @@ async def check_an_ended_instance_announces_nothing(s: Subject) -> None:
     expect_equal((await s.record()).wake_at, None, "when it is woken")
 
 
+async def check_all_kinds_of_time_are_announced(s: Subject) -> None:
+    """`next_due` is the earlier of when an instance wakes and when a cancelled item may be lost."""
+    await s.scheduled(an_item())
+    await s.item()
+    await s.post("a")
+    await s.run("a", cancel_activities=(1,), wake_at=s.clock.now + LEASE + 10)
+    expect_equal((await s.lock_turns()).next_due, s.clock.now + LEASE, "next_due before the item may be lost")
+    await s.post("a")
+    await s.run("a", wake_at=s.clock.now + LEASE - 10)
+    expect_equal((await s.lock_turns()).next_due, s.clock.now + LEASE - 10, "next_due before it wakes")
+
+
+@needs(Feature.TAGS)
+async def check_times_of_other_tags_are_not_announced(s: Subject) -> None:
+    """`next_due` of items is about those that the worker takes."""
+    await s.scheduled(an_item(1, tag="gpu"))
+    everything = TagFilter(tags=None)
+    await s.settle((await s.item(tags=everything)).lock, retry_in=7.0)
+    expect_equal((await s.lock_items()).next_due, None, "next_due for a worker without this tag")
+    expect_equal((await s.lock_items(tags=everything)).next_due, s.clock.now + 7.0, "next_due for any worker")
+
+
 async def check_an_idle_queue_announces_nothing(s: Subject) -> None:
     """Without items `next_due` is None, and the answer carries the store's time."""
     await s.scheduled(an_item())
@@ -151,6 +171,7 @@ async def check_a_retry_lines_up_when_it_is_due(s: Subject) -> None:
     expect_equal(order, [2, 1], "the order of items")
 
 
+@needs(Feature.TAGS)
 async def check_many_tags_of_a_worker_count(s: Subject) -> None:
     """A worker may name many tags, and the last counts as much as the first."""
     tags = tuple(f"tag-{number}" for number in range(100))

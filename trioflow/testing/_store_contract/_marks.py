@@ -1,13 +1,14 @@
-"""What is said about a check beside its code: whether the smallest stores need it, and what it cannot do without.
+"""What a check needs of a store beyond the core: said beside its code.
 
 Laws: a mark is an attribute of the function, so reading a theme tells all about its checks; a check without a mark
-belongs to the whole contract and needs nothing but a store.
+belongs to the core, which every store has to pass that runs orchestrations unfused, in one process.
 
 Who calls it: the checks beside this file, `_registry.py`, and whoever runs checks. Read next: `_starting.py`.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 
 import attrs
@@ -15,11 +16,25 @@ import attrs
 from trioflow.abc import Store
 from trioflow.testing._store_contract._subject import Check, StoreFactory
 
+
+class Feature(enum.StrEnum):
+    """What the smallest stores may do without."""
+
+    REPEATS = "writes that are known when they are repeated"
+    REPLACING = "instances that are attached to or replaced"
+    MAILBOXES = "mailboxes that may be full"
+    LIMITS = "refusals of what nobody could keep"
+    FAIRNESS = "lines in which nobody is starved"
+    CAPABILITIES = "workers told apart by what they can run"
+    TAGS = "workers told apart by tags"
+    HEARTBEATS = "heartbeats handed on"
+    FUSED = "turns that settle, keep the lock, or bear leased items"
+    HANDLES = "other handles on the same data"
+    PROCESSES = "other handles in other processes"
+
+
 Further = Callable[[Store], StoreFactory]
 """For a store, something that makes other handles on the same data."""
-
-HANDLES = "other handles on the same data"
-PROCESSES = "other handles in other processes"
 
 
 @attrs.frozen(kw_only=True)
@@ -34,32 +49,25 @@ class Examined:
     further: Further | None = None
     processes: bool = False
 
-    def lacks(self, check: Check) -> str | None:
+    def lacks(self, check: Check) -> Feature | None:
         """What a check needs and this store does not offer; None: nothing."""
-        need = vars(check).get("needs")
-        if need is not None and self.further is None:
-            return HANDLES
-        return PROCESSES if need == PROCESSES and not self.processes else None
+        need = need_of(check)
+        if need in (Feature.HANDLES, Feature.PROCESSES) and self.further is None:
+            return Feature.HANDLES
+        return need if need is Feature.PROCESSES and not self.processes else None
 
 
-def core(check: Check) -> Check:
-    """Every store has to pass it that runs orchestrations unfused, in one process."""
-    vars(check)["core"] = True
-    return check
+def needs(feature: Feature) -> Callable[[Check], Check]:
+    """Mark a check as one for stores with this feature."""
+
+    def mark(check: Check) -> Check:
+        vars(check)["needs"] = feature
+        return check
+
+    return mark
 
 
-def is_core(check: Check) -> bool:
-    """Whether the smallest stores have to pass it."""
-    return "core" in vars(check)
-
-
-def needs_handles(check: Check) -> Check:
-    """It is left out where a store offers no other handles."""
-    vars(check)["needs"] = HANDLES
-    return check
-
-
-def needs_processes(check: Check) -> Check:
-    """It is left out where a store offers no handles in other processes."""
-    vars(check)["needs"] = PROCESSES
-    return check
+def need_of(check: Check) -> Feature | None:
+    """What a check needs beyond the core."""
+    need: Feature | None = vars(check).get("needs")
+    return need

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trioflow.abc import Draft, OutMessage, Parent, State
 from trioflow.errors import InstanceFinished, InstanceNotFound, MailboxFull
-from trioflow.testing._store_contract._marks import core
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import Subject, draft, expect, expect_equal, expect_raises, kinds
 
 
@@ -52,6 +52,7 @@ async def check_message_for_another_execution_is_dropped(s: Subject) -> None:
     expect_equal(len((await s.turn()).messages), 1, "a message for the current execution")
 
 
+@needs(Feature.MAILBOXES)
 async def check_full_mailbox_is_refused(s: Subject) -> None:
     """Unread and queued events together are limited; what is refused leaves no trace."""
     await s.waiting("a", unread=2)
@@ -62,15 +63,17 @@ async def check_full_mailbox_is_refused(s: Subject) -> None:
     expect_equal((await s.record()).queued, 2, "messages in the inbox")
 
 
+@needs(Feature.MAILBOXES)
 async def check_other_messages_do_not_fill_the_mailbox(s: Subject) -> None:
     """Only events count against the mailbox, and a full one does not keep other messages out."""
     await s.waiting()
     await s.post("a")
     await s.post("a", mailbox=True, mailbox_limit=1)
-    await s.post("a", "Cancel")
+    await s.post("a", "Cancel", mailbox_limit=1)
     expect_equal((await s.record()).queued, 3, "messages in the inbox")
 
 
+@needs(Feature.MAILBOXES)
 async def check_mailbox_empties(s: Subject) -> None:
     """Events that were consumed make room again."""
     await s.waiting()
@@ -122,7 +125,6 @@ async def check_ending_empties_the_inbox(s: Subject) -> None:
     await s.nothing_eligible("it has ended")
 
 
-@core
 async def check_messages_of_one_moment_keep_their_order(s: Subject) -> None:
     """Messages that enter at the same moment come out in the order in which they entered."""
     await s.waiting()
@@ -132,7 +134,6 @@ async def check_messages_of_one_moment_keep_their_order(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), names, "the inbox")
 
 
-@core
 async def check_numbers_of_messages_are_not_used_again(s: Subject) -> None:
     """A message has a higher `seq` than all before it, also where those have been consumed."""
     await s.waiting()
@@ -146,6 +147,7 @@ async def check_numbers_of_messages_are_not_used_again(s: Subject) -> None:
     expect_equal(len(seqs), 3, "messages")
 
 
+@needs(Feature.MAILBOXES)
 async def check_unread_events_that_were_taken_make_room(s: Subject) -> None:
     """The mailbox has room again once the code has taken what was unread."""
     await s.waiting("a", unread=2)
@@ -156,6 +158,7 @@ async def check_unread_events_that_were_taken_make_room(s: Subject) -> None:
     await s.mailbox_is_full("a", 2)
 
 
+@needs(Feature.MAILBOXES)
 async def check_a_turn_may_overfill_a_mailbox(s: Subject) -> None:
     """An event out of a turn is never refused, and counts against the mailbox."""
     await s.waiting("b")
@@ -165,6 +168,7 @@ async def check_a_turn_may_overfill_a_mailbox(s: Subject) -> None:
     await s.mailbox_is_full("b", 3)
 
 
+@needs(Feature.MAILBOXES)
 async def check_a_mailbox_limit_is_the_senders(s: Subject) -> None:
     """Each post brings its own limit: a higher one finds room where a lower one did not."""
     await s.waiting()
@@ -174,6 +178,7 @@ async def check_a_mailbox_limit_is_the_senders(s: Subject) -> None:
     expect_equal((await s.record()).queued, 2, "messages in the inbox")
 
 
+@needs(Feature.MAILBOXES)
 async def check_part_of_a_mailbox_makes_room(s: Subject) -> None:
     """Consuming some of the events makes room for as many."""
     await s.waiting()
@@ -198,7 +203,6 @@ async def check_a_post_may_name_a_child(s: Subject) -> None:
     expect_equal(len((await s.turn("a")).messages), 1, "messages of the child")
 
 
-@core
 async def check_an_ending_turn_writes_nothing_to_itself(s: Subject) -> None:
     """A message of a turn to its own instance is dropped where the turn ends it."""
     await s.start()
@@ -206,7 +210,6 @@ async def check_an_ending_turn_writes_nothing_to_itself(s: Subject) -> None:
     expect_equal((await s.record()).queued, 0, "messages in the inbox")
 
 
-@core
 async def check_messages_of_a_turn_are_untouched(s: Subject) -> None:
     """What a turn sends arrives byte for byte, with the time at which it entered."""
     one = Draft("Odd", bytes(range(256)), b"\xff\x00")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import trio
 
 from trioflow.abc import ACTIVITIES, TURNS, EventRow, State, instance_topic
-from trioflow.testing._store_contract._marks import core
 from trioflow.testing._store_contract._subject import Subject, an_item, draft, expect, expect_equal
 
 
@@ -152,7 +151,6 @@ async def check_verbs_are_checkpoints(s: Subject) -> None:
     expect_equal((await s.record()).queued, 0, "messages in the inbox")
 
 
-@core
 async def check_a_limit_of_no_events_reads_none(s: Subject) -> None:
     """Reading a history with a limit of zero answers with nothing, and with one, one by one, with all of it."""
     await s.waiting("a", "A", "B", "C")
@@ -161,7 +159,6 @@ async def check_a_limit_of_no_events_reads_none(s: Subject) -> None:
     expect_equal(found, ["A", "B", "C"], "events one by one")
 
 
-@core
 async def check_a_page_of_a_growing_history_stays(s: Subject) -> None:
     """A part that was read before reads the same after the history has grown."""
     await s.waiting("a", "A", "B", "C")

@@ -33,7 +33,7 @@ from trioflow.testing._store_contract import (
     _turn_commits,
     _turn_locks,
 )
-from trioflow.testing._store_contract._marks import is_core
+from trioflow.testing._store_contract._marks import need_of
 from trioflow.testing._store_contract._subject import Check
 
 
@@ -71,5 +71,5 @@ CHECKS: tuple[Check, ...] = tuple(
 )
 """Every check, in the order in which a reader meets them."""
 
-CORE: tuple[Check, ...] = tuple(check for check in CHECKS if is_core(check))
+CORE: tuple[Check, ...] = tuple(check for check in CHECKS if need_of(check) is None)
 """Those that every store has to pass which runs orchestrations unfused, in one process."""

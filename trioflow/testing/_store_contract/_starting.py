@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trioflow.abc import Draft, Parent, State
 from trioflow.errors import InstanceExists, TrioflowError
-from trioflow.testing._store_contract._marks import core
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import Subject, expect, expect_equal, expect_raises, kinds
 
 
@@ -56,6 +56,7 @@ async def check_ended_id_fails(s: Subject) -> None:
         await s.start("a")
 
 
+@needs(Feature.REPLACING)
 async def check_attach_finds_the_instance(s: Subject) -> None:
     """Attaching answers with what is there and creates nothing."""
     await s.start("a")
@@ -65,11 +66,13 @@ async def check_attach_finds_the_instance(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Started"], "its inbox")
 
 
+@needs(Feature.REPLACING)
 async def check_attach_creates_where_nothing_is(s: Subject) -> None:
     """Attaching creates an instance if the id is free."""
     expect((await s.start("a", if_exists="attach")).created, "an attach to a free id creates")
 
 
+@needs(Feature.REPLACING)
 async def check_replace_refuses_what_runs(s: Subject) -> None:
     """An instance that has not ended is not replaced."""
     await s.waiting()
@@ -77,6 +80,7 @@ async def check_replace_refuses_what_runs(s: Subject) -> None:
         await s.start("a", if_exists="replace_finished")
 
 
+@needs(Feature.REPLACING)
 async def check_replace_goes_on_counting(s: Subject) -> None:
     """A replacement is the next execution, fresh, and the history of the one before stays readable."""
     await s.waiting("a", "Started", "Ended", state=State.COMPLETED, status=b"old", kv_set={"k": b"v"}, unread=3)
@@ -142,6 +146,7 @@ async def check_a_held_start_keeps_its_delay(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Started"], "the inbox after the delay")
 
 
+@needs(Feature.LIMITS)
 async def check_bad_ids_are_refused(s: Subject) -> None:
     """Ids that are empty, endless, or unprintable are refused with a typed error, and nothing is kept."""
     for bad in ("", "x" * 513, "nul\0", "half \ud800"):
@@ -160,6 +165,7 @@ async def check_odd_ids_are_kept(s: Subject) -> None:
     expect_equal(len((await s.lock_turns(limit=100)).turns), len(odd), "how many instances there are")
 
 
+@needs(Feature.REPLACING)
 async def check_replace_creates_where_nothing_is(s: Subject) -> None:
     """A replacement of what is not there creates execution 1."""
     started = await s.start("a", if_exists="replace_finished")
@@ -167,6 +173,7 @@ async def check_replace_creates_where_nothing_is(s: Subject) -> None:
     await s.turn()
 
 
+@needs(Feature.REPLACING)
 async def check_attach_changes_nothing(s: Subject) -> None:
     """Attaching to an instance, in whatever state, changes nothing about it, and posts nothing."""
     await s.start("pending", delay=60.0)
@@ -178,7 +185,6 @@ async def check_attach_changes_nothing(s: Subject) -> None:
         expect_equal(await s.record(name), before, f"the {name} instance")
 
 
-@core
 async def check_a_version_stays_open_until_a_turn_pins_it(s: Subject) -> None:
     """An instance has no version until it is given one, by its start or by a commit; a later commit may move it."""
     await s.start()
@@ -191,7 +197,6 @@ async def check_a_version_stays_open_until_a_turn_pins_it(s: Subject) -> None:
         expect_equal((await s.record()).version, version, "the version that a commit gave")
 
 
-@core
 async def check_instances_are_apart(s: Subject) -> None:
     """Values, status, history and inbox of one instance are nobody else's, however alike the ids are."""
     names = ("a", "A", "a ", "aa")

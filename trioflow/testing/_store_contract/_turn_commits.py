@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trioflow.abc import EventRow, LockedActivity, NextExecution, OutMessage, SettleActivity, State
 from trioflow.errors import LockLost, TrioflowError
-from trioflow.testing._store_contract._marks import core
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
@@ -140,6 +140,7 @@ async def check_events_have_to_follow(s: Subject) -> None:
     await s.commit(turn, events=(EventRow(2, 0.0, "X", b"", None),))
 
 
+@needs(Feature.FUSED)
 async def check_a_refused_commit_writes_nothing(s: Subject) -> None:
     """A commit that is refused late leaves nothing behind: no event, message, item, value, start, or change of
     state.
@@ -178,7 +179,6 @@ async def _a_lost_item(s: Subject) -> LockedActivity:
     return item
 
 
-@core
 async def check_event_ids_have_no_gaps(s: Subject) -> None:
     """Events of one commit are numbered one after the other: a gap, a number twice or a wrong order is refused."""
     await s.start()
@@ -190,7 +190,6 @@ async def check_event_ids_have_no_gaps(s: Subject) -> None:
     await s.commit(turn, events=(an_event(1), an_event(2)))
 
 
-@core
 async def check_what_an_ended_instance_left_can_be_read(s: Subject) -> None:
     """History, values, status and attributes of an instance that has ended stay."""
     await s.start("a", attributes={"k": "v"})
@@ -228,7 +227,6 @@ async def check_history_bytes_count_data_and_payload(s: Subject) -> None:
     expect_equal((await s.record()).history_bytes, 10, "the size")
 
 
-@core
 async def check_values_outlive_commits(s: Subject) -> None:
     """A value that was cleared may be set again, and one that was set stays until it is changed."""
     await s.waiting("a", kv_set={"k": b"1", "other": b"o"})
@@ -242,6 +240,7 @@ async def check_values_outlive_commits(s: Subject) -> None:
         expect_equal(await s.store.read_kv("a"), wanted, f"values after {changes}")
 
 
+@needs(Feature.FUSED)
 async def check_a_commit_does_several_things_at_once(s: Subject) -> None:
     """What a commit schedules, cancels, starts, sends, sets and settles is all there, for whoever looks next."""
     await s.scheduled(an_item(1), an_item(2), kv_set={"old": b"1"})

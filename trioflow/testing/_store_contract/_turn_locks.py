@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trioflow.abc import LockTurns, ReleaseTurn, RenewTurns, State, TurnLock
-from trioflow.testing._store_contract._marks import core
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import LEASE, Subject, expect, expect_equal, kinds
 
 
@@ -185,6 +185,7 @@ async def check_the_longest_waiting_comes_first(s: Subject) -> None:
     expect_equal(order, ["c", "a", "b"], "the order of turns")
 
 
+@needs(Feature.FAIRNESS)
 async def check_a_busy_instance_starves_nobody(s: Subject) -> None:
     """An instance that always has messages goes behind those that wait, even if no time passes."""
     for name in ("a", "b", "c"):
@@ -231,7 +232,6 @@ async def check_the_earliest_time_is_announced(s: Subject) -> None:
     expect_equal((await s.lock_turns()).next_due, now + 10, "next_due")
 
 
-@core
 async def check_a_lock_given_back_is_not_renewed(s: Subject) -> None:
     """A lock that was released, or used up by a commit, is lost to a renewal."""
     for name in ("released", "committed", "ended"):
@@ -245,7 +245,6 @@ async def check_a_lock_given_back_is_not_renewed(s: Subject) -> None:
     expect_equal(answer.lost, locks, "locks lost")
 
 
-@core
 async def check_a_stale_renewal_extends_nothing(s: Subject) -> None:
     """A renewal under a token of before leaves the holder's lease as it is."""
     await s.start()
@@ -258,7 +257,6 @@ async def check_a_stale_renewal_extends_nothing(s: Subject) -> None:
     await s.turn()
 
 
-@core
 async def check_leases_alone_change_nothing_to_read(s: Subject) -> None:
     """Locking, renewing and giving back leave what is read of an instance as it was, its revision first of all."""
     await s.waiting("a", "E", wake_at=s.clock.now + 100, status=b"s")
@@ -271,7 +269,6 @@ async def check_leases_alone_change_nothing_to_read(s: Subject) -> None:
     expect_equal(await s.record(), before, "the instance")
 
 
-@core
 async def check_a_renewal_is_no_attempt(s: Subject) -> None:
     """Renewing counts as no attempt, and loses no message."""
     await s.start()
@@ -292,7 +289,6 @@ async def check_a_renewal_lasts_as_long_as_asked(s: Subject) -> None:
     await s.turn()
 
 
-@core
 async def check_readers_do_not_wait_for_holders(s: Subject) -> None:
     """What is committed can be read while somebody holds the lock, and messages can be posted."""
     await s.waiting("a", "E", kv_set={"k": b"v"})
@@ -303,7 +299,6 @@ async def check_readers_do_not_wait_for_holders(s: Subject) -> None:
     expect_equal(len(await s.store.read_history("a", 1)), 1, "the history")
 
 
-@core
 async def check_created_at_stays(s: Subject) -> None:
     """When an instance was created does not change with its commits, nor does it end before it has ended."""
     at = s.clock.now

@@ -120,7 +120,7 @@ def _look(db: sqlite3.Connection) -> Found:
         frozenset(request.removeprefix("start ") for request in requests if request.startswith("start ")),
     )
     for instance, revision, length, queue, mail in instances:
-        ids = [id for (id,) in db.execute("SELECT id FROM event WHERE instance = ? ORDER BY id", (instance,))]
+        ids = [event for (event,) in db.execute("SELECT id FROM event WHERE instance = ? ORDER BY id", (instance,))]
         (kept,) = db.execute("SELECT count(*), ifnull(sum(mailbox), 0) FROM message WHERE instance = ?", (instance,))
         values = db.execute(
             "SELECT value FROM kv WHERE instance = ? UNION ALL SELECT value FROM status WHERE instance = ?",

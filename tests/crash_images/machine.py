@@ -41,11 +41,11 @@ def environment(shim: Path, database: Path, log: Path | None = None) -> dict[str
     return env if log is None else {**env, "TRIOFLOW_SHIM_LOG": str(log)}
 
 
-def record(shim: Path, folder: Path, kind: str, tasks: int, rounds: int) -> list[Record]:
-    """Run the workload and give what it did to its files."""
+def record(shim: Path, folder: Path, program: str, *arguments: object) -> list[Record]:
+    """Run a program of this folder and give what it did to its files."""
     database, log = folder / "run" / "x.db", folder / "log"
     database.parent.mkdir()
-    command = [sys.executable, "-m", "tests.crash_images.workload", str(database), kind, str(tasks), str(rounds)]
+    command = [sys.executable, "-m", f"tests.crash_images.{program}", str(database), *map(str, arguments)]
     subprocess.run(command, cwd=ROOT, env=environment(shim, database, log), check=True, timeout=120)
     return list(read_log(log.read_bytes()))
 

@@ -120,7 +120,7 @@ class Task:
             fresh = any(draft.kind == "Started" for draft in drafts)
             drafts += [Draft("Scheduled", b"item")] * fresh
             rows = enumerate(drafts, turn.history_length + 1)
-            events = tuple(EventRow(id, locked.now, d.kind, d.data, d.payload) for id, d in rows)
+            events = tuple(EventRow(at, locked.now, d.kind, d.data, d.payload) for at, d in rows)
             item = NewActivity(event_id=scheduled, name="work", tag=self.name, data=b"", payload=b"")
             lock, revision = turn.lock, turn.revision + 1
             mail = OutMessage(

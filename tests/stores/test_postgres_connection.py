@@ -166,6 +166,42 @@ async def test_a_server_that_does_not_hear_is_left(tcp_server: Server, mock_cloc
         assert connection.closed
 
 
+async def test_a_server_that_cannot_be_asked_is_left(tcp_server: Server) -> None:
+    """The same at once, if the request to end the statement is refused."""
+    async with (
+        open_proxy(tcp_server.port) as proxy,
+        connected(tcp_server.tcp(proxy.port)) as connection,
+    ):
+        proxy.answers.hold()
+        proxy.refusing = True
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.execute, "SELECT 1")
+                await proxy.answers.something_held()
+                scope.cancel()
+        assert scope.cancelled_caught
+        assert connection.closed
+
+
+async def test_an_interrupt_from_the_keyboard_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised, even if the statement was done; the connection is not used by others."""
+    until_ready = _connection._until_ready
+    waits: list[waiting.Wait] = []
+
+    async def interrupted(fileno: int, wanted: waiting.Wait) -> waiting.Ready:
+        waits.append(wanted)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        return await until_ready(fileno, wanted)
+
+    async with connected() as connection:
+        with monkeypatch.context() as patch:
+            patch.setattr(_connection, "_until_ready", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                await connection.execute("SELECT 1")
+        assert not connection.is_usable
+
+
 async def test_a_cancellation_that_the_server_does_not_take(
     tcp_server: Server, mock_clock: trio.testing.MockClock
 ) -> None:

@@ -17,7 +17,9 @@ from tests.postgres_server import Server, fresh_schema, shared_url
 from tests.stores.postgres_drill import watcher
 from tests.stores.proxy import open_proxy
 from trioflow.errors import StoreUnavailable
-from trioflow.stores._postgres._listening import LONGEST, MOST, PATIENCE, Announcer, Listener, payloads
+from trioflow.stores._postgres import _connection, _listening
+from trioflow.stores._postgres._connection import TrioConnection
+from trioflow.stores._postgres._listening import LONGEST, MOST, Announcer, Listener, payloads
 from trioflow.stores._postgres._pool import Pool
 
 
@@ -217,22 +219,31 @@ async def test_a_server_that_is_gone_is_looked_for_patiently(autojump_clock: tri
     assert ear.told == []
 
 
+@pytest.mark.parametrize("stage", ["connecting", "listening"])
 async def test_a_server_that_does_not_answer_is_given_up(
-    tcp_server: Server, mock_clock: trio.testing.MockClock
+    stage: str, tcp_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that hangs before it listens is closed in time, and the next one may listen."""
-    ear = Ear()
-    async with open_proxy(tcp_server.port) as proxy, trio.open_nursery() as nursery:
-        listener = Listener(tcp_server.tcp(proxy.port), "c", "us", ear.heard, ear.lost)
+    monkeypatch.setattr(_listening, "PATIENCE", 0.1)
+    monkeypatch.setattr(_connection, "LAST_WORDS", 0.01)
+    ear, opened, connect = Ear(), [], TrioConnection.connect
 
-        nursery.start_soon(listener.run)
-        proxy.answers.hold()
-        await proxy.answers.something_held()
-        mock_clock.jump(PATIENCE)
-        await trio.testing.wait_all_tasks_blocked()
+    async def connect_and_hold(conninfo: str, **options: Any) -> TrioConnection:
+        connection = await connect(conninfo, **options)
+        opened.append(connection)
+        if len(opened) == 1 and stage == "listening":
+            proxy.answers.hold()
+        return connection
+
+    monkeypatch.setattr(TrioConnection, "connect", connect_and_hold)
+    async with open_proxy(tcp_server.port) as proxy, trio.open_nursery() as nursery:
+        if stage == "connecting":
+            proxy.answers.hold()
+        nursery.start_soon(Listener(tcp_server.tcp(proxy.port), "c", "us", ear.heard, ear.lost).run)
+        while proxy.connections < (2 if stage == "connecting" else 3):  # one asks the server to end the statement
+            await trio.lowlevel.checkpoint()
+        assert ear.told == []
         proxy.answers.flow()
-        while not ear.told:
-            mock_clock.jump(0.1)
-            await trio.testing.wait_all_tasks_blocked()
-        assert proxy.connections > 1
+        await ear.until(1)
         nursery.cancel_scope.cancel()
+    assert all(connection.closed for connection in opened)

@@ -136,11 +136,7 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
                 failures.setdefault(" ".join(str(exc).split()), exc)
                 continue
             connection.prepare_threshold = prepare_threshold
-            try:
-                await connection.set_autocommit(True)
-            except BaseException:
-                connection.pgconn.finish()
-                raise
+            await connection.set_autocommit(True)  # asks nobody, and is not interrupted
             return connection
         if len(failures) == 1:
             raise next(iter(failures.values()))

@@ -162,7 +162,10 @@ class Pool:
 
     @asynccontextmanager
     async def _connection(self, *, fresh: bool) -> AsyncIterator[TrioConnection]:
-        """A connection for one statement: the one used last if it is alive, or a new one."""
+        """A connection for one statement: the one used last if it is alive, or a new one.
+
+        Whoever asks for a fresh one has dropped another, so there are never more than places.
+        """
         connection = None if fresh else self._take_idle()
         if connection is None:
             connection = await self._connect()
@@ -182,8 +185,6 @@ class Pool:
         return None
 
     async def _connect(self) -> TrioConnection:
-        while len(self._idle) > self._free.value:
-            self._idle.pop(0).connection.drop()  # a fresh one was asked for; the others are for whoever comes now
         with trio.move_on_after(self._patience):
             try:
                 connection = await TrioConnection.connect(

@@ -7,8 +7,6 @@ Who calls it: the rules, and stores that decide in a database of their own.
 
 from __future__ import annotations
 
-import reprlib
-
 from trioflow.abc import ActivityLock, CommitTurn, StartInstance, State, TurnLock
 from trioflow.errors import (
     DuplicateRequestError,
@@ -44,19 +42,11 @@ def wrong_revision(request: CommitTurn, found: int) -> LockLost:
 
 def not_following(request: CommitTurn, found: int) -> StoreError:
     """A turn's events leave a gap, or repeat what is there."""
-    first, last = request.events[0].id, request.events[-1].id
-    return StoreError(
-        f"Instance {request.lock.instance!r} has {found} events; the turn brought {len(request.events)} with ids "
-        f"{first} to {last}, which do not follow. Nothing was written."
-    )
-
-
-def not_consecutive(request: CommitTurn) -> StoreError:
-    """A turn's events are not numbered one after the other."""
     ids = [event.id for event in request.events]
+    place = next((place for place, number in enumerate(ids) if number != found + 1 + place), 0)
     return StoreError(
-        f"The turn of instance {request.lock.instance!r} brought events with ids {reprlib.repr(ids)}; they have to "
-        "follow one another. Nothing was written."
+        f"Instance {request.lock.instance!r} has {found} events; the turn brought {len(ids)}, of which one has id "
+        f"{ids[place]} where {found + 1 + place} follows. Nothing was written."
     )
 
 

@@ -72,7 +72,7 @@ def _messages(columns: Sequence[Any]) -> tuple[MessageRow, ...]:
 def locked_turns(rows: Sequence[Row]) -> LockedTurns:
     """What was taken, if anything."""
     turns, header = [], rows[0]
-    for _, _, instance, execution, token, name, version, state, *rest in rows:
+    for _, _, _, instance, execution, token, name, version, state, *rest in rows:
         if instance is None:
             continue
         revision, history_length, history_bytes, attempts, wake_at, *messages = rest
@@ -121,7 +121,7 @@ def committed(request: CommitTurn, row: Row) -> TurnCommitted:
 def locked_activities(rows: Sequence[Row]) -> LockedActivities:
     """What was taken, if anything."""
     activities, header = [], rows[0]
-    for _, _, instance, execution, event_id, token, *rest in rows:
+    for _, _, _, instance, execution, event_id, token, *rest in rows:
         if instance is None:
             continue
         name, tag, session, attempt, failures, fetches, scheduled_at, heartbeat, data, payload = rest

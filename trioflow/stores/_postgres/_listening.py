@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterable
 
 import psycopg
 import trio
+from psycopg import sql
 
 from trioflow.errors import StoreError
 from trioflow.stores._postgres._connection import TrioConnection
 from trioflow.stores._postgres._pool import Pool
 
-LONGEST = 7_000  # bytes of one notification, of 8,000 that PostgreSQL takes
+LONGEST = 7_500  # bytes of one notification, of 8,000 that PostgreSQL takes
 MOST = 100  # topics of one flush, beyond which "everything" says it shorter
 PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)  # seconds before the next attempt to listen
+PATIENCE = 10.0  # seconds for an attempt to listen
 EVERYTHING = "*"
 
 
@@ -32,7 +34,7 @@ class Listener:
         channel: where.
         ourselves: whose notifications are none for us.
         heard: called with each topic.
-        lost: called whenever anything may have been missed.
+        lost: called whenever anything may have been missed: when listening begins, and begins again.
     """
 
     def __init__(
@@ -40,25 +42,31 @@ class Listener:
     ) -> None:
         self._conninfo, self._channel, self._ourselves = conninfo, channel, ourselves
         self._heard, self._lost = heard, lost
+        self._failures = 0  # since it last listened
 
     async def run(self) -> None:
-        """Listen until cancelled; a connection that is lost is made again."""
-        failures = 0
+        """Listen until cancelled; a connection that is lost is made again. Raises nothing of the way to the server."""
         while True:
             try:
-                connection = await TrioConnection.connect(self._conninfo)
-                try:
-                    await connection.execute(f'LISTEN "{self._channel}"')
-                    self._lost()
-                    failures = 0
-                    async for notification in connection.notifies():
-                        self._hear(notification.payload)
-                finally:
-                    connection.pgconn.finish()
+                await self._listen()
             except (psycopg.Error, OSError):
-                self._lost()
-            await trio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
-            failures += 1
+                pass  # said by whoever needs an answer of the server
+            await trio.sleep(PAUSES[min(self._failures, len(PAUSES) - 1)])
+            self._failures += 1
+
+    async def _listen(self) -> None:
+        connection = await TrioConnection.connect(self._conninfo, patience=PATIENCE)
+        try:
+            with trio.move_on_after(PATIENCE) as patience:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+            if patience.cancelled_caught:
+                return
+            self._failures = 0
+            self._lost()
+            async for notification in connection.notifies():
+                self._hear(notification.payload)
+        finally:
+            connection.drop()
 
     def _hear(self, payload: str) -> None:
         sender, *topics = payload.split("\n")
@@ -96,25 +104,29 @@ class Announcer:
             await self._some.wait()
             self._some = trio.Event()
             topics, self._topics = self._topics, {}
-            for payload in self._payloads(topics):
-                try:
+            try:
+                for payload in payloads(self._ourselves, topics):
+                    # Twice does no harm, so it is repeated like a read if its answer is lost.
                     await self._pool.call("SELECT pg_notify(%s, %s)", (self._channel, payload), reads=True)
-                except StoreError:
-                    break  # others find out when they look by themselves
+            except StoreError:
+                pass  # others find out when they look by themselves
 
-    def _payloads(self, topics: Iterable[str]) -> list[str]:
-        """The topics, in as few notifications as they fit into."""
-        topics = list(topics)
-        if len(topics) > MOST:
-            topics = [EVERYTHING]
-        payloads, lines, size = [], [self._ourselves], 0
-        for topic in topics:
-            length = len(topic.encode()) + 1
-            if length > LONGEST:
-                topic, length = EVERYTHING, 2
-            if size + length > LONGEST:
-                payloads.append("\n".join(lines))
-                lines, size = [self._ourselves], 0
-            lines.append(topic)
-            size += length
-        return [*payloads, "\n".join(lines)]
+
+def payloads(sender: str, topics: Iterable[str]) -> list[str]:
+    """The topics, one a line after the sender's, in as few notifications as they fit into."""
+    lines = dict.fromkeys(topic if _fits(topic, sender) else EVERYTHING for topic in topics)
+    if len(lines) > MOST or EVERYTHING in lines:
+        return [f"{sender}\n{EVERYTHING}"]
+    made: list[str] = []
+    payload = sender
+    for line in lines:
+        if len(f"{payload}\n{line}".encode()) > LONGEST:
+            made.append(payload)
+            payload = sender
+        payload = f"{payload}\n{line}"
+    return [*made, payload]
+
+
+def _fits(topic: str, sender: str) -> bool:
+    """Whether it can be a line of a notification."""
+    return topic.isprintable() and len(f"{sender}\n{topic}".encode()) <= LONGEST

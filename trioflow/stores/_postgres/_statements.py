@@ -20,14 +20,14 @@ COMMITTED = (
 STATEMENTS = {
     "start_instance": "SELECT * FROM {}.start_instance(%s::jsonb, %s, %s)",
     "post_message": "SELECT * FROM {}.post_message(%s::jsonb, %s, %s)",
-    "lock_turns": f"SELECT r.now, r.next_due, {TURN}, {INBOX} FROM {{}}.lock_turns(%s::jsonb) r "
+    "lock_turns": f"SELECT r.now, r.next_due, r.reached, {TURN}, {INBOX} FROM {{}}.lock_turns(%s::jsonb) r "
     "LEFT JOIN LATERAL unnest(r.turns) t ON true",
     "commit_turn": f"SELECT {COMMITTED}, {INBOX} FROM {{}}.commit_turn(%s::jsonb, %s::bytea, "
     + "%s::bytea[], " * 11
     + "%s::bytea, %s::bytea, %s::bytea[], %s::bytea[], %s::bytea[]) t",
     "release_turn": "SELECT {}.release_turn(%s::jsonb)",
     "renew_turns": "SELECT {}.renew_turns(%s::jsonb)",
-    "lock_activities": "SELECT r.now, r.next_due, t.* FROM {}.lock_activities(%s::jsonb) r "
+    "lock_activities": "SELECT r.now, r.next_due, r.reached, t.* FROM {}.lock_activities(%s::jsonb) r "
     "LEFT JOIN LATERAL unnest(r.activities) t ON true",
     "commit_activities": "SELECT * FROM {}.commit_activities(%s::jsonb, %s::bytea[], %s::bytea[], %s::bytea[])",
     "release_activity": "SELECT * FROM {}.release_activity(%s::jsonb)",

@@ -177,6 +177,11 @@ class PostgresStore:
             self._signals.bump(topic)
             self._announcer.announce(topic)
 
+    def _tell_reached(self, instances: list[str] | None) -> None:
+        """Something was posted to these."""
+        if instances:
+            self._tell((TURNS, *map(instance_topic, instances)))
+
     async def register_worker(self, worker: str) -> None:
         """Nothing to note: a dead worker is noticed by its leases."""
         await trio.lowlevel.checkpoint()
@@ -208,7 +213,9 @@ class PostgresStore:
     async def lock_turns(self, request: LockTurns) -> LockedTurns:
         """See `Store`."""
         await self._tidy()
-        return answers.locked_turns(await self._call("lock_turns", *requests.lock_turns(request, self._env.token())))
+        rows = await self._call("lock_turns", *requests.lock_turns(request, self._env.token()))
+        self._tell(map(instance_topic, rows[0][2]))
+        return answers.locked_turns(rows)
 
     async def _tidy(self) -> None:
         """Now and then: forget what was answered an hour ago."""
@@ -226,7 +233,7 @@ class PostgresStore:
         topics = dict.fromkeys(instance_topic(instance) for instance in (request.lock.instance, *(reached or ())))
         topics |= dict.fromkeys(activity_topic(lock.token) for lock in answer.hurt)
         topics |= dict.fromkeys(instance_topic(start.instance) for start in request.starts)
-        if turns:
+        if turns or answer.hurt:
             topics[TURNS] = None
         if request.activities or any(settle.retry_in is not None for settle in request.settle):
             topics[ACTIVITIES] = None
@@ -249,6 +256,7 @@ class PostgresStore:
     async def lock_activities(self, request: LockActivities) -> LockedActivities:
         """See `Store`."""
         rows = await self._call("lock_activities", *requests.lock_activities(request, self._env.token()))
+        self._tell_reached(rows[0][2])
         return answers.locked_activities(rows)
 
     async def commit_activities(self, request: CommitActivities) -> ActivitiesCommitted:
@@ -256,9 +264,7 @@ class PostgresStore:
         ((now, lost, reached, retried),) = await self._call(
             "commit_activities", *requests.commit_activities(request.settle)
         )
-        self._tell([instance_topic(instance) for instance in reached or ()])
-        if reached:
-            self._tell((TURNS,))
+        self._tell_reached(reached)
         if retried:
             self._tell((ACTIVITIES,))
         return ActivitiesCommitted(now=now, lost=_chosen([settle.lock for settle in request.settle], lost))
@@ -266,8 +272,7 @@ class PostgresStore:
     async def release_activity(self, request: ReleaseActivity) -> None:
         """See `Store`."""
         ((reached, freed),) = await self._call("release_activity", *requests.release_activity(request))
-        if reached:
-            self._tell((TURNS, *map(instance_topic, reached)))
+        self._tell_reached(reached)
         if freed:
             self._tell((ACTIVITIES,))
 
@@ -280,7 +285,9 @@ class PostgresStore:
 
     async def read_instance(self, instance: str) -> InstanceRecord | None:
         """See `Store`."""
-        rows = await self._call("read_instance", instance, reads=True) if is_id(instance) else []
+        if not is_id(instance):
+            return None
+        rows = await self._call("read_instance", instance, reads=True)
         return answers.instance_record(rows[0]) if rows else None
 
     async def read_history(

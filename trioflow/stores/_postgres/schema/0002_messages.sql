@@ -95,7 +95,8 @@ $$;
 CREATE FUNCTION activity_cancelled(_instance text, _execution bigint, _event_id bigint, _how text) RETURNS letter
 LANGUAGE sql IMMUTABLE AS $$
     SELECT ROW(_instance, _execution, NULL, false, false, 'ActivityCancelled',
-               format('{"answers":%s,"how":"%s"}', _event_id, _how)::bytea, NULL)::letter
+               CASE _how WHEN 'ended' THEN format('{"answers":%s}', _event_id)::bytea  -- the codec leaves defaults out
+               ELSE format('{"answers":%s,"how":"%s"}', _event_id, _how)::bytea END, NULL)::letter
 $$;
 
 -- Take over into `due_at` what was posted since somebody looked last. Whether anything had to be left for later: its

@@ -19,7 +19,9 @@ CREATE TYPE locked_turn AS (
 );
 
 -- Lease instances that have something to do. `next_due` is when to ask again.
-CREATE FUNCTION lock_turns(_doc jsonb, OUT now float8, OUT next_due float8, OUT turns locked_turn[]) LANGUAGE plpgsql
+CREATE FUNCTION lock_turns(
+    _doc jsonb, OUT now float8, OUT next_due float8, OUT reached text[], OUT turns locked_turn[]
+) LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
     _now float8 := clock();
@@ -31,7 +33,7 @@ DECLARE
     _ids text[];
     _left boolean;
 BEGIN
-    PERFORM sweep_cancelled(_now);
+    reached := sweep_cancelled(_now);
     _left := take_over_ready(_now);
     _ids := ARRAY(
         SELECT i.instance FROM instance i
@@ -120,7 +122,7 @@ BEGIN
     ELSIF _i.revision <> (_doc ->> 'revision')::bigint THEN
         verdict := 'revision';
         RETURN;
-    ELSIF (_doc -> 'events' -> 0 ->> 'id')::bigint <> _i.history_length + 1 THEN
+    ELSIF (_doc -> 'events' -> 0 ->> 'id')::bigint <> _i.history_length + 1 OR _doc ? 'gap' THEN
         verdict := 'events';
         at_fault := _i.history_length;
         RETURN;

@@ -3,12 +3,15 @@
 -- Laws: an item and its outcome are one row, so exactly one outcome is ever posted; an item marked as cancelled is never
 -- handed out again: it ends with its holder, or is found when the lease has run out and posted as lost.
 
--- Take away cancelled items whose holders let their leases run out.
-CREATE FUNCTION sweep_cancelled(_now float8) RETURNS void LANGUAGE plpgsql
+-- Take away cancelled items whose holders let their leases run out. The instances that were told.
+CREATE FUNCTION sweep_cancelled(_now float8) RETURNS text[] LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
     _letters letter[];
 BEGIN
+    IF NOT EXISTS (SELECT FROM activity a WHERE a.cancelled AND a.due_at <= _now) THEN
+        RETURN '{}';
+    END IF;
     WITH due AS (
         SELECT a.instance, a.execution, a.event_id FROM activity a
         WHERE a.cancelled AND a.due_at <= _now
@@ -23,7 +26,7 @@ BEGIN
     SELECT array_agg(activity_cancelled(g.instance, g.execution, g.event_id, 'lost')
                      ORDER BY g.due_at, g.event_id, g.instance, g.execution)
     INTO _letters FROM gone g;
-    PERFORM deliver(_letters, _now);
+    RETURN deliver(_letters, _now);
 END
 $$;
 
@@ -50,15 +53,16 @@ CREATE FUNCTION takes(_tag text, _untagged boolean, _tags text[]) RETURNS boolea
 $$;
 
 -- Lease items whose time has come.
-CREATE FUNCTION lock_activities(_doc jsonb, OUT now float8, OUT next_due float8, OUT activities locked_activity[])
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE FUNCTION lock_activities(
+    _doc jsonb, OUT now float8, OUT next_due float8, OUT reached text[], OUT activities locked_activity[]
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     _now float8 := clock();
     _until float8 := _now + (_doc ->> 'lease')::float8;
     _untagged boolean := (_doc ->> 'untagged')::boolean;
     _tags text[] := CASE WHEN _doc ? 'tags' THEN ARRAY(SELECT jsonb_array_elements_text(_doc -> 'tags')) END;
 BEGIN
-    PERFORM sweep_cancelled(_now);
+    reached := sweep_cancelled(_now);
     WITH due AS (
         SELECT d.*, row_number() OVER () AS n FROM (
             SELECT a.instance, a.execution, a.event_id FROM activity a

@@ -1,7 +1,6 @@
 """A store as small as it can be: dictionaries, one process, no fused steps. docs/writing-a-store.md explains it.
 
 Prints:
-    Hello, toy!
     Hello again, toy!
 """
 

@@ -22,7 +22,7 @@ def examined(request: pytest.FixtureRequest, tmp_path: Path) -> Examined:
     if request.param == "sqlite in memory":
         return Examined(factory=functools.partial(sqlite_helpers.open_fast, ":memory:"))
     if request.param == "postgres":
-        return Examined(factory=postgres_helpers.empty_store, further=postgres_helpers.further, processes=True)
+        return Examined(factory=postgres_helpers.empty_store, further=postgres_helpers.other_store, processes=True)
     numbers = itertools.count()
 
     return Examined(

@@ -7,8 +7,6 @@ Who calls it: the rules, and stores that decide in a database of their own.
 
 from __future__ import annotations
 
-import reprlib
-
 from trioflow.abc import ActivityLock, CommitTurn, StartInstance, State, TurnLock
 from trioflow.errors import (
     DuplicateRequestError,
@@ -47,15 +45,6 @@ def not_following(request: CommitTurn, found: int) -> StoreError:
     return StoreError(
         f"Instance {request.lock.instance!r} has {found} events; the turn brought {len(request.events)} that begin "
         f"with id {request.events[0].id}, which does not follow. Nothing was written."
-    )
-
-
-def not_consecutive(request: CommitTurn) -> StoreError:
-    """A turn's events are not numbered one after the other."""
-    ids = [event.id for event in request.events]
-    return StoreError(
-        f"The turn of instance {request.lock.instance!r} brought events with ids {reprlib.repr(ids)}; they have to "
-        "follow one another. Nothing was written."
     )
 
 

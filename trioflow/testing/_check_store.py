@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import trio
 
-from trioflow.testing._store_contract import CHECKS, CORE, Check, Clock, Examined, Further, StoreFactory, Subject
+from trioflow.testing._store_contract import CHECKS, CORE, Check, Clock, Examined, FurtherHandles, StoreFactory, Subject
 
 PATIENCE = 60.0  # seconds for one check
 
@@ -25,7 +25,7 @@ async def run_check(check: Check, examined: Examined) -> None:
 
 
 async def check_store(
-    factory: StoreFactory, *, further: Further | None = None, processes: bool = False, core_only: bool = False
+    factory: StoreFactory, *, further: FurtherHandles | None = None, processes: bool = False, core_only: bool = False
 ) -> tuple[str, ...]:
     """Run every check of the store contract, or of its core.
 

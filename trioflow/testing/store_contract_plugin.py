@@ -21,7 +21,7 @@ import pytest
 import trio
 
 from trioflow.testing._check_store import run_check
-from trioflow.testing._store_contract import CHECKS, CORE, Check, Examined, Further, StoreFactory
+from trioflow.testing._store_contract import CHECKS, CORE, Check, Examined, FurtherHandles, StoreFactory
 
 __all__ = ("StoreContract",)
 
@@ -46,7 +46,7 @@ class StoreContract:
             metafunc.parametrize("check", checks, ids=[check.__name__.removeprefix("check_") for check in checks])
 
     @pytest.fixture
-    def store_further(self) -> Further | None:
+    def store_further(self) -> FurtherHandles | None:
         """What makes other handles on the data of a store; None: there are none."""
         return None
 
@@ -56,7 +56,7 @@ class StoreContract:
         return False
 
     def test_contract(
-        self, check: Check, store_factory: StoreFactory, store_further: Further | None, store_processes: bool
+        self, check: Check, store_factory: StoreFactory, store_further: FurtherHandles | None, store_processes: bool
     ) -> None:
         """The store keeps the promise that this check examines."""
         examined = Examined(factory=store_factory, further=store_further, processes=store_processes)

@@ -10,12 +10,9 @@ Who calls it: the rules that take an id or a payload from outside.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from trioflow.abc import CommitTurn, OutMessage, StartInstance
 from trioflow.errors import LimitExceeded, PayloadError
 from trioflow.history import Limits
-from trioflow.stores import _refusals as refusals
 
 PAYLOAD_SIZE = 64 * 1024 * 1024  # bytes of one payload
 check_id = Limits().check_id
@@ -56,9 +53,7 @@ def check_message(message: OutMessage) -> None:
 
 
 def check_commit(request: CommitTurn) -> None:
-    """What a turn brings, as far as it can be seen without looking at its instance."""
-    if any(one.id + 1 != other.id for one, other in pairwise(request.events)):
-        raise refusals.not_consecutive(request)
+    """What a turn brings that the engine did not make itself."""
     for start in request.starts:
         check_id("instance id", start.instance)
     for new in request.activities:

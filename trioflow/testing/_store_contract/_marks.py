@@ -33,7 +33,7 @@ class Feature(enum.StrEnum):
     PROCESSES = "other handles in other processes"
 
 
-Further = Callable[[Store], StoreFactory]
+FurtherHandles = Callable[[Store], StoreFactory]
 """For a store, something that makes other handles on the same data."""
 
 
@@ -46,7 +46,7 @@ class Examined:
     """
 
     factory: StoreFactory
-    further: Further | None = None
+    further: FurtherHandles | None = None
     processes: bool = False
 
     def lacks(self, check: Check) -> Feature | None:

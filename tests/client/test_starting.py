@@ -178,13 +178,26 @@ async def test_a_start_whose_answer_was_lost_is_one_start(when: Any, autojump_cl
 
 
 async def test_a_client_loses_patience(autojump_clock: trio.testing.MockClock) -> None:
-    """A store that stays away is reported, after several tries."""
+    """A store that stays away is reported, after half a minute of tries."""
     store = FaultyStore(MemoryStore())
     store.dead = True
     async with trioflow.connect(store, app) as client:
         with pytest.raises(StoreUnavailable):
             await client.start(quick, 1)
-    assert store.calls["start_instance"] == 8
+    assert store.calls["start_instance"] == 13
+    assert 30 < trio.current_time() < 40
+
+
+async def test_reading_has_the_same_patience(autojump_clock: trio.testing.MockClock) -> None:
+    """A question that the store could not answer at the moment is asked again."""
+    store = FaultyStore(MemoryStore())
+    async with trioflow.connect(store, app) as client:
+        handle = await client.start(quick, 1)
+        for verb in ("read_instance", "read_history", "read_kv"):
+            store.fail(verb, StoreUnavailable("busy"))
+        assert (await handle.info()).execution == 1
+        assert await handle.history() == []
+        assert await client.kv(handle.id) == {}
 
 
 async def test_moments_of_a_start_are_named() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from trioflow.testing._store_contract import Clock, Subject
+from trioflow.abc import Store
+from trioflow.stores import SqliteStore
+from trioflow.testing._store_contract import Clock, StoreFactory, Subject
 
 ERRORS = {
     name: getattr(sqlite3, name)
@@ -65,3 +68,14 @@ class Faults:
 def subject(store: Any, clock: Clock | None = None) -> Subject:
     """A store with short ways to ask it for things."""
     return Subject(store, clock or Clock())
+
+
+def further(store: Store) -> StoreFactory:
+    """What opens other handles on the file of a store."""
+    assert isinstance(store, SqliteStore)
+    return functools.partial(open_fast, store._settings.path)
+
+
+def open_fast(path: Any, clock: Callable[[], float]) -> SqliteStore:
+    """A store that does not wait for the disk; a function that can be pickled."""
+    return SqliteStore(path, clock=clock, durability="fast")

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from pathlib import Path
 
 import pytest
 
-from trioflow.abc import Store
-from trioflow.stores import MemoryStore, SqliteStore
-from trioflow.testing._check_store import StoreFactory, check_store, run_check
-from trioflow.testing._store_contract import CHECKS, Check
+from tests.stores import postgres_helpers, sqlite_helpers
+from trioflow.stores import MemoryStore
+from trioflow.testing._check_store import run_check
+from trioflow.testing._store_contract import CHECKS, Check, Examined, Feature, need_of
 
 
-@pytest.fixture(params=["memory", "sqlite file", "sqlite in memory"])
-def factory(request: pytest.FixtureRequest, tmp_path: Path) -> StoreFactory:
+@pytest.fixture(params=["memory", "sqlite file", "sqlite in memory", "postgres"])
+def examined(request: pytest.FixtureRequest, tmp_path: Path) -> Examined:
     """Something that makes fresh stores of one kind."""
+    if request.param == "memory":
+        return Examined(factory=MemoryStore)
+    if request.param == "sqlite in memory":
+        return Examined(factory=functools.partial(sqlite_helpers.open_fast, ":memory:"))
+    if request.param == "postgres":
+        return Examined(factory=postgres_helpers.empty_store, further=postgres_helpers.other_store, processes=True)
     numbers = itertools.count()
 
-    def make(clock) -> Store:
-        if request.param == "memory":
-            return MemoryStore(clock)
-        path = ":memory:" if request.param == "sqlite in memory" else tmp_path / f"{next(numbers)}.db"
-        return SqliteStore(path, clock=clock, durability="fast")
-
-    return make
+    return Examined(
+        factory=lambda clock: sqlite_helpers.open_fast(tmp_path / f"{next(numbers)}.db", clock),
+        further=sqlite_helpers.further,
+        processes=True,
+    )
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-async def test_the_store_keeps_the_contract(check: Check, factory: StoreFactory) -> None:
+@pytest.mark.parametrize(
+    "check",
+    [pytest.param(check, marks=pytest.mark.slow) if need_of(check) is Feature.PROCESSES else check for check in CHECKS],
+    ids=lambda check: check.__name__,
+)
+async def test_the_store_keeps_the_contract(check: Check, examined: Examined) -> None:
     """The store does what this check examines."""
-    await run_check(check, factory)
+    missing = examined.lacks(check)
+    if missing is not None:
+        pytest.skip(f"the store offers no {missing}")
+    await run_check(check, examined)
 
 
 def test_the_contract_is_large_and_documented() -> None:
-    """There are at least eighty checks, each with a name of its own and one sentence that says what it examines."""
-    assert len(CHECKS) >= 80
+    """There are at least three hundred checks, each with a name of its own and one sentence that says what it
+    examines.
+    """
+    assert len(CHECKS) >= 300
     assert len({check.__name__ for check in CHECKS}) == len(CHECKS)
     assert all(check.__doc__ and check.__doc__.strip().endswith(".") for check in CHECKS)
-
-
-async def test_check_store_accepts_the_reference() -> None:
-    """The public entry runs all checks and says nothing if all is well."""
-    await check_store(lambda clock: MemoryStore(clock))

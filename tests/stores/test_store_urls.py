@@ -56,8 +56,11 @@ def test_a_store_is_itself() -> None:
 @pytest.mark.parametrize(
     ("url", "hint"),
     [
-        ("postgresql://localhost/shop", "trioflow\\[postgres\\]"),
-        ("postgres://localhost/shop", "does not have them yet"),
+        ("postgresql://localhost/shop?schema=Shop", "lower-case letters"),
+        ("postgresql://localhost/shop?schema=pg_shop", 'not with "pg_"'),
+        ("postgresql://localhost/shop?durability=some", '"full" or "fast"'),
+        ("postgresql://local host/shop", "cannot be understood"),
+        ("postgresql://localhost/shop?colour=red", "cannot be understood"),
         ("mysql:shop", "names no store"),
         ("shop.db", "sqlite:shop.db"),
         ("", "names no store"),

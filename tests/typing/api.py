@@ -9,10 +9,12 @@ from collections.abc import AsyncGenerator, Set as AbstractSet
 from typing import Any, assert_type
 
 import attrs
+import pytest
 import trio
 
 import trioflow
 from trioflow import activity, durable, stores, testing
+from trioflow.testing.store_contract_plugin import StoreContract
 
 app = trioflow.App("typed")
 
@@ -142,6 +144,30 @@ async def inside_run_durable(seq: testing.Sequencer) -> None:
         await durable.sleep(0)
     with testing.assert_no_checkpoints():
         durable.current_time()
+
+
+class TestStore(StoreContract):
+    """The store contract, as an author of a store runs it."""
+
+    core_only = True
+
+    @pytest.fixture
+    def store_factory(self) -> testing.StoreFactory:
+        """Fresh stores."""
+        return stores.MemoryStore
+
+    @pytest.fixture
+    def store_further(self) -> testing.FurtherHandles | None:
+        """Other handles."""
+        return lambda store: lambda clock: store
+
+
+async def checked(factory: testing.StoreFactory) -> None:
+    """The store contract without pytest."""
+    assert_type(await testing.check_store(factory, further=None, processes=False, core_only=True), tuple[str, ...])
+    await testing.check_store(stores.MemoryStore)
+    await testing.check_store(lambda clock: stores.SqliteStore(":memory:", clock=clock))
+    print(testing.ContractBroken)
 
 
 async def client_side(client: trioflow.Client) -> None:

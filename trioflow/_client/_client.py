@@ -260,7 +260,8 @@ class Client:
     async def history(self, id: str, execution: int | None = None) -> list[Event]:
         """The events of an execution, the current one if not said. Raises InstanceNotFound, HistoryError."""
         number = (await self.read(id)).execution if execution is None else execution
-        return [decode_row(self.codec, row) for row in await self.store.read_history(id, number)]
+        rows = await until_answered(lambda: self.store.read_history(id, number))
+        return [decode_row(self.codec, row) for row in rows]
 
     async def tree(self, id: str) -> InstanceTree:
         """What an instance does, as of its last commit: branches, scopes, what each waits for and at which line.
@@ -278,12 +279,12 @@ class Client:
 
     async def kv(self, id: str) -> dict[str, Any]:
         """An instance's durable values, as plain JSON data; empty if there is no such instance."""
-        values = await self.store.read_kv(self._checked(id))
+        values = await until_answered(lambda: self.store.read_kv(self._checked(id)))
         return {key: plain(value, self.app) for key, value in values.items()}
 
     async def read(self, id: str) -> InstanceRecord:
         """The store's own record of an instance, not decoded. Raises InstanceNotFound."""
-        record = await self.store.read_instance(self._checked(id))
+        record = await until_answered(lambda: self.store.read_instance(self._checked(id)))
         if record is None:
             raise not_found(id)
         return record

@@ -3,20 +3,21 @@
 Laws: a handle holds an id and a client, no state of the instance; waiting is woken by the store's hints, and looks
 again now and then in case a hint was lost; a result follows the instance through continue-as-new.
 
-Must never know: runtimes. Who calls it: users; `_client.py` makes them. Read next: `_info.py`.
+Must never know: runtimes. Who calls it: users; `_client.py` makes them. Read next: `_lookout.py`, `_info.py`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import attrs
 import trio
 
 from trioflow._client._info import InstanceInfo, plain, result_of
+from trioflow._client._lookout import Lookout
 from trioflow._client._tree import InstanceTree
-from trioflow.abc import InstanceRecord, State, instance_topic
+from trioflow.abc import InstanceRecord, State
 from trioflow.errors import InstanceNotFound
 from trioflow.history import Event
 
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     from trioflow._client._client import Client
 
 R = TypeVar("R")
-CLOSELY: Final = 0.03
-"""Seconds between two looks at an instance that moves all the time."""
-
-PATIENT_LOOKS: Final = 16
-"""Looks in a row that may follow each other faster than that."""
 
 
 @attrs.frozen(eq=False)
@@ -64,19 +60,14 @@ class Handle(Generic[R]):
 
     async def _wait(self, *, wait_parked: bool) -> InstanceRecord:
         """The record once it has ended, or is parked and nobody has done anything about it."""
-        quickly = 0  # looks in a row that followed each other closely
-        with self.client.store.signals.watch(instance_topic(self.id)) as watch:
+        with Lookout(self.client.store.signals, self.id, self.client.poll_interval) as lookout:
             while True:
-                seen, looked = watch.seen, trio.current_time()
+                lookout.about_to_look()
                 record = await self.client.read(self.id)
                 stuck = record.state is State.PARKED and not record.control_queued
                 if record.state.ended or (stuck and not wait_parked):
                     return record
-                with trio.move_on_after(self.client.poll_interval):
-                    await watch.wait_beyond(seen)
-                quickly = quickly + 1 if trio.current_time() - looked < CLOSELY else 0
-                if quickly > PATIENT_LOOKS:
-                    await trio.sleep_until(looked + CLOSELY)  # it moves all the time: do not ask at each step
+                await lookout.until_next(record.revision)
 
     async def status(self) -> Any:
         """What the code last passed to `durable.set_status`, as plain JSON data; None before it did."""
@@ -139,17 +130,16 @@ class StatusChanges:
 
     async def __anext__(self) -> Any:
         client = self._handle.client
-        with client.store.signals.watch(instance_topic(self._handle.id)) as watch:
+        with Lookout(client.store.signals, self._handle.id, client.poll_interval) as lookout:
             while not self._over:
-                seen = watch.seen
+                lookout.about_to_look()
                 record = await client.read(self._handle.id)
                 self._over = record.state.ended
                 if record.status is not None and record.status != self._last:
                     self._last = record.status
                     return plain(record.status, client.app)
                 if not self._over:
-                    with trio.move_on_after(client.poll_interval):
-                        await watch.wait_beyond(seen)
+                    await lookout.until_next(record.revision)
         raise StopAsyncIteration
 
 

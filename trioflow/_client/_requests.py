@@ -1,4 +1,4 @@
-"""Writes of a client that may be repeated: the same request id until an answer is known, or patience ends.
+"""What a client asks of a store, repeated until an answer is known or patience ends: a write with the same request id.
 
 Law: only `OutcomeUnknown` and `StoreUnavailable` are met by repeating, always with the unchanged request; whatever else
 the store says is the answer. Who calls it: `_client.py`.
@@ -15,15 +15,15 @@ from trioflow.errors import OutcomeUnknown, StoreUnavailable
 
 A = TypeVar("A")
 
-PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
-"""Seconds before each repetition."""
+PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 4.0, 5.0, 5.0, 5.0, 5.0)
+"""Seconds before each repetition: half a minute in all, as long as a server may take to be replaced by another."""
 
 
-async def until_answered(write: Callable[[], Awaitable[A]]) -> A:
-    """The answer of `write`, which is repeated while nobody can say whether it happened."""
+async def until_answered(ask: Callable[[], Awaitable[A]]) -> A:
+    """The answer of `ask`, which is repeated while the store is away or nobody can say whether it happened."""
     for pause in PAUSES:
         try:
-            return await write()
+            return await ask()
         except (OutcomeUnknown, StoreUnavailable):
             await trio.sleep(pause)
-    return await write()
+    return await ask()

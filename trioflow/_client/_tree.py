@@ -8,6 +8,7 @@ Must never know: runtimes. Who calls it: `_client.py`. Read next: `trioflow._ker
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ import attrs
 import trio
 
 from trioflow._client._info import decode_row
+from trioflow._client._requests import until_answered
 from trioflow._engine import Execution
 from trioflow._kernel import TreeBranch, draw, say_when
 from trioflow.abc import EventRow, InstanceRecord, State
@@ -82,12 +84,14 @@ async def tree_of(client: Client, id: str) -> InstanceTree:
     """See `Client.tree`."""
     record = await client.read(id)
     while True:
-        tree = _bare(record, await client.store.read_clock())
+        tree = _bare(record, await until_answered(client.store.read_clock))
         if record.state.ended or record.version is None or not record.history_length:
             return tree
         definition = _definition(record, client.app)
         # What the record knows of: there may be more by now.
-        rows = await client.store.read_history(id, record.execution, limit=record.history_length)
+        rows = await until_answered(
+            functools.partial(client.store.read_history, id, record.execution, limit=record.history_length)
+        )
         if len(rows) == record.history_length:
             return await _replayed(tree, rows, client, definition)
         before, record = record, await client.read(id)

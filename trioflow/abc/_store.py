@@ -10,7 +10,11 @@ Laws for every store:
 * **Fenced.** A lock's token is unique for ever; a verb with a token that is no longer the holder's changes nothing and
   says so (`LockLost`, or `lost` in the answer). A lease runs from the moment it is taken; attempts count when an item
   is taken.
-* **Opaque.** A store never reads inside `data` or `payload`.
+* **Opaque.** A store never reads inside `data` or `payload`, and gives back to the last byte what it was given: ids,
+  keys and tags are told apart to the letter, times to the last bit.
+* **Walled.** Ids, names and keys that are blank, endless, or not text that can be kept (NUL, half a surrogate pair),
+  and payloads beyond 64 MiB, are refused with a typed error before anything is written; reading, or writing to, what
+  cannot be there finds nobody, and is no error of the driver.
 * **Its own clock.** All times are the store's; a worker's clock is never believed.
 * **Nobody blocks anybody.** A message that cannot be delivered is refused or dropped where it is posted; it never waits
   at the head of anything.
@@ -119,7 +123,8 @@ class Store(Protocol):
 
         * Raises `LockLost` if the token or the revision does not fit, or a settled activity's lease had gone: then
           nothing is written.
-        * Appends `events`; removes exactly `consumed`; sets state, wake_at, version, unread, status, kv; revision + 1;
+        * Appends `events`, which have to be numbered one after the other from where the history ends (`StoreError`
+          otherwise); removes exactly `consumed`; sets state, wake_at, version, unread, status, kv; revision + 1;
           attempts = 0.
         * `activities` enter the queue, free or born leased.
         * `cancel_activities`, of this execution: an item that nobody holds is removed and posted to this instance's

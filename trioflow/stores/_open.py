@@ -9,14 +9,15 @@ Who calls it: `_runtime` and `_client`, for whatever they were given as `store`.
 from __future__ import annotations
 
 from typing import Literal, cast
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from trioflow.abc import Env, Store
 from trioflow.errors import ConfigurationError
 from trioflow.stores._memory import MemoryStore
+from trioflow.stores._postgres import PostgresStore
 from trioflow.stores._sqlite import SqliteStore
 
-FORMS = '"memory:", "sqlite:shop.db", "sqlite:/var/lib/shop.db", "sqlite::memory:", "sqlite:shop.db?durability=fast"'
+FORMS = '"memory:", "sqlite:shop.db", "sqlite:/var/lib/shop.db", "sqlite::memory:", "sqlite:shop.db?durability=fast", "postgresql://user@host/database?schema=shop"'
 
 
 def open_store(
@@ -41,10 +42,7 @@ def open_store(
     if colon and scheme == "sqlite":
         return _sqlite(store, rest, durability, env)
     if scheme in ("postgres", "postgresql"):
-        raise ConfigurationError(
-            "PostgreSQL stores will come with the extra `trioflow[postgres]`; this release does not have them yet. "
-            f"Use one of {FORMS}."
-        )
+        return _postgres(store, durability, env)
     raise ConfigurationError(f"{store!r} names no store. Use one of {FORMS}.")
 
 
@@ -60,3 +58,17 @@ def _sqlite(url: str, rest: str, durability: Literal["full", "fast"] | None, env
     if options:
         raise ConfigurationError(f"{url!r}: unknown option {', '.join(sorted(options))}; the only one is durability.")
     return SqliteStore(path, durability=cast('Literal["full", "fast"]', chosen), env=env)
+
+
+def _postgres(url: str, durability: Literal["full", "fast"] | None, env: Env) -> PostgresStore:
+    """Options of ours are taken out of the URL; the others are libpq's."""
+    address, _, query = url.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    schema = options.pop("schema", "trioflow")
+    chosen = options.pop("durability", durability or "full")
+    return PostgresStore(
+        f"{address}?{urlencode(options, quote_via=quote)}" if options else address,
+        schema=schema,
+        durability=cast('Literal["full", "fast"]', chosen),
+        env=env,
+    )

@@ -17,12 +17,20 @@ from trioflow.testing._failpoints import (
 )
 from trioflow.testing._run_durable import run_durable as run_durable
 from trioflow.testing._sequencer import Sequencer as Sequencer
+from trioflow.testing._store_contract import (
+    ContractBroken as ContractBroken,
+    FurtherHandles as FurtherHandles,
+    StoreFactory as StoreFactory,
+)
 
 __all__ = (
+    "ContractBroken",
     "Crash",
     "FailpointEnv",
     "FaultyStore",
+    "FurtherHandles",
     "Sequencer",
+    "StoreFactory",
     "assert_checkpoints",
     "assert_no_checkpoints",
     "check_replay",

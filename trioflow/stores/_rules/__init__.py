@@ -10,6 +10,12 @@ from trioflow.stores._rules._activities import (
     release_activity as release_activity,
     renew_activities as renew_activities,
 )
+from trioflow.stores._rules._checks import (
+    check_commit as check_commit,
+    check_message as check_message,
+    check_start as check_start,
+    is_id as is_id,
+)
 from trioflow.stores._rules._reads import (
     READS as READS,
     ReadHistory as ReadHistory,
@@ -36,12 +42,20 @@ from trioflow.stores._rules._turns import (
     release_turn as release_turn,
     renew_turns as renew_turns,
 )
-from trioflow.stores._rules._work import Rule as Rule, Tidying as Tidying, Work as Work
+from trioflow.stores._rules._work import (
+    MEMORY_OF_REQUESTS as MEMORY_OF_REQUESTS,
+    TIDY_EVERY as TIDY_EVERY,
+    Rule as Rule,
+    Tidying as Tidying,
+    Work as Work,
+)
 
 __all__ = (
     "ACTIVITY_COLUMNS",
     "INSTANCE_COLUMNS",
+    "MEMORY_OF_REQUESTS",
     "READS",
+    "TIDY_EVERY",
     "ActivityRow",
     "Inbox",
     "InstanceRow",
@@ -53,8 +67,12 @@ __all__ = (
     "Tables",
     "Tidying",
     "Work",
+    "check_commit",
+    "check_message",
+    "check_start",
     "commit_activities",
     "commit_turn",
+    "is_id",
     "lock_activities",
     "lock_turns",
     "post_message",

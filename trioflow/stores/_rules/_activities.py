@@ -26,7 +26,7 @@ from trioflow.abc import (
     RenewActivities,
     SettleActivity,
 )
-from trioflow.errors import LockLost
+from trioflow.stores import _refusals as refusals
 from trioflow.stores._rules._rows import ActivityRow
 from trioflow.stores._rules._work import Work
 
@@ -101,10 +101,7 @@ def settle_in_turn(work: Work, request: CommitTurn) -> None:
     for settle in request.settle:
         row = _held_by(work, settle.lock)
         if row is None:
-            raise LockLost(
-                f"Activity {settle.lock.event_id} of instance {settle.lock.instance!r}, which this turn settles, is no "
-                "longer leased to its holder; the turn was not committed."
-            )
+            raise refusals.settled_by_others(settle.lock)
         _settle(work, row, settle)
 
 

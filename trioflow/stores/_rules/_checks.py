@@ -11,11 +11,20 @@ Who calls it: the rules that take an id or a payload from outside.
 from __future__ import annotations
 
 from trioflow.abc import CommitTurn, OutMessage, StartInstance
-from trioflow.errors import LimitExceeded
+from trioflow.errors import LimitExceeded, PayloadError
 from trioflow.history import Limits
 
 PAYLOAD_SIZE = 64 * 1024 * 1024  # bytes of one payload
 check_id = Limits().check_id
+
+
+def is_id(value: str) -> bool:
+    """Whether anything can have this id; what cannot is not there, and no driver needs to be asked."""
+    try:
+        check_id("id", value)
+    except PayloadError:
+        return False
+    return True
 
 
 def check_payload(what: str, payload: bytes | None) -> None:

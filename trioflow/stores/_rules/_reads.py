@@ -1,6 +1,6 @@
 """The rules of reading: what clients see.
 
-Laws: reading writes nothing; what it shows is one committed moment.
+Laws: reading writes nothing; what it shows is one committed moment; what cannot be an id is not there.
 
 Who calls it: stores.
 """
@@ -13,6 +13,7 @@ import attrs
 
 from trioflow.abc import EventRow, InstanceRecord, State
 from trioflow.history import CancelRequested
+from trioflow.stores._rules._checks import is_id
 from trioflow.stores._rules._work import Rule, Work
 
 
@@ -28,7 +29,7 @@ class ReadHistory:
 
 def read_instance(work: Work, instance: str) -> InstanceRecord | None:
     """What is known of an instance."""
-    row = work.instance(instance)
+    row = work.instance(instance) if is_id(instance) else None
     if row is None:
         return None
     parent, attributes = work.tables.instance_details(instance)
@@ -62,12 +63,14 @@ def read_instance(work: Work, instance: str) -> InstanceRecord | None:
 
 def read_history(work: Work, request: ReadHistory) -> tuple[EventRow, ...]:
     """Events of one execution."""
+    if not is_id(request.instance):
+        return ()
     return work.tables.events(request.instance, request.execution, request.after, request.limit)
 
 
 def read_kv(work: Work, instance: str) -> dict[str, bytes]:
     """All values of an instance."""
-    return work.tables.values(instance)
+    return work.tables.values(instance) if is_id(instance) else {}
 
 
 def read_clock(work: Work, request: None) -> float:

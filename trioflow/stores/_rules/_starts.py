@@ -9,7 +9,7 @@ Who calls it: stores, for clients; `_turns.py`, for starts out of a turn. Read n
 from __future__ import annotations
 
 from trioflow.abc import OutMessage, PostMessage, StartInstance, Started, State
-from trioflow.errors import DuplicateRequestError, InstanceExists, InstanceFinished, InstanceNotFound, MailboxFull
+from trioflow.stores import _refusals as refusals
 from trioflow.stores._rules._checks import check_message, check_start
 from trioflow.stores._rules._rows import InstanceRow, Remembered
 from trioflow.stores._rules._work import Work
@@ -34,14 +34,11 @@ def post_message(work: Work, request: PostMessage) -> None:
         return
     row = work.instance(message.instance)
     if row is None:
-        raise InstanceNotFound(f"No instance has the id {message.instance!r}; the message was not posted.")
+        raise refusals.no_such_instance(message.instance)
     if row.state.ended:
-        raise InstanceFinished(f"Instance {message.instance!r} has ended ({row.state}); it takes no more messages.")
+        raise refusals.already_ended(message.instance, row.state)
     if message.mailbox and row.unread + row.mail >= request.mailbox_limit:
-        raise MailboxFull(
-            f"Instance {message.instance!r} holds {row.unread + row.mail} unread events and may hold "
-            f"{request.mailbox_limit}. Let it take some, or raise the limit."
-        )
+        raise refusals.mailbox_full(message.instance, row.unread + row.mail, request.mailbox_limit)
     work.deliver(message)
     work.tables.remember(
         request.request_id, work.now, Remembered("post", message.instance, row.execution, created=False)
@@ -51,10 +48,7 @@ def post_message(work: Work, request: PostMessage) -> None:
 def _recall(work: Work, request_id: str, verb: str, instance: str) -> Remembered | None:
     answer = work.tables.remembered(request_id)
     if answer is not None and (answer.verb, answer.instance) != (verb, instance):
-        raise DuplicateRequestError(
-            f"Request id {request_id} was used to {answer.verb} {answer.instance!r} and now to {verb} {instance!r}. "
-            "A request id belongs to one request."
-        )
+        raise refusals.request_id_reused(request_id, (answer.verb, answer.instance), (verb, instance))
     return answer
 
 
@@ -71,12 +65,7 @@ def begin(work: Work, request: StartInstance) -> Started:
         work.tables.forget_values(request.instance)
         work.tables.keep_messages(request.instance, for_execution=None)
     else:
-        text = f"Instance {request.instance!r} exists already ({old.state}, execution {old.execution})."
-        if request.if_exists == "fail":
-            text += ' Choose another id, or pass if_exists="attach" or "replace_finished".'
-        else:
-            text += " It has not ended, so it cannot be replaced."
-        raise InstanceExists(text)
+        raise refusals.id_taken(request, old.state, old.execution)
     row = _new_row(request, execution, revision, work.now)
     work.tables.put_new_instance(row, request.parent, request.attributes)
     work.put_message(row, OutMessage(instance=row.instance, execution=execution, draft=request.start))

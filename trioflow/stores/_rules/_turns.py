@@ -25,7 +25,8 @@ from trioflow.abc import (
     TurnLock,
     TurnsRenewed,
 )
-from trioflow.errors import InstanceExists, LockLost, StoreError
+from trioflow.errors import InstanceExists
+from trioflow.stores import _refusals as refusals
 from trioflow.stores._rules._activities import cancel_items, hurt_by, schedule_items, settle_in_turn, sweep_cancelled
 from trioflow.stores._rules._checks import check_commit
 from trioflow.stores._rules._rows import InstanceRow
@@ -106,24 +107,13 @@ def commit_turn(work: Work, request: CommitTurn) -> TurnCommitted:
 def _check_lock(row: InstanceRow | None, request: CommitTurn) -> None:
     lock = request.lock
     if row is None:
-        raise LockLost(f"Instance {lock.instance!r} is gone; its turn was not committed. Drop the live copy.")
+        raise refusals.instance_gone(lock)
     if row.lock_token != lock.token or row.execution != lock.execution:
-        raise LockLost(
-            f"The lock on instance {lock.instance!r}, execution {lock.execution}, is no longer this holder's; its turn "
-            "was not committed. Drop the live copy: somebody else goes on with it."
-        )
+        raise refusals.lock_lost(lock)
     if row.revision != request.revision:
-        raise LockLost(
-            f"Instance {lock.instance!r} is at revision {row.revision}, the turn was computed from {request.revision}; "
-            "it was not committed. Read the history again."
-        )
-    if request.events:
-        first, last = request.events[0].id, request.events[-1].id
-        if first != row.history_length + 1 or last - first + 1 != len(request.events):
-            raise StoreError(
-                f"Instance {lock.instance!r} has {row.history_length} events; the turn brought {len(request.events)} "
-                f"with ids {first} to {last}, which do not follow. Nothing was written."
-            )
+        raise refusals.wrong_revision(request, row.revision)
+    if request.events and request.events[0].id != row.history_length + 1:
+        raise refusals.not_following(request, row.history_length)
 
 
 def _already_applied(work: Work, row: InstanceRow, request: CommitTurn) -> TurnCommitted:

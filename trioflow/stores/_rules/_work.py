@@ -9,6 +9,7 @@ Read next: `_starts.py`, `_turns.py`, `_activities.py`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ import attrs
 
 from trioflow.abc import ACTIVITIES, TURNS, Draft, OutMessage, activity_topic, instance_topic
 from trioflow.history import ActivityCancelled, EventCodec
+from trioflow.stores._rules._checks import is_id
 from trioflow.stores._rules._rows import ActivityRow, InstanceRow, StoredMessage, due_at_of
 from trioflow.stores._rules._tables import Tables
 
@@ -26,9 +28,15 @@ MEMORY_OF_REQUESTS = 3600.0  # seconds that an answered request is remembered at
 TIDY_EVERY = 60.0  # seconds between two looks for answers that may be forgotten
 
 
+@functools.cache
+def _codec() -> EventCodec:
+    """Dear to make: a hundredth of a second."""
+    return EventCodec()
+
+
 def activity_cancelled(event_id: int, how: str) -> Draft:
     """The one event that a store has to word itself: nobody else is there to say that an item is gone."""
-    encoded = EventCodec().encode(ActivityCancelled(answers=event_id, how=how))
+    encoded = _codec().encode(ActivityCancelled(answers=event_id, how=how))
     return Draft(encoded.kind, encoded.data, encoded.payload)
 
 
@@ -80,7 +88,7 @@ class Work:
 
     def deliver(self, message: OutMessage) -> None:
         """Post a message; drop it where its target is unknown, has ended, or is not the one that is meant."""
-        row = self.instance(message.instance)
+        row = self.instance(message.instance) if is_id(message.instance) else None
         if row is None or row.state.ended:
             return
         if message.execution is not None and message.execution != row.execution:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from trioflow.abc import OutMessage, Parent, StartInstance, State
-from trioflow.testing._store_contract._subject import Subject, draft, expect_equal, kinds
+from trioflow.abc import Capabilities, Draft, OutMessage, Parent, StartInstance, State
+from trioflow.errors import LockLost
+from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._subject import LEASE, Subject, draft, expect_equal, expect_raises, kinds
 
 
 def _child(s: Subject, instance: str, **fields: Any) -> StartInstance:
@@ -115,3 +117,71 @@ async def check_an_answer_reaches_the_parent(s: Subject) -> None:
     answer = OutMessage(instance="a", execution=1, draft=draft("ChildCompleted"))
     await s.run("child", "Ended", state=State.COMPLETED, messages=(answer,))
     expect_equal(kinds((await s.turn("a")).messages), ["ChildCompleted"], "the parent's inbox")
+
+
+async def check_a_childs_start_is_kept_whole(s: Subject) -> None:
+    """A start out of a turn carries all that one from a client does: version, semantics, attributes, the message."""
+    start = Draft("Started", b"\x00", b"\xff")
+    child = s.a_start("child", version="7", semantics=3, attributes={"é": "x"}, start=start)
+    await s.start("a")
+    await s.run("a", starts=(child,))
+    record = await s.record("child")
+    expect_equal((record.version, dict(record.attributes), record.state), ("7", {"é": "x"}, State.PENDING), "the child")
+    can_run = Capabilities(orchestrations=(("flow", "7"),), semantics=(3,))
+    (turn,) = (await s.lock_turns(can_run=can_run)).turns
+    expect_equal((turn.lock.instance, turn.messages[0].draft), ("child", start), "its first turn")
+
+
+@needs(Feature.REPLACING)
+async def check_a_turn_may_attach(s: Subject) -> None:
+    """A start out of a turn that attaches finds what is there, and the starter is told that it has started."""
+    await s.waiting("child")
+    await s.start("a")
+    await s.run("a", starts=(_child(s, "child", if_exists="attach"),))
+    expect_equal(kinds((await s.turn("a")).messages), ["ChildStarted"], "the starter's inbox")
+
+
+@needs(Feature.REPLACING)
+async def check_a_turn_may_replace(s: Subject) -> None:
+    """A start out of a turn may replace what has ended, and is refused, and told so, where that runs."""
+    await s.ended("over")
+    await s.waiting("runs")
+    await s.start("a")
+    starts = tuple(_child(s, name, if_exists="replace_finished") for name in ("runs", "over"))
+    await s.run("a", starts=starts)
+    expect_equal(((await s.record("over")).execution, (await s.record("runs")).execution), (2, 1), "executions")
+    turns = {turn.lock.instance: kinds(turn.messages) for turn in (await s.lock_turns()).turns}
+    expect_equal(turns["a"], ["ChildRefused", "ChildStarted"], "the starter's inbox")
+
+
+async def check_an_ended_child_keeps_its_id(s: Subject) -> None:
+    """A start under the id of a child that has ended is a clash."""
+    await s.start("a")
+    await s.run("a", starts=(s.a_start("child"),))
+    await s.run("child", "Ended", state=State.COMPLETED)
+    await s.post("a")
+    await s.run("a", starts=(_child(s, "child"),))
+    expect_equal(kinds((await s.turn("a")).messages), ["ChildRefused"], "the starter's inbox")
+
+
+async def check_replies_may_go_elsewhere(s: Subject) -> None:
+    """A reply goes to the instance that it names, where that still is the execution that it means."""
+    await s.waiting("b")
+    out = OutMessage(instance="b", draft=draft("Told"))
+    old = OutMessage(instance="b", execution=7, draft=draft("Old"))
+    await s.start("a")
+    await s.run("a", starts=(s.a_start("one", on_started=out), s.a_start("two", on_started=old)))
+    turns = {turn.lock.instance: kinds(turn.messages) for turn in (await s.lock_turns()).turns}
+    expect_equal(turns["b"], ["Told"], "the inbox that was named")
+
+
+async def check_a_refused_turn_starts_nobody(s: Subject) -> None:
+    """A commit without a lock starts nothing and tells nobody."""
+    await s.start("a")
+    stale = await s.turn()
+    s.advance(LEASE)
+    await s.turn()
+    with expect_raises(LockLost, "somebody else holds the lock"):
+        await s.commit(stale, starts=(_child(s, "child"),))
+    expect_equal(await s.store.read_instance("child"), None, "the child")
+    expect_equal((await s.record("a")).queued, 1, "messages in the starter's inbox")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import attrs
 
-from trioflow.abc import ActivityLock, BornLeased, RenewTurns, SettleActivity, State
+from trioflow.abc import ActivityLock, BornLeased, OutMessage, ReleaseTurn, RenewTurns, SettleActivity, State
 from trioflow.errors import LockLost
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
+    an_event,
     an_item,
     draft,
     expect,
@@ -18,6 +20,7 @@ from trioflow.testing._store_contract._subject import (
 )
 
 
+@needs(Feature.FUSED)
 async def check_a_kept_lock_is_held(s: Subject) -> None:
     """A commit may keep the lock: it is renewed, and the next commit needs no other."""
     await s.start()
@@ -31,6 +34,7 @@ async def check_a_kept_lock_is_held(s: Subject) -> None:
     await s.turn()
 
 
+@needs(Feature.FUSED)
 async def check_a_kept_lock_expires(s: Subject) -> None:
     """A kept lock runs out like any other, and its holder is refused from then on."""
     await s.start()
@@ -43,6 +47,7 @@ async def check_a_kept_lock_expires(s: Subject) -> None:
         await s.commit(attrs.evolve(turn, revision=answer.revision, messages=()))
 
 
+@needs(Feature.FUSED)
 async def check_a_kept_lock_is_renewed(s: Subject) -> None:
     """A kept lock is renewed with the verb that renews all locks."""
     await s.start()
@@ -55,6 +60,7 @@ async def check_a_kept_lock_is_renewed(s: Subject) -> None:
     await s.nothing_eligible("the lock was renewed")
 
 
+@needs(Feature.FUSED)
 async def check_what_arrived_is_answered(s: Subject) -> None:
     """A kept lock comes with the messages that arrived during the turn, and only those."""
     await s.start()
@@ -68,6 +74,7 @@ async def check_what_arrived_is_answered(s: Subject) -> None:
     expect_equal(kinds((await s.commit(following, keep=10.0)).messages), ["Three"], "what arrived next")
 
 
+@needs(Feature.FUSED)
 async def check_a_repeated_keep_answers_again(s: Subject) -> None:
     """A repeated commit that kept the lock answers that it is kept, with what is in the inbox now."""
     await s.start()
@@ -79,6 +86,7 @@ async def check_a_repeated_keep_answers_again(s: Subject) -> None:
     expect_equal((again.kept, kinds(again.messages), again.revision), (True, ["Late"], 1), "the answer to the repeat")
 
 
+@needs(Feature.FUSED)
 async def check_a_repeat_does_not_claim_a_lost_lock(s: Subject) -> None:
     """A repeated commit does not say that a lock is kept which somebody else holds."""
     await s.start()
@@ -90,6 +98,7 @@ async def check_a_repeat_does_not_claim_a_lost_lock(s: Subject) -> None:
     expect(not (await s.store.commit_turn(commit)).kept, "a repeat claims no lock that somebody else holds")
 
 
+@needs(Feature.FUSED)
 async def check_an_ended_instance_keeps_no_lock(s: Subject) -> None:
     """Nothing is kept of an instance that has ended."""
     await s.start()
@@ -97,6 +106,7 @@ async def check_an_ended_instance_keeps_no_lock(s: Subject) -> None:
     expect_equal((answer.kept, answer.messages), (False, ()), "the answer")
 
 
+@needs(Feature.FUSED)
 async def check_a_fused_settlement_removes_the_item(s: Subject) -> None:
     """A commit may settle an item whose outcome it delivers itself: the item is gone and nothing is posted."""
     born = BornLeased(worker="worker", token="born-1", lease=LEASE)  # noqa: S106 - a lock's token
@@ -112,6 +122,7 @@ async def check_a_fused_settlement_removes_the_item(s: Subject) -> None:
     await s.no_items("it was settled")
 
 
+@needs(Feature.FUSED)
 async def check_a_fused_step_is_all_or_nothing(s: Subject) -> None:
     """If the lease of a settled item had gone the turn is refused, and items settled beside it are still held."""
     await s.scheduled(an_item(1), an_item(2))
@@ -124,6 +135,7 @@ async def check_a_fused_step_is_all_or_nothing(s: Subject) -> None:
     expect_equal((await s.settle(one.lock)).lost, (), "the item that was held")
 
 
+@needs(Feature.FUSED)
 async def check_a_fused_settlement_may_post_and_retry(s: Subject) -> None:
     """A settlement inside a commit may also post a message or ask for a retry."""
     await s.scheduled(an_item(1), an_item(2))
@@ -136,6 +148,7 @@ async def check_a_fused_settlement_may_post_and_retry(s: Subject) -> None:
     expect_equal((await s.item()).failures, 1, "failures")
 
 
+@needs(Feature.FUSED)
 async def check_a_long_chain_of_fused_steps(s: Subject) -> None:
     """Schedule, settle, schedule again under one kept lock, fifty times, leaves one history and no items."""
     await s.start()
@@ -157,3 +170,128 @@ async def check_a_long_chain_of_fused_steps(s: Subject) -> None:
     expect_equal((await s.record()).history_length, 52, "the history")
     s.advance(1000)
     await s.no_items("all were settled")
+
+
+@needs(Feature.FUSED)
+async def check_a_kept_lock_can_be_given_back(s: Subject) -> None:
+    """A kept lock is released like any other, and the instance is eligible for what arrived."""
+    await s.start()
+    turn = await s.turn()
+    await s.commit(turn, keep=LEASE)
+    await s.post("a")
+    await s.store.release_turn(ReleaseTurn(lock=turn.lock))
+    expect_equal((await s.turn()).attempts, 1, "attempts, which never go below zero")
+
+
+@needs(Feature.FUSED)
+async def check_a_kept_lock_counts_attempts_anew(s: Subject) -> None:
+    """A holder that vanished after a commit that kept the lock has used up no attempt."""
+    await s.start()
+    await s.turn()
+    s.advance(LEASE)
+    turn = await s.turn()
+    await s.commit(turn, keep=10.0)
+    await s.post("a")
+    s.advance(10)
+    expect_equal((await s.turn()).attempts, 1, "attempts")
+
+
+@needs(Feature.FUSED)
+async def check_a_kept_lock_holds_against_time(s: Subject) -> None:
+    """An instance whose time comes while its lock is kept is left to its holder, and is due when the lease ends."""
+    await s.start()
+    await s.commit(await s.turn(), keep=20.0, wake_at=s.clock.now + 5)
+    expect_equal((await s.lock_turns()).next_due, s.clock.now + 20, "next_due")
+    s.advance(19)
+    await s.nothing_eligible("the lock was kept")
+    s.advance(1)
+    await s.turn()
+
+
+@needs(Feature.FUSED)
+async def check_a_kept_answer_has_the_turns_own_messages(s: Subject) -> None:
+    """What a commit posts to its own instance is in its answer: replies to starts, cancelled items, messages."""
+    reply = OutMessage(instance="a", execution=1, draft=draft("ChildStarted"))
+    await s.start()
+    answer = await s.run(
+        "a",
+        "Scheduled",
+        keep=LEASE,
+        activities=(an_item(1),),
+        cancel_activities=(1,),
+        starts=(s.a_start("child", on_started=reply),),
+        messages=(OutMessage(instance="a", draft=draft("Self")),),
+    )
+    expect_equal(kinds(answer.messages), ["ActivityCancelled", "ChildStarted", "Self"], "what has arrived")
+
+
+@needs(Feature.FUSED)
+async def check_an_answer_that_keeps_nothing_brings_nothing(s: Subject) -> None:
+    """A commit that gives the lock back answers with no messages, whatever has arrived."""
+    await s.start()
+    turn = await s.turn()
+    await s.post("a")
+    answer = await s.commit(turn)
+    expect_equal((answer.kept, answer.messages), (False, ()), "the answer")
+
+
+@needs(Feature.FUSED)
+async def check_a_fused_settlement_may_be_late(s: Subject) -> None:
+    """A turn may settle an item whose lease has run out, if nobody has taken it."""
+    await s.scheduled(an_item())
+    item = await s.item()
+    await s.post("a")
+    turn = await s.turn(lease=100 * LEASE)
+    s.advance(LEASE + 1)
+    await s.commit(turn, "Completed", settle=(SettleActivity(lock=item.lock),))
+    await s.no_items("it was settled")
+
+
+@needs(Feature.FUSED)
+async def check_a_fused_settlement_needs_the_lease(s: Subject) -> None:
+    """A turn cannot settle an item that somebody else has taken, and that one goes on."""
+    await s.scheduled(an_item())
+    stale = await s.item()
+    s.advance(LEASE)
+    fresh = await s.item()
+    await s.post("a")
+    turn = await s.turn()
+    with expect_raises(LockLost, "somebody else holds the item"):
+        await s.commit(turn, events=(), settle=(SettleActivity(lock=stale.lock),))
+    expect_equal((await s.settle(fresh.lock)).lost, (), "locks lost by the other holder")
+
+
+@needs(Feature.FUSED)
+async def check_a_fused_retry_after_the_mark_ends_it(s: Subject) -> None:
+    """A retry that a turn asks for, for an item marked before, ends the item as cancelled."""
+    await s.scheduled(an_item())
+    item = await s.item()
+    await s.post("a")
+    await s.run("a", cancel_activities=(1,))
+    await s.post("a", "Wake")
+    await s.run("a", settle=(SettleActivity(lock=item.lock, retry_in=0.0),))
+    expect_equal(kinds((await s.turn()).messages), ["ActivityCancelled"], "the inbox")
+    await s.no_items("it was cancelled")
+
+
+@needs(Feature.FUSED)
+async def check_a_kept_lock_keeps_out_other_revisions(s: Subject) -> None:
+    """Under a kept lock each commit has to build on the one before."""
+    await s.start()
+    turn = await s.turn()
+    await s.commit(turn, "One", keep=LEASE)
+    with expect_raises(LockLost, "the instance is at revision 1, the turn at 0"):
+        await s.commit(turn, events=(an_event(2),), consumed=(), keep=LEASE)
+    await s.commit(attrs.evolve(turn, revision=1, messages=()), "Two", keep=LEASE)
+
+
+@needs(Feature.FUSED)
+async def check_a_kept_lock_may_start_and_end(s: Subject) -> None:
+    """The last commit under a kept lock ends the instance, and what it held is free."""
+    await s.start()
+    turn = await s.turn()
+    answer = await s.commit(turn, "One", keep=LEASE)
+    last = attrs.evolve(turn, revision=answer.revision, messages=())
+    await s.commit(last, "Ended", state=State.COMPLETED, keep=LEASE)
+    expect_equal((await s.renew(turn)).lost, (turn.lock,), "locks lost")
+    expect_equal((await s.lock_turns()).next_due, None, "next_due")

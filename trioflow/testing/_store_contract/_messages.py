@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from trioflow.abc import Draft, OutMessage, State
+from trioflow.abc import Draft, OutMessage, Parent, State
 from trioflow.errors import InstanceFinished, InstanceNotFound, MailboxFull
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import Subject, draft, expect, expect_equal, expect_raises, kinds
 
 
@@ -51,6 +52,7 @@ async def check_message_for_another_execution_is_dropped(s: Subject) -> None:
     expect_equal(len((await s.turn()).messages), 1, "a message for the current execution")
 
 
+@needs(Feature.MAILBOXES)
 async def check_full_mailbox_is_refused(s: Subject) -> None:
     """Unread and queued events together are limited; what is refused leaves no trace."""
     await s.waiting("a", unread=2)
@@ -61,15 +63,17 @@ async def check_full_mailbox_is_refused(s: Subject) -> None:
     expect_equal((await s.record()).queued, 2, "messages in the inbox")
 
 
+@needs(Feature.MAILBOXES)
 async def check_other_messages_do_not_fill_the_mailbox(s: Subject) -> None:
     """Only events count against the mailbox, and a full one does not keep other messages out."""
     await s.waiting()
     await s.post("a")
     await s.post("a", mailbox=True, mailbox_limit=1)
-    await s.post("a", "Cancel")
+    await s.post("a", "Cancel", mailbox_limit=1)
     expect_equal((await s.record()).queued, 3, "messages in the inbox")
 
 
+@needs(Feature.MAILBOXES)
 async def check_mailbox_empties(s: Subject) -> None:
     """Events that were consumed make room again."""
     await s.waiting()
@@ -119,3 +123,108 @@ async def check_ending_empties_the_inbox(s: Subject) -> None:
     expect_equal((await s.record()).queued, 0, "messages of an instance that has ended")
     s.advance(1000)
     await s.nothing_eligible("it has ended")
+
+
+async def check_messages_of_one_moment_keep_their_order(s: Subject) -> None:
+    """Messages that enter at the same moment come out in the order in which they entered."""
+    await s.waiting()
+    names = ["C", "A", "B", "A"]
+    for kind in names:
+        await s.post("a", kind)
+    expect_equal(kinds((await s.turn()).messages), names, "the inbox")
+
+
+async def check_numbers_of_messages_are_not_used_again(s: Subject) -> None:
+    """A message has a higher `seq` than all before it, also where those have been consumed."""
+    await s.waiting()
+    seqs: list[int] = []
+    for _ in range(3):
+        await s.post("a")
+        turn = await s.turn()
+        seqs += [message.seq for message in turn.messages]
+        await s.commit(turn)
+    expect_equal(seqs, sorted(dict.fromkeys(seqs)), "numbers in the order of entering")
+    expect_equal(len(seqs), 3, "messages")
+
+
+@needs(Feature.MAILBOXES)
+async def check_unread_events_that_were_taken_make_room(s: Subject) -> None:
+    """The mailbox has room again once the code has taken what was unread."""
+    await s.waiting("a", unread=2)
+    await s.mailbox_is_full("a", 2)
+    await s.post("a")
+    await s.run("a", unread=1)
+    await s.post("a", mailbox=True, mailbox_limit=2)
+    await s.mailbox_is_full("a", 2)
+
+
+@needs(Feature.MAILBOXES)
+async def check_a_turn_may_overfill_a_mailbox(s: Subject) -> None:
+    """An event out of a turn is never refused, and counts against the mailbox."""
+    await s.waiting("b")
+    await s.start("a")
+    await s.run("a", messages=(OutMessage(instance="b", draft=draft(), mailbox=True),) * 3)
+    expect_equal((await s.record("b")).queued, 3, "messages in the inbox")
+    await s.mailbox_is_full("b", 3)
+
+
+@needs(Feature.MAILBOXES)
+async def check_a_mailbox_limit_is_the_senders(s: Subject) -> None:
+    """Each post brings its own limit: a higher one finds room where a lower one did not."""
+    await s.waiting()
+    await s.post("a", mailbox=True, mailbox_limit=1)
+    await s.mailbox_is_full("a", 1)
+    await s.post("a", mailbox=True, mailbox_limit=2)
+    expect_equal((await s.record()).queued, 2, "messages in the inbox")
+
+
+@needs(Feature.MAILBOXES)
+async def check_part_of_a_mailbox_makes_room(s: Subject) -> None:
+    """Consuming some of the events makes room for as many."""
+    await s.waiting()
+    for _ in range(3):
+        await s.post("a", mailbox=True, mailbox_limit=3)
+    turn = await s.turn()
+    await s.commit(turn, consumed=tuple(message.seq for message in turn.messages[:2]))
+    for _ in range(2):
+        await s.post("a", mailbox=True, mailbox_limit=3)
+    await s.mailbox_is_full("a", 3)
+
+
+async def check_a_post_may_name_a_child(s: Subject) -> None:
+    """A client's message for the child of one parent is dropped, without an error, where the id is somebody else's."""
+    mine = Parent(instance="p", execution=1, event_id=1)
+    await s.start("a", parent=mine)
+    await s.run("a")
+    await s.waiting("stranger")
+    for name in ("a", "stranger"):
+        await s.post(name, child_of=mine)
+        await s.post(name, child_of=Parent(instance="p", execution=1, event_id=2))
+    expect_equal(len((await s.turn("a")).messages), 1, "messages of the child")
+
+
+async def check_an_ending_turn_writes_nothing_to_itself(s: Subject) -> None:
+    """A message of a turn to its own instance is dropped where the turn ends it."""
+    await s.start()
+    await s.run("a", "Ended", state=State.COMPLETED, messages=(OutMessage(instance="a", draft=draft()),))
+    expect_equal((await s.record()).queued, 0, "messages in the inbox")
+
+
+async def check_messages_of_a_turn_are_untouched(s: Subject) -> None:
+    """What a turn sends arrives byte for byte, with the time at which it entered."""
+    one = Draft("Odd", bytes(range(256)), b"\xff\x00")
+    await s.waiting("b")
+    await s.start("a")
+    turn = await s.turn("a")
+    s.advance(5)
+    await s.commit(turn, messages=(OutMessage(instance="b", draft=one),))
+    (message,) = (await s.turn("b")).messages
+    expect_equal((message.draft, message.at), (one, s.clock.now), "the message")
+
+
+async def check_a_control_message_out_of_a_turn_counts(s: Subject) -> None:
+    """A turn may send a control message, which makes a held instance eligible."""
+    await s.waiting("b", state=State.SUSPENDED)
+    await s.start("a")
+    await s.run("a", messages=(OutMessage(instance="b", draft=draft("Cancel"), control=True),))
+    expect_equal(kinds((await s.turn("b")).messages), ["Cancel"], "the inbox")

@@ -149,3 +149,41 @@ async def check_verbs_are_checkpoints(s: Subject) -> None:
         await s.post("a")
     expect(scope.cancelled_caught, "a verb is a checkpoint")
     expect_equal((await s.record()).queued, 0, "messages in the inbox")
+
+
+async def check_a_limit_of_no_events_reads_none(s: Subject) -> None:
+    """Reading a history with a limit of zero answers with nothing, and with one, one by one, with all of it."""
+    await s.waiting("a", "A", "B", "C")
+    expect_equal(await s.store.read_history("a", 1, limit=0), (), "no events")
+    found = [(await s.store.read_history("a", 1, after=after, limit=1))[0].kind for after in range(3)]
+    expect_equal(found, ["A", "B", "C"], "events one by one")
+
+
+async def check_a_page_of_a_growing_history_stays(s: Subject) -> None:
+    """A part that was read before reads the same after the history has grown."""
+    await s.waiting("a", "A", "B", "C")
+    before = await s.store.read_history("a", 1, after=1, limit=2)
+    await s.post("a")
+    await s.run("a", "D", "E")
+    expect_equal(await s.store.read_history("a", 1, after=1, limit=2), before, "the same part")
+    expect_equal(len(await s.store.read_history("a", 1, after=3)), 2, "what was added")
+
+
+async def check_a_record_tells_where_messages_stand(s: Subject) -> None:
+    """A record counts what is queued apart from what is unread, and follows what is consumed."""
+    await s.waiting("a", unread=2)
+    for _ in range(3):
+        await s.post("a", mailbox=True)
+    turn = await s.turn()
+    expect_equal(((await s.record()).queued, (await s.record()).unread), (3, 2), "queued and unread")
+    await s.commit(turn, consumed=(turn.messages[0].seq,), unread=5)
+    expect_equal(((await s.record()).queued, (await s.record()).unread), (2, 5), "queued and unread after a commit")
+
+
+async def check_a_cancel_request_is_known_by_its_kind(s: Subject) -> None:
+    """Only a message of the kind `CancelRequested` counts as a request to cancel, in its own inbox."""
+    await s.waiting("a")
+    await s.waiting("b")
+    await s.post("a", "ActivityCancelRequested")
+    await s.post("b", "CancelRequested")
+    expect_equal(((await s.record("a")).cancel_queued, (await s.record("b")).cancel_queued), (False, True), "requests")

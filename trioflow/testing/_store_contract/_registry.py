@@ -1,8 +1,8 @@
-"""The list of all checks, by theme.
+"""The list of all checks, by theme, and of those that every store needs.
 
 Law: a check is any function of a theme whose name begins with `check_`; only themes listed here are examined.
 
-Who calls it: `_check_store.py`, tests of stores. Read next: `_subject.py`.
+Who calls it: `_check_store.py`, `store_contract_plugin.py`, tests of stores. Read next: `_subject.py`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,29 @@ from types import ModuleType
 
 from trioflow.testing._store_contract import (
     _activity_locks,
+    _attempts,
     _cancelling,
+    _capabilities,
     _children,
+    _contents,
     _continuing,
     _fencing,
     _fused,
+    _handles,
+    _held,
+    _hints,
+    _incarnations,
+    _lines,
     _loads,
     _messages,
+    _races,
     _reading,
+    _repeats,
     _starting,
     _turn_commits,
     _turn_locks,
 )
+from trioflow.testing._store_contract._marks import need_of
 from trioflow.testing._store_contract._subject import Check
 
 
@@ -35,17 +46,30 @@ CHECKS: tuple[Check, ...] = tuple(
     for theme in (
         _starting,
         _messages,
+        _contents,
         _turn_locks,
+        _capabilities,
+        _lines,
+        _held,
         _turn_commits,
         _fencing,
+        _repeats,
+        _incarnations,
         _activity_locks,
+        _attempts,
         _cancelling,
         _continuing,
         _children,
         _fused,
         _reading,
         _loads,
+        _hints,
+        _races,
+        _handles,
     )
     for check in _checks_of(theme)
 )
 """Every check, in the order in which a reader meets them."""
+
+CORE: tuple[Check, ...] = tuple(check for check in CHECKS if need_of(check) is None)
+"""Those that every store has to pass which runs orchestrations unfused, in one process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trioflow.abc import Draft, Parent, State
 from trioflow.errors import InstanceExists, TrioflowError
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import Subject, expect, expect_equal, expect_raises, kinds
 
 
@@ -55,6 +56,7 @@ async def check_ended_id_fails(s: Subject) -> None:
         await s.start("a")
 
 
+@needs(Feature.REPLACING)
 async def check_attach_finds_the_instance(s: Subject) -> None:
     """Attaching answers with what is there and creates nothing."""
     await s.start("a")
@@ -64,11 +66,13 @@ async def check_attach_finds_the_instance(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Started"], "its inbox")
 
 
+@needs(Feature.REPLACING)
 async def check_attach_creates_where_nothing_is(s: Subject) -> None:
     """Attaching creates an instance if the id is free."""
     expect((await s.start("a", if_exists="attach")).created, "an attach to a free id creates")
 
 
+@needs(Feature.REPLACING)
 async def check_replace_refuses_what_runs(s: Subject) -> None:
     """An instance that has not ended is not replaced."""
     await s.waiting()
@@ -76,6 +80,7 @@ async def check_replace_refuses_what_runs(s: Subject) -> None:
         await s.start("a", if_exists="replace_finished")
 
 
+@needs(Feature.REPLACING)
 async def check_replace_goes_on_counting(s: Subject) -> None:
     """A replacement is the next execution, fresh, and the history of the one before stays readable."""
     await s.waiting("a", "Started", "Ended", state=State.COMPLETED, status=b"old", kv_set={"k": b"v"}, unread=3)
@@ -141,6 +146,7 @@ async def check_a_held_start_keeps_its_delay(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Started"], "the inbox after the delay")
 
 
+@needs(Feature.LIMITS)
 async def check_bad_ids_are_refused(s: Subject) -> None:
     """Ids that are empty, endless, or unprintable are refused with a typed error, and nothing is kept."""
     for bad in ("", "x" * 513, "nul\0", "half \ud800"):
@@ -157,3 +163,49 @@ async def check_odd_ids_are_kept(s: Subject) -> None:
     for name in odd:
         expect_equal((await s.record(name)).instance, name, "an odd id")
     expect_equal(len((await s.lock_turns(limit=100)).turns), len(odd), "how many instances there are")
+
+
+@needs(Feature.REPLACING)
+async def check_replace_creates_where_nothing_is(s: Subject) -> None:
+    """A replacement of what is not there creates execution 1."""
+    started = await s.start("a", if_exists="replace_finished")
+    expect_equal((started.execution, started.created), (1, True), "the answer to a replacement")
+    await s.turn()
+
+
+@needs(Feature.REPLACING)
+async def check_attach_changes_nothing(s: Subject) -> None:
+    """Attaching to an instance, in whatever state, changes nothing about it, and posts nothing."""
+    await s.start("pending", delay=60.0)
+    await s.ended("ended")
+    for name, execution in (("pending", 1), ("ended", 1)):
+        before = await s.record(name)
+        started = await s.start(name, name="other", delay=5.0, attributes={"k": "v"}, if_exists="attach")
+        expect_equal((started.execution, started.created), (execution, False), "the answer to an attach")
+        expect_equal(await s.record(name), before, f"the {name} instance")
+
+
+async def check_a_version_stays_open_until_a_turn_pins_it(s: Subject) -> None:
+    """An instance has no version until it is given one, by its start or by a commit; a later commit may move it."""
+    await s.start()
+    expect_equal((await s.record()).version, None, "the version of a new instance")
+    await s.run()
+    expect_equal((await s.record()).version, None, "the version after a commit that gives none")
+    for version in ("1.0.0", "2.0.0"):
+        await s.post("a")
+        await s.run("a", version=version)
+        expect_equal((await s.record()).version, version, "the version that a commit gave")
+
+
+async def check_instances_are_apart(s: Subject) -> None:
+    """Values, status, history and inbox of one instance are nobody else's, however alike the ids are."""
+    names = ("a", "A", "a ", "aa")
+    for number, name in enumerate(names):
+        await s.start(name)
+        own = b"%d" % number
+        await s.run(name, *["E"] * number, status=own, kv_set={"k": own})
+    for number, name in enumerate(names):
+        record = await s.record(name)
+        expect_equal((record.status, record.history_length, record.queued), (b"%d" % number, number, 0), name)
+        expect_equal(await s.store.read_kv(name), {"k": b"%d" % number}, f"values of {name!r}")
+        expect_equal(len(await s.store.read_history(name, 1)), number, f"the history of {name!r}")

@@ -3,14 +3,15 @@
 Laws: no framework: a check is an async function that raises `ContractBroken` (or whatever the store raised); time only
 passes when a check says so; every request gets an id of its own unless a check gives one.
 
-Who calls it: the checks beside this file. Read next: `_starting.py`, then any of them.
+Must never know: what a store is made of. Who calls it: the checks beside this file. Read next: `_marks.py`, then
+`_starting.py`, then any of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Protocol
 
 import attrs
 
@@ -32,6 +33,7 @@ from trioflow.abc import (
     NewActivity,
     OutMessage,
     PostMessage,
+    RenewTurns,
     SettleActivity,
     StartInstance,
     Started,
@@ -39,7 +41,9 @@ from trioflow.abc import (
     Store,
     TurnCommitted,
     TurnLock,
+    TurnsRenewed,
 )
+from trioflow.errors import MailboxFull
 
 LEASE = 30.0
 
@@ -86,12 +90,18 @@ class Clock:
         return self.now
 
 
+StoreFactory = Callable[[Callable[[], float]], Store]
+"""Makes an unopened store that takes its time, in seconds, from the callable it is given."""
+
+
 @attrs.define(eq=False)
 class Subject:
     """A fresh, empty store that is open, and its clock."""
 
     store: Store
     clock: Clock
+    further: StoreFactory | None = None  # makes other handles on the same data; None: the store offers none
+    name: str = ""  # of this handle: request ids of two handles differ
     _requests: int = 0
     _next_event: dict[tuple[str, int], int] = attrs.field(factory=dict)  # by (instance, execution)
 
@@ -102,7 +112,14 @@ class Subject:
     def request_id(self) -> str:
         """An id that was not used before."""
         self._requests += 1
-        return f"request-{self._requests}"
+        return f"{self.name}request-{self._requests}"
+
+    @asynccontextmanager
+    async def another(self, name: str = "another") -> AsyncIterator[Subject]:
+        """Another handle on the same data, open inside."""
+        assert self.further is not None
+        async with self.further(self.clock) as store:
+            yield Subject(store, self.clock, self.further, f"{self.name}{name}/", 0, self._next_event)
 
     def events(self, lock: TurnLock, *kinds: str) -> tuple[EventRow, ...]:
         """The next events of an execution."""
@@ -130,6 +147,11 @@ class Subject:
         own.setdefault("request_id", self.request_id())
         fields.setdefault("draft", draft(kind))
         await self.store.post_message(PostMessage(message=OutMessage(instance=instance, **fields), **own))
+
+    async def mailbox_is_full(self, instance: str, limit: int) -> None:
+        """One more event is refused."""
+        with expect_raises(MailboxFull, f"the mailbox of {instance!r} holds {limit} events"):
+            await self.post(instance, mailbox=True, mailbox_limit=limit)
 
     # -- turns
 
@@ -162,6 +184,10 @@ class Subject:
     async def commit(self, turn: LockedTurn, *kinds: str, **fields: Any) -> TurnCommitted:
         """Commit a turn."""
         return await self.store.commit_turn(self.a_commit(turn, *kinds, **fields))
+
+    async def renew(self, turn: LockedTurn) -> TurnsRenewed:
+        """Hold the lock of a turn for one lease more."""
+        return await self.store.renew_turns(RenewTurns(locks=(turn.lock,), lease=LEASE))
 
     async def run(self, instance: str = "a", *kinds: str, **fields: Any) -> TurnCommitted:
         """Take the one instance that is eligible and commit its turn."""
@@ -221,9 +247,19 @@ def an_item(event_id: int = 1, **fields: Any) -> NewActivity:
     return NewActivity(event_id=event_id, **{"name": "work", "data": b"options", "payload": b"arguments", **fields})
 
 
+def an_event(number: int, kind: str = "E") -> EventRow:
+    """An event, with the number that it has in its history."""
+    return EventRow(number, 0.0, kind, b"{}", None)
+
+
 def kinds(messages: tuple[MessageRow, ...]) -> list[str]:
     """What the messages are."""
     return [message.draft.kind for message in messages]
 
 
-Check = Callable[[Subject], Awaitable[None]]
+class Check(Protocol):
+    """An async function that examines one promise, which its docstring states."""
+
+    __name__: str
+
+    def __call__(self, subject: Subject, /) -> Awaitable[None]: ...

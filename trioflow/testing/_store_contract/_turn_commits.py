@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from trioflow.abc import EventRow, LockedActivity, OutMessage, SettleActivity, State
+from trioflow.abc import EventRow, LockedActivity, NextExecution, OutMessage, SettleActivity, State
 from trioflow.errors import LockLost, TrioflowError
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
+    an_event,
     an_item,
     draft,
     expect,
@@ -138,6 +140,7 @@ async def check_events_have_to_follow(s: Subject) -> None:
     await s.commit(turn, events=(EventRow(2, 0.0, "X", b"", None),))
 
 
+@needs(Feature.FUSED)
 async def check_a_refused_commit_writes_nothing(s: Subject) -> None:
     """A commit that is refused late leaves nothing behind: no event, message, item, value, start, or change of
     state.
@@ -174,3 +177,103 @@ async def _a_lost_item(s: Subject) -> LockedActivity:
     item = await s.item()
     await s.settle(item.lock)
     return item
+
+
+async def check_event_ids_have_no_gaps(s: Subject) -> None:
+    """Events of one commit are numbered one after the other: a gap, a number twice or a wrong order is refused."""
+    await s.start()
+    turn = await s.turn()
+    for ids in ((1, 3), (1, 1, 3), (1, 1, 2), (2, 1), (1, 3, 2, 4), (0, 1)):
+        with expect_raises(TrioflowError, f"the commit brings ids {ids}"):
+            await s.commit(turn, events=tuple(an_event(number) for number in ids))
+    expect_equal(await s.store.read_history("a", 1), (), "the history")
+    await s.commit(turn, events=(an_event(1), an_event(2)))
+
+
+async def check_what_an_ended_instance_left_can_be_read(s: Subject) -> None:
+    """History, values, status and attributes of an instance that has ended stay."""
+    await s.start("a", attributes={"k": "v"})
+    await s.run("a", "Started", "Ended", state=State.COMPLETED, kv_set={"k": b"v"}, status=b"s", unread=2, version="1")
+    s.advance(100_000)
+    record = await s.record()
+    expect_equal(
+        (dict(record.attributes), record.status, record.unread, record.version, record.history_length),
+        ({"k": "v"}, b"s", 2, "1", 2),
+        "the instance",
+    )
+    expect_equal(await s.store.read_kv("a"), {"k": b"v"}, "values")
+    expect_equal(len(await s.store.read_history("a", 1)), 2, "the history")
+
+
+async def check_the_last_event_is_whole(s: Subject) -> None:
+    """The event that says why comes with its data and its payload, and is that of the current execution."""
+    await s.start()
+    await s.run("a", "One", "Two", "Three", next_execution=NextExecution(start=draft("Again")))
+    expect_equal((await s.record()).last_event, None, "the last event of an execution that has not begun")
+    row = EventRow(1, 2.5, "Ended", b"\x00data", b"\xffpayload")
+    await s.commit(await s.turn(), events=(row,), state=State.FAILED)
+    expect_equal((await s.record()).last_event, row, "the last event")
+
+
+async def check_history_bytes_count_data_and_payload(s: Subject) -> None:
+    """The size of a history is that of all data and payloads of the current execution, and is told with the lock."""
+    await s.start()
+    events = (EventRow(1, 0.0, "A", b"12345", b"123"), EventRow(2, 0.0, "B", b"1", None))
+    await s.commit(await s.turn(), events=events)
+    await s.post("a")
+    turn = await s.turn()
+    expect_equal((turn.history_bytes, turn.history_length), (9, 2), "what a locked turn tells")
+    await s.commit(turn, events=(EventRow(3, 0.0, "C", b"", b"1"),))
+    expect_equal((await s.record()).history_bytes, 10, "the size")
+
+
+async def check_values_outlive_commits(s: Subject) -> None:
+    """A value that was cleared may be set again, and one that was set stays until it is changed."""
+    await s.waiting("a", kv_set={"k": b"1", "other": b"o"})
+    for changes, wanted in (
+        ({"kv_cleared": ("k",)}, {"other": b"o"}),
+        ({"kv_set": {"k": b"2"}}, {"k": b"2", "other": b"o"}),
+        ({"kv_cleared": ("k", "other")}, {}),
+    ):
+        await s.post("a")
+        await s.run("a", **changes)
+        expect_equal(await s.store.read_kv("a"), wanted, f"values after {changes}")
+
+
+@needs(Feature.FUSED)
+async def check_a_commit_does_several_things_at_once(s: Subject) -> None:
+    """What a commit schedules, cancels, starts, sends, sets and settles is all there, for whoever looks next."""
+    await s.scheduled(an_item(1), an_item(2), kv_set={"old": b"1"})
+    one = (await s.lock_items(limit=1)).activities[0]
+    await s.waiting("b")
+    await s.post("a", "Wake")
+    await s.run(
+        "a",
+        "Scheduled",
+        status=b"s",
+        kv_set={"new": b"2"},
+        kv_cleared=("old",),
+        activities=(an_item(3),),
+        cancel_activities=(2,),
+        starts=(s.a_start("child"),),
+        messages=(OutMessage(instance="b", draft=draft("Hello")),),
+        settle=(SettleActivity(lock=one.lock, message=draft("Done")),),
+    )
+    turns = {turn.lock.instance: kinds(turn.messages) for turn in (await s.lock_turns()).turns}
+    wanted = {"a": ["Done", "ActivityCancelled"], "b": ["Hello"], "child": ["Started"]}
+    expect_equal(turns, wanted, "the inboxes")
+    expect_equal((await s.item()).lock.event_id, 3, "the item")
+    expect_equal(await s.store.read_kv("a"), {"new": b"2"}, "values")
+
+
+async def check_a_refused_commit_may_be_corrected(s: Subject) -> None:
+    """A commit that was refused for what it brought leaves the lock with its holder, who may commit something else,
+    even under the same request id.
+    """
+    await s.start()
+    turn = await s.turn()
+    with expect_raises(TrioflowError, "the events do not follow"):
+        await s.commit(turn, events=(an_event(7),), request_id="mine")
+    await s.nothing_eligible("the lock is held")
+    expect_equal((await s.commit(turn, events=(an_event(1),), request_id="mine")).revision, 1, "the revision")
+    expect_equal((await s.record()).history_length, 1, "the history")

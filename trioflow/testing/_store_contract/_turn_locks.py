@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trioflow.abc import Capabilities, LockTurns, ReleaseTurn, RenewTurns, State, TurnLock
+from trioflow.abc import LockTurns, ReleaseTurn, RenewTurns, State, TurnLock
+from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._subject import LEASE, Subject, expect, expect_equal, kinds
 
 
@@ -175,45 +176,6 @@ async def check_held_instances_wait_for_control(s: Subject) -> None:
         await s.commit(turn, state=state)
 
 
-async def check_capabilities_by_name_and_version(s: Subject) -> None:
-    """Only instances that a worker can run are given to it; one that is not pinned matches by name."""
-    await s.start("pinned", name="flow", version="1.0.0")
-    await s.start("newer", name="flow", version="2.0.0")
-    await s.start("free", name="flow")
-    await s.start("other", name="other")
-    can_run = Capabilities(orchestrations=(("flow", "1.0.0"),))
-    turns = (await s.lock_turns(can_run=can_run)).turns
-    expect_equal(sorted(turn.lock.instance for turn in turns), ["free", "pinned"], "what the worker can run")
-    rest = (await s.lock_turns()).turns
-    expect_equal(sorted(turn.lock.instance for turn in rest), ["newer", "other"], "what was left for others")
-
-
-async def check_capabilities_by_semantics(s: Subject) -> None:
-    """Instances of replay semantics that a worker does not know are left to others."""
-    await s.start("old", semantics=1)
-    await s.start("new", semantics=2)
-    can_run = Capabilities(orchestrations=(("flow", "1.0.0"),), semantics=(1,))
-    turns = (await s.lock_turns(can_run=can_run)).turns
-    expect_equal([turn.lock.instance for turn in turns], ["old"], "what the worker understands")
-
-
-async def check_no_capabilities_take_nothing(s: Subject) -> None:
-    """A worker that can run nothing gets nothing."""
-    await s.start()
-    expect_equal((await s.lock_turns(can_run=Capabilities(orchestrations=()))).turns, (), "what the worker can run")
-
-
-async def check_foreign_instances_do_not_starve(s: Subject) -> None:
-    """Many instances that a worker cannot run do not keep its own from it."""
-    for number in range(300):
-        await s.start(f"foreign-{number}", name="foreign")
-    s.advance(1)
-    await s.start("mine")
-    can_run = Capabilities(orchestrations=(("flow", "1.0.0"),))
-    turns = (await s.lock_turns(limit=1, can_run=can_run)).turns
-    expect_equal([turn.lock.instance for turn in turns], ["mine"], "what the worker can run")
-
-
 async def check_the_longest_waiting_comes_first(s: Subject) -> None:
     """Instances are taken in the order in which they became eligible."""
     for name in ("c", "a", "b"):
@@ -223,6 +185,7 @@ async def check_the_longest_waiting_comes_first(s: Subject) -> None:
     expect_equal(order, ["c", "a", "b"], "the order of turns")
 
 
+@needs(Feature.FAIRNESS)
 async def check_a_busy_instance_starves_nobody(s: Subject) -> None:
     """An instance that always has messages goes behind those that wait, even if no time passes."""
     for name in ("a", "b", "c"):
@@ -267,3 +230,96 @@ async def check_the_earliest_time_is_announced(s: Subject) -> None:
     for name, delay in (("a", 30.0), ("b", 10.0), ("c", 20.0)):
         await s.waiting(name, wake_at=now + delay)
     expect_equal((await s.lock_turns()).next_due, now + 10, "next_due")
+
+
+async def check_a_lock_given_back_is_not_renewed(s: Subject) -> None:
+    """A lock that was released, or used up by a commit, is lost to a renewal."""
+    for name in ("released", "committed", "ended"):
+        await s.start(name)
+    turns = {turn.lock.instance: turn for turn in (await s.lock_turns()).turns}
+    await s.store.release_turn(ReleaseTurn(lock=turns["released"].lock))
+    await s.commit(turns["committed"])
+    await s.commit(turns["ended"], "Ended", state=State.COMPLETED)
+    locks = tuple(turns[name].lock for name in ("released", "committed", "ended"))
+    answer = await s.store.renew_turns(RenewTurns(locks=locks, lease=LEASE))
+    expect_equal(answer.lost, locks, "locks lost")
+
+
+async def check_a_stale_renewal_extends_nothing(s: Subject) -> None:
+    """A renewal under a token of before leaves the holder's lease as it is."""
+    await s.start()
+    stale = await s.turn()
+    s.advance(LEASE)
+    await s.turn()
+    s.advance(LEASE - 1)
+    await s.renew(stale)
+    s.advance(1)
+    await s.turn()
+
+
+async def check_leases_alone_change_nothing_to_read(s: Subject) -> None:
+    """Locking, renewing and giving back leave what is read of an instance as it was, its revision first of all."""
+    await s.waiting("a", "E", wake_at=s.clock.now + 100, status=b"s")
+    await s.post("a")
+    before = await s.record()
+    s.advance(5)
+    turn = await s.turn()
+    await s.renew(turn)
+    await s.store.release_turn(ReleaseTurn(lock=turn.lock, clean=False))
+    expect_equal(await s.record(), before, "the instance")
+
+
+async def check_a_renewal_is_no_attempt(s: Subject) -> None:
+    """Renewing counts as no attempt, and loses no message."""
+    await s.start()
+    turn = await s.turn()
+    for _ in range(3):
+        await s.renew(turn)
+    s.advance(LEASE)
+    again = await s.turn()
+    expect_equal((again.attempts, again.messages), (2, turn.messages), "the next holder's turn")
+
+
+async def check_a_renewal_lasts_as_long_as_asked(s: Subject) -> None:
+    """A renewal holds the lock for its own lease, whatever the one before was."""
+    await s.start()
+    turn = await s.turn(lease=1000.0)
+    await s.store.renew_turns(RenewTurns(locks=(turn.lock,), lease=5.0))
+    s.advance(5)
+    await s.turn()
+
+
+async def check_readers_do_not_wait_for_holders(s: Subject) -> None:
+    """What is committed can be read while somebody holds the lock, and messages can be posted."""
+    await s.waiting("a", "E", kv_set={"k": b"v"})
+    await s.post("a")
+    await s.turn()
+    await s.post("a")
+    expect_equal(((await s.record()).queued, await s.store.read_kv("a")), (2, {"k": b"v"}), "what is read")
+    expect_equal(len(await s.store.read_history("a", 1)), 1, "the history")
+
+
+async def check_created_at_stays(s: Subject) -> None:
+    """When an instance was created does not change with its commits, nor does it end before it has ended."""
+    at = s.clock.now
+    await s.start()
+    for number in range(2):
+        s.advance(10)
+        await s.run("a", "E", version="1")
+        record = await s.record()
+        expect_equal((record.created_at, record.updated_at, record.ended_at), (at, s.clock.now, None), f"{number}")
+        await s.post("a")
+
+
+async def check_a_pending_turn_given_back_is_pending(s: Subject) -> None:
+    """A delayed start that a control message woke waits for its delay again once that message is consumed."""
+    await s.start("a", delay=60.0)
+    await s.post("a", "Control", control=True)
+    turn = await s.turn()
+    wake_at, consumed = turn.wake_at, (turn.messages[1].seq,)
+    await s.commit(turn, state=State.PENDING, wake_at=wake_at, consumed=consumed)
+    await s.post("a", "Note")
+    s.advance(59)
+    await s.nothing_eligible("the delay is not over")
+    s.advance(1)
+    expect_equal(kinds((await s.turn()).messages), ["Started", "Note"], "the inbox after the delay")

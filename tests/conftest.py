@@ -1,0 +1,27 @@
+"""What tests of several packages share: a PostgreSQL that is started when the first of them asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.postgres_server import Server, fresh_schema, shared_url
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """The address of a schema of the test's own, on the run's server; the schema goes with the test."""
+    import psycopg
+
+    address, schema = shared_url(), fresh_schema()
+    yield f"{address}{'&' if '?' in address else '?'}schema={schema}"
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"SET client_min_messages = error; DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture
+def postgres_server() -> Iterator[Server]:
+    """A server of the test's own, running."""
+    with Server("shared_buffers = 16MB", "max_connections = 20") as server:
+        yield server

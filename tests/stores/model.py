@@ -1,0 +1,412 @@
+"""What a store has to do, said once more and as plainly as can be: the model that all stores are measured by.
+
+Laws: written from the prose of `trioflow.abc`, without a look at how a store does it; no index, no column that repeats
+another, no transaction: everything is found by looking at everything. A verb checks all before it changes anything.
+
+Must never know: `trioflow.stores`. Who calls it: `state_machine.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import attrs
+
+from tests.stores.model_rows import Instance, Item, Message, locked, size_of
+from trioflow.abc import (
+    ActivitiesCommitted,
+    ActivitiesRenewed,
+    ActivityLock,
+    CommitActivities,
+    CommitTurn,
+    Draft,
+    EventRow,
+    InstanceRecord,
+    LockActivities,
+    LockTurns,
+    LockedActivities,
+    LockedTurn,
+    LockedTurns,
+    NextExecution,
+    OutMessage,
+    PostMessage,
+    ReleaseActivity,
+    ReleaseTurn,
+    RenewActivities,
+    RenewTurns,
+    SettleActivity,
+    StartInstance,
+    Started,
+    State,
+    TurnCommitted,
+    TurnLock,
+    TurnsRenewed,
+)
+from trioflow.errors import (
+    DuplicateRequestError,
+    InstanceExists,
+    InstanceFinished,
+    InstanceNotFound,
+    LockLost,
+    MailboxFull,
+    StoreError,
+)
+from trioflow.history import ActivityCancelled, EventCodec
+
+
+@attrs.define(eq=False)
+class Model:
+    """A store of lists and loops. `now` is set by whoever drives it."""
+
+    now: float
+    instances: dict[str, Instance] = attrs.field(factory=dict)
+    items: list[Item] = attrs.field(factory=list)
+    histories: dict[tuple[str, int], list[EventRow]] = attrs.field(factory=dict)
+    answered: dict[str, tuple[str, Started]] = attrs.field(factory=dict)  # by request id: the verb, the answer
+    settled: dict[str, float] = attrs.field(factory=dict)  # tokens, and when
+    numbers: Iterator[int] = attrs.field(factory=itertools.count)
+
+    # -- clients
+
+    def start_instance(self, request: StartInstance) -> Started:
+        before = self._recall(request.request_id, "start", request.instance)
+        if before is None:
+            before = self._begin(request)
+            self.answered[request.request_id] = ("start", before)
+        return before
+
+    def post_message(self, request: PostMessage) -> None:
+        target = request.message.instance
+        if self._recall(request.request_id, "post", target) is not None:
+            return
+        there = self.instances.get(target)
+        if there is None:
+            raise InstanceNotFound(target)
+        if there.state.ended:
+            raise InstanceFinished(target)
+        mail = there.unread + sum(message.meant.mailbox for message in there.inbox)
+        if request.message.mailbox and mail >= request.mailbox_limit:
+            raise MailboxFull(target)
+        self._deliver(request.message)
+        self.answered[request.request_id] = ("post", Started(instance=target, execution=0, created=False))
+
+    def _recall(self, request_id: str, verb: str, instance: str) -> Started | None:
+        if request_id not in self.answered:
+            return None
+        before, answer = self.answered[request_id]
+        if (before, answer.instance) != (verb, instance):
+            raise DuplicateRequestError(request_id)
+        return answer
+
+    def _begin(self, request: StartInstance) -> Started:
+        old = self.instances.get(request.instance)
+        if old is not None and request.if_exists == "attach":
+            return Started(instance=request.instance, execution=old.execution, created=False)
+        if old is not None and not (request.if_exists == "replace_finished" and old.state.ended):
+            raise InstanceExists(request.instance)
+        new = Instance(
+            start=request,
+            execution=1 if old is None else old.execution + 1,
+            revision=0 if old is None else old.revision,
+            created_at=self.now,
+            changed_at=self.now,
+            version=request.version,
+            semantics=request.semantics,
+            wake_at=self.now + request.delay if request.delay else None,
+        )
+        self.instances[request.instance] = new
+        self._deliver(OutMessage(instance=request.instance, draft=request.start, execution=new.execution))
+        return Started(instance=request.instance, execution=new.execution, created=True)
+
+    def _deliver(self, message: OutMessage) -> None:
+        """Post a message, or drop it where nobody is meant."""
+        there = self.instances.get(message.instance)
+        if there is None or there.state.ended:
+            return
+        if message.execution in (None, there.execution) and message.child_of in (None, there.start.parent):
+            there.inbox.append(Message(next(self.numbers), self.now, message))
+
+    # -- turns
+
+    def lock_turns(self, request: LockTurns) -> LockedTurns:
+        self._sweep()
+        line = []
+        for instance in self.instances.values():
+            at = instance.eligible_at()
+            if at is not None and at <= self.now and instance.suits(request.can_run):
+                line.append((at, instance.revision, instance.name))
+        turns = tuple(self._lock(self.instances[name], request) for _, _, name in sorted(line)[: request.limit])
+        times = [instance.eligible_at() for instance in self.instances.values()]
+        times += [item.due for item in self.items if item.cancelled]
+        return LockedTurns(now=self.now, turns=turns, next_due=self._next_of(times))
+
+    def _next_of(self, times: list[float | None]) -> float | None:
+        return min((at for at in times if at is not None and at > self.now), default=None)
+
+    def _lock(self, instance: Instance, request: LockTurns) -> LockedTurn:
+        instance.token, instance.until = f"turn {next(self.numbers)}", self.now + request.lease
+        instance.attempts += 1
+        history = self.histories.get((instance.name, instance.execution), [])
+        return LockedTurn(
+            lock=TurnLock(instance.name, instance.execution, instance.token),
+            name=instance.start.name,
+            version=instance.version,
+            state=instance.state,
+            revision=instance.revision,
+            history_length=len(history),
+            history_bytes=size_of(history),
+            attempts=instance.attempts,
+            wake_at=instance.wake_at,
+            messages=instance.listed(),
+        )
+
+    def commit_turn(self, request: CommitTurn) -> TurnCommitted:
+        instance = self.instances.get(request.lock.instance)
+        if instance is not None and instance.last_commit == request.request_id:
+            hurt = tuple(item.lock for item in self._named(request) if item.cancelled)
+            return self._committed(request, instance, hurt)
+        if instance is None or self._holder(request.lock) is None or instance.revision != request.revision:
+            raise LockLost(request.lock.instance)
+        history = self.histories.setdefault((instance.name, instance.execution), [])
+        if [event.id for event in request.events] != list(
+            range(len(history) + 1, len(history) + len(request.events) + 1)
+        ):
+            raise StoreError("the ids of the events do not follow")
+        settled = [(self.item_of(settle.lock), settle) for settle in request.settle]
+        if any(item is None for item, _ in settled):
+            raise LockLost("a settled activity")
+        for item, settle in settled:
+            if item is not None:
+                self._settle(item, settle)
+        history += request.events
+        self._set(instance, request)
+        self._schedule(instance, request)
+        if request.next_execution is not None:
+            self._go_on(instance, request.next_execution)
+        hurt = self._cancel(request)
+        self._begin_others(request)
+        if request.keep is None or instance.state.ended:
+            instance.token = None
+        else:
+            instance.until = self.now + request.keep
+        return self._committed(request, instance, hurt)
+
+    def _committed(self, request: CommitTurn, instance: Instance, hurt: tuple[ActivityLock, ...]) -> TurnCommitted:
+        kept = request.keep is not None and instance.token == request.lock.token
+        return TurnCommitted(
+            now=self.now,
+            revision=instance.revision,
+            execution=instance.execution,
+            kept=kept,
+            messages=instance.listed() if kept else (),
+            hurt=hurt,
+        )
+
+    def _set(self, instance: Instance, request: CommitTurn) -> None:
+        instance.state, instance.unread, instance.last_commit = request.state, request.unread, request.request_id
+        instance.revision += 1
+        instance.attempts, instance.pause_until, instance.changed_at = 0, 0.0, self.now
+        instance.wake_at = request.wake_at
+        instance.inbox = [message for message in instance.inbox if message.number not in request.consumed]
+        if request.state.ended:
+            instance.inbox, instance.wake_at, instance.ended_at = [], None, self.now
+        if request.version is not None:
+            instance.version = request.version
+        if request.status is not None:
+            instance.status = request.status
+        for key in request.kv_cleared:
+            instance.kv.pop(key, None)
+        instance.kv.update(request.kv_set)
+
+    def _schedule(self, instance: Instance, request: CommitTurn) -> None:
+        for new in request.activities:
+            item = Item(instance.name, instance.execution, new, self.now, self.now, new.data)
+            if new.born is not None:
+                item.lease(new.born.token, self.now + new.born.lease)
+            self.items.append(item)
+
+    def _go_on(self, instance: Instance, following: NextExecution) -> None:
+        instance.execution += 1
+        instance.state, instance.wake_at = State.PENDING, None
+        instance.version, instance.semantics = following.version, following.semantics
+        stay = [message for message in instance.inbox if message.meant.execution in (None, instance.execution)]
+        meant = OutMessage(instance=instance.name, execution=instance.execution, draft=following.start)
+        instance.inbox = [Message(-next(self.numbers), self.now, meant), *stay]  # its number is below all others
+
+    def _named(self, request: CommitTurn) -> list[Item]:
+        """The items whose end this commit asks for."""
+        mine = {
+            item.new.event_id: item
+            for item in self.items
+            if (item.instance, item.execution) == (request.lock.instance, request.lock.execution)
+        }
+        ids = sorted(mine) if request.cancel_all_activities else request.cancel_activities
+        return [mine[event_id] for event_id in ids if event_id in mine]
+
+    def _cancel(self, request: CommitTurn) -> tuple[ActivityLock, ...]:
+        hurt = []
+        for item in self._named(request):
+            if item.token is None:
+                self._report(item, "never_started")
+            elif item.due <= self.now:
+                self._report(item, "lost")
+            else:
+                item.cancelled = True
+                hurt.append(item.lock)
+        return tuple(hurt)
+
+    def _begin_others(self, request: CommitTurn) -> None:
+        for start in request.starts:
+            try:
+                self._begin(start)
+                reply = start.on_started
+            except InstanceExists:
+                reply = start.on_refused
+            if reply is not None:
+                self._deliver(reply)
+        for message in request.messages:
+            self._deliver(message)
+
+    def _holder(self, lock: TurnLock) -> Instance | None:
+        instance = self.instances.get(lock.instance)
+        if instance is None or (instance.execution, instance.token) != (lock.execution, lock.token):
+            return None
+        return instance
+
+    def release_turn(self, request: ReleaseTurn) -> None:
+        instance = self._holder(request.lock)
+        if instance is not None:
+            instance.token = None
+            instance.pause_until = self.now + request.delay if request.delay else 0.0
+            instance.attempts = max(0, instance.attempts - request.clean)
+
+    def renew_turns(self, request: RenewTurns) -> TurnsRenewed:
+        lost = []
+        for lock in request.locks:
+            instance = self._holder(lock)
+            if instance is None:
+                lost.append(lock)
+            else:
+                instance.until = self.now + request.lease
+        return TurnsRenewed(lost=tuple(lost))
+
+    # -- activities
+
+    def lock_activities(self, request: LockActivities) -> LockedActivities:
+        self._sweep()
+        line = [item for item in self.items if not item.cancelled and item.suits(request.tags)]
+        taken = sorted((item for item in line if item.due <= self.now), key=lambda item: item.place)[: request.limit]
+        for item in taken:
+            item.lease(f"item {next(self.numbers)}", self.now + request.lease)
+        return LockedActivities(
+            now=self.now,
+            activities=tuple(locked(item) for item in taken),
+            next_due=self._next_of([item.due for item in line]),
+        )
+
+    def _sweep(self) -> None:
+        """Cancelled items whose holders let their leases run out."""
+        gone = [item for item in self.items if item.cancelled and item.due <= self.now]
+        for item in sorted(gone, key=lambda item: item.place):
+            self._report(item, "lost")
+
+    def _report(self, item: Item, how: str) -> None:
+        """An item ends by its cancellation."""
+        self.items.remove(item)
+        event = EventCodec().encode(ActivityCancelled(answers=item.new.event_id, how=how))
+        draft = Draft(event.kind, event.data, event.payload)
+        self._deliver(OutMessage(instance=item.instance, execution=item.execution, draft=draft))
+
+    def item_of(self, lock: ActivityLock) -> Item | None:
+        return next((item for item in self.items if item.token is not None and item.lock == lock), None)
+
+    def commit_activities(self, request: CommitActivities) -> ActivitiesCommitted:
+        lost = []
+        for settle in request.settle:
+            item = self.item_of(settle.lock)
+            if item is not None:
+                self._settle(item, settle)
+                self.settled[settle.lock.token] = self.now
+            elif settle.lock.token not in self.settled:
+                lost.append(settle.lock)
+        return ActivitiesCommitted(now=self.now, lost=tuple(lost))
+
+    def _settle(self, item: Item, settle: SettleActivity) -> None:
+        if settle.retry_in is not None and item.cancelled:
+            self._report(item, "ended")
+        elif settle.retry_in is not None:
+            item.token, item.due = None, self.now + settle.retry_in
+            item.failures, item.fetches = item.failures + 1, 0
+            item.data = item.data if settle.data is None else settle.data
+        else:
+            self.items.remove(item)
+            if settle.message is not None:
+                self._deliver(OutMessage(instance=item.instance, execution=item.execution, draft=settle.message))
+
+    def release_activity(self, request: ReleaseActivity) -> None:
+        item = self.item_of(request.lock)
+        if item is None:
+            return
+        if item.cancelled:
+            self._report(item, "never_started")
+            return
+        item.token, item.due = None, self.now + request.delay
+        if request.clean:
+            item.attempt, item.fetches = item.attempt - 1, 0
+
+    def renew_activities(self, request: RenewActivities) -> ActivitiesRenewed:
+        lost, cancelled = [], []
+        for lock in request.locks:
+            item = self.item_of(lock)
+            if item is None:
+                lost.append(lock)
+                continue
+            item.due = self.now + request.lease
+            item.heartbeat = request.heartbeats.get(lock.token, item.heartbeat)
+            if item.cancelled:
+                cancelled.append(lock)
+        return ActivitiesRenewed(lost=tuple(lost), cancelled=tuple(cancelled))
+
+    # -- reading
+
+    def read_instance(self, instance: str) -> InstanceRecord | None:
+        found = self.instances.get(instance)
+        if found is None:
+            return None
+        history = self.histories.get((instance, found.execution), [])
+        why = found.state.ended or found.state is State.PARKED
+        return InstanceRecord(
+            instance=instance,
+            execution=found.execution,
+            name=found.start.name,
+            version=found.version,
+            state=found.state,
+            revision=found.revision,
+            parent=found.start.parent,
+            attributes=found.start.attributes,
+            created_at=found.created_at,
+            updated_at=found.changed_at,
+            ended_at=found.ended_at,
+            wake_at=found.wake_at,
+            history_length=len(history),
+            history_bytes=size_of(history),
+            unread=found.unread,
+            queued=len(found.inbox),
+            control_queued=any(message.meant.control for message in found.inbox),
+            cancel_queued=any(message.meant.draft.kind == "CancelRequested" for message in found.inbox),
+            status=found.status,
+            last_event=history[-1] if why and history else None,
+        )
+
+    def read_history(
+        self, instance: str, execution: int, *, after: int = 0, limit: int | None = None
+    ) -> tuple[EventRow, ...]:
+        later = [event for event in self.histories.get((instance, execution), []) if event.id > after]
+        return tuple(later[:limit])
+
+    def read_kv(self, instance: str) -> dict[str, bytes]:
+        return dict(self.instances[instance].kv) if instance in self.instances else {}
+
+    def read_clock(self) -> float:
+        return self.now

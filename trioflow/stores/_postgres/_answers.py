@@ -1,0 +1,178 @@
+"""From rows to records: what the functions answered, in the words of the protocol.
+
+Laws: a row is read by position, in the order that `_statements.py` names; a verdict that refuses becomes the error that
+every store raises.
+
+Who calls it: `_store.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from trioflow.abc import (
+    ActivityLock,
+    CommitTurn,
+    Draft,
+    EventRow,
+    InstanceRecord,
+    LockedActivities,
+    LockedActivity,
+    LockedTurn,
+    LockedTurns,
+    MessageRow,
+    Parent,
+    PostMessage,
+    StartInstance,
+    Started,
+    State,
+    TurnCommitted,
+    TurnLock,
+)
+from trioflow.stores import _refusals as refusals
+
+Row = tuple[Any, ...]
+
+
+def started(request: StartInstance, row: Row) -> Started:
+    """How a start went. Raises what refuses it."""
+    verdict, execution, state, other = row
+    if verdict == "duplicate":
+        raise refusals.request_id_reused(request.request_id, (state, other), ("start", request.instance))
+    if verdict == "exists":
+        raise refusals.id_taken(request, State(state), execution)
+    return Started(instance=request.instance, execution=execution, created=verdict == "created")
+
+
+def check_posted(request: PostMessage, row: Row) -> None:
+    """Raise what refuses a message."""
+    verdict, state, other, held = row
+    instance = request.message.instance
+    if verdict == "duplicate":
+        raise refusals.request_id_reused(request.request_id, (state, other), ("post", instance))
+    if verdict == "unknown":
+        raise refusals.no_such_instance(instance)
+    if verdict == "ended":
+        raise refusals.already_ended(instance, State(state))
+    if verdict == "full":
+        raise refusals.mailbox_full(instance, held, request.mailbox_limit)
+
+
+def _messages(columns: Sequence[Any]) -> tuple[MessageRow, ...]:
+    """Messages out of five arrays, which are null where there is no message."""
+    if columns[0] is None:
+        return ()
+    return tuple(
+        MessageRow(seq, at, Draft(kind, data, payload)) for seq, at, kind, data, payload in zip(*columns, strict=True)
+    )
+
+
+def locked_turns(rows: Sequence[Row]) -> LockedTurns:
+    """What was taken, if anything."""
+    turns, header = [], rows[0]
+    for _, _, _, instance, execution, token, name, version, state, *rest in rows:
+        if instance is None:
+            continue
+        revision, history_length, history_bytes, attempts, wake_at, *messages = rest
+        turns.append(
+            LockedTurn(
+                lock=TurnLock(instance, execution, token),
+                name=name,
+                version=version,
+                state=State(state),
+                revision=revision,
+                history_length=history_length,
+                history_bytes=history_bytes,
+                attempts=attempts,
+                wake_at=wake_at,
+                messages=_messages(messages),
+            )
+        )
+    return LockedTurns(now=header[0], turns=tuple(turns), next_due=header[1])
+
+
+def committed(request: CommitTurn, row: Row) -> TurnCommitted:
+    """How a commit went. Raises what refuses it."""
+    verdict, at_fault, now, revision, execution, kept, hurt_events, hurt_tokens, _reached, _turns, *messages = row
+    if verdict == "gone":
+        raise refusals.instance_gone(request.lock)
+    if verdict == "lost":
+        raise refusals.lock_lost(request.lock)
+    if verdict == "revision":
+        raise refusals.wrong_revision(request, revision)
+    if verdict == "events":
+        raise refusals.not_following(request, at_fault)
+    if verdict == "settle":
+        raise refusals.settled_by_others(request.settle[at_fault].lock)
+    lock = request.lock
+    hurt = zip(hurt_events or (), hurt_tokens or (), strict=True)
+    return TurnCommitted(
+        now=now,
+        revision=revision,
+        execution=execution,
+        kept=kept,
+        messages=_messages(messages),
+        hurt=tuple(ActivityLock(lock.instance, lock.execution, event_id, token) for event_id, token in hurt),
+    )
+
+
+def locked_activities(rows: Sequence[Row]) -> LockedActivities:
+    """What was taken, if anything."""
+    activities, header = [], rows[0]
+    for _, _, _, instance, execution, event_id, token, *rest in rows:
+        if instance is None:
+            continue
+        name, tag, session, attempt, failures, fetches, scheduled_at, heartbeat, data, payload = rest
+        activities.append(
+            LockedActivity(
+                lock=ActivityLock(instance, execution, event_id, token),
+                name=name,
+                tag=tag,
+                session=session,
+                attempt=attempt,
+                failures=failures,
+                fetches=fetches,
+                scheduled_at=scheduled_at,
+                heartbeat=heartbeat,
+                data=data,
+                payload=payload,
+            )
+        )
+    return LockedActivities(now=header[0], activities=tuple(activities), next_due=header[1])
+
+
+def instance_record(row: Row) -> InstanceRecord:
+    """What is known of an instance."""
+    (
+        instance, execution, name, version, state, revision, parent, attributes, created_at, updated_at, ended_at,
+        wake_at, history_length, history_bytes, unread, queued, control_queued, cancel_queued, status, *event,
+    ) = row  # fmt: skip
+    return InstanceRecord(
+        instance=instance,
+        execution=execution,
+        name=name,
+        version=version,
+        state=State(state),
+        revision=revision,
+        parent=None if parent is None else _parent(parent),
+        attributes=json.loads(attributes),
+        created_at=created_at,
+        updated_at=updated_at,
+        ended_at=ended_at,
+        wake_at=wake_at,
+        history_length=history_length,
+        history_bytes=history_bytes,
+        unread=unread,
+        queued=queued,
+        control_queued=control_queued,
+        cancel_queued=cancel_queued,
+        status=status,
+        last_event=None if event[0] is None else EventRow(*event),
+    )
+
+
+def _parent(text: str) -> Parent:
+    instance, execution, event_id = json.loads(text)
+    return Parent(instance=instance, execution=execution, event_id=event_id)

@@ -1,0 +1,260 @@
+"""From a request to one statement's arguments: a JSON document for what is small, arrays for what is bytes.
+
+Laws: each verb is one call of the function of its name; what a document leaves out is absent, not null, where the
+function asks `?`; arrays stand beside the lists of the document, element by element.
+
+Must never know: connections. Who calls it: `_store.py`. Read next: `_answers.py`, `schema/0004_turns.sql`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trioflow.abc import (
+    ActivityLock,
+    CommitTurn,
+    LockActivities,
+    LockTurns,
+    NewActivity,
+    OutMessage,
+    Parent,
+    PostMessage,
+    ReleaseActivity,
+    ReleaseTurn,
+    RenewActivities,
+    RenewTurns,
+    SettleActivity,
+    StartInstance,
+    TurnLock,
+)
+from trioflow.stores._rules import is_id
+
+Document = dict[str, Any]
+Bodies = list[bytes | None] | None
+
+
+def document(fields: Document) -> str:
+    """As JSON, without what is None."""
+    return json.dumps({name: value for name, value in fields.items() if value is not None})
+
+
+def digest(key: str) -> bytes:
+    """What stands for a kv key in its index."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def parent_text(parent: Parent | None) -> str | None:
+    """A parent as it is kept and compared."""
+    return None if parent is None else json.dumps([parent.instance, parent.execution, parent.event_id])
+
+
+def _turn_lock(lock: TurnLock) -> Document:
+    return {"instance": lock.instance, "execution": lock.execution, "token": lock.token}
+
+
+def _activity_lock(lock: ActivityLock) -> Document:
+    return {
+        "instance": lock.instance, "execution": lock.execution, "event_id": lock.event_id, "token": lock.token
+    }  # fmt: skip
+
+
+# -- clients ----------------------------------------------------------------------------------------------------------
+
+
+def _start(request: StartInstance) -> Document:
+    return {
+        "instance": request.instance,
+        "name": request.name,
+        "version": request.version,
+        "semantics": request.semantics,
+        "kind": request.start.kind,
+        "parent": parent_text(request.parent),
+        "attributes": json.dumps(dict(request.attributes)),
+        "delay": request.delay,
+        "if_exists": request.if_exists,
+    }
+
+
+def start_instance(request: StartInstance) -> tuple[object, ...]:
+    """See `Store`."""
+    start = {"request_id": request.request_id, **_start(request)}
+    return (document(start), request.start.data, request.start.payload)
+
+
+def _letter(message: OutMessage, start: int | None = None, reply: str | None = None) -> Document:
+    return {
+        "instance": message.instance,
+        "execution": message.execution,
+        "child_of": parent_text(message.child_of),
+        "control": message.control,
+        "mailbox": message.mailbox,
+        "kind": message.draft.kind,
+        "start": start,
+        "reply": reply,
+    }
+
+
+def post_message(request: PostMessage) -> tuple[object, ...]:
+    """See `Store`."""
+    draft = request.message.draft
+    letter = {
+        "request_id": request.request_id, "mailbox_limit": request.mailbox_limit, **_letter(request.message)
+    }  # fmt: skip
+    return (document(letter), draft.data, draft.payload)
+
+
+# -- turns ------------------------------------------------------------------------------------------------------------
+
+
+def lock_turns(request: LockTurns, token: str) -> tuple[object, ...]:
+    """See `Store`."""
+    fields: Document = {"worker": request.worker, "limit": request.limit, "lease": request.lease, "token": token}
+    if request.can_run is not None:
+        fields["names"] = [name for name, _ in request.can_run.orchestrations]
+        fields["versions"] = [version for _, version in request.can_run.orchestrations]
+        fields["semantics"] = list(request.can_run.semantics)
+    return (document(fields),)
+
+
+def _activity(new: NewActivity) -> Document:
+    born = new.born
+    return {
+        "event_id": new.event_id,
+        "name": new.name,
+        "tag": new.tag,
+        "session": new.session,
+        "worker": None if born is None else born.worker,
+        "token": None if born is None else born.token,
+        "lease": None if born is None else born.lease,
+    }
+
+
+def _letters(request: CommitTurn) -> list[tuple[OutMessage, int | None, str | None]]:
+    """All messages that a commit may deliver: replies say to which start they belong, counted from 1."""
+    letters: list[tuple[OutMessage, int | None, str | None]] = []
+    for number, start in enumerate(request.starts, 1):
+        if start.on_started is not None:
+            letters.append((start.on_started, number, "started"))
+        if start.on_refused is not None:
+            letters.append((start.on_refused, number, "refused"))
+    letters += [(message, None, None) for message in request.messages]
+    return [letter for letter in letters if is_id(letter[0].instance)]
+
+
+def _settle(settle: SettleActivity) -> Document:
+    kind = None if settle.message is None else settle.message.kind
+    return {**_activity_lock(settle.lock), "retry_in": settle.retry_in, "kind": kind}
+
+
+def _or_none(rows: Iterable[Document]) -> list[Document] | None:
+    return list(rows) or None
+
+
+def _bodies(rows: Iterable[bytes | None]) -> Bodies:
+    return list(rows) or None
+
+
+def _settle_bodies(settles: Iterable[SettleActivity]) -> tuple[Bodies, Bodies, Bodies]:
+    drafts = [(settle.message, settle.data) for settle in settles]
+    return (
+        _bodies(None if draft is None else draft.data for draft, _ in drafts),
+        _bodies(None if draft is None else draft.payload for draft, _ in drafts),
+        _bodies(options for _, options in drafts),
+    )
+
+
+def commit_turn(request: CommitTurn) -> tuple[object, ...]:
+    """See `Store`."""
+    following = request.next_execution
+    letters = _letters(request)
+    fields: Document = {
+        "request_id": request.request_id,
+        **_turn_lock(request.lock),
+        "revision": request.revision,
+        "state": request.state.value,
+        "wake_at": request.wake_at,
+        "version": request.version,
+        "unread": request.unread,
+        "keep": request.keep,
+        "events": _or_none({"id": event.id, "at": event.at, "kind": event.kind} for event in request.events),
+        "event_bytes": sum(len(event.data) + len(event.payload or b"") for event in request.events),
+        "consumed": list(request.consumed) or None,
+        "kv_keys": list(request.kv_set) or None,
+        "activities": _or_none(_activity(new) for new in request.activities),
+        "cancels": list(request.cancel_activities) or None,
+        "cancel_all": request.cancel_all_activities or None,
+        "starts": _or_none(_start(start) for start in request.starts),
+        "letters": _or_none(_letter(*letter) for letter in letters),
+        "settle": _or_none(_settle(settle) for settle in request.settle),
+    }
+    if following is not None:
+        fields["next"] = {
+            "kind": following.start.kind, "version": following.version, "semantics": following.semantics
+        }  # fmt: skip
+    return (
+        document(fields),
+        request.status,
+        _bodies(event.data for event in request.events),
+        _bodies(event.payload for event in request.events),
+        _bodies(digest(key) for key in request.kv_set),
+        _bodies(request.kv_set.values()),
+        _bodies(digest(key) for key in request.kv_cleared),
+        _bodies(new.data for new in request.activities),
+        _bodies(new.payload for new in request.activities),
+        _bodies(start.start.data for start in request.starts),
+        _bodies(start.start.payload for start in request.starts),
+        _bodies(message.draft.data for message, _, _ in letters),
+        _bodies(message.draft.payload for message, _, _ in letters),
+        None if following is None else following.start.data,
+        None if following is None else following.start.payload,
+        *_settle_bodies(request.settle),
+    )
+
+
+def release_turn(request: ReleaseTurn) -> tuple[object, ...]:
+    """See `Store`."""
+    return (document({**_turn_lock(request.lock), "delay": request.delay, "clean": request.clean}),)
+
+
+def renew_turns(request: RenewTurns) -> tuple[object, ...]:
+    """See `Store`."""
+    return (document({"locks": [_turn_lock(lock) for lock in request.locks], "lease": request.lease}),)
+
+
+# -- activities -------------------------------------------------------------------------------------------------------
+
+
+def lock_activities(request: LockActivities, token: str) -> tuple[object, ...]:
+    """See `Store`."""
+    tags = request.tags.tags
+    fields = {
+        "worker": request.worker,
+        "limit": request.limit,
+        "lease": request.lease,
+        "token": token,
+        "untagged": request.tags.untagged,
+        "tags": None if tags is None else list(tags),
+    }
+    return (document(fields),)
+
+
+def commit_activities(settles: tuple[SettleActivity, ...]) -> tuple[object, ...]:
+    """See `Store`."""
+    return (document({"settle": [_settle(settle) for settle in settles]}), *_settle_bodies(settles))
+
+
+def release_activity(request: ReleaseActivity) -> tuple[object, ...]:
+    """See `Store`."""
+    return (document({**_activity_lock(request.lock), "delay": request.delay, "clean": request.clean}),)
+
+
+def renew_activities(request: RenewActivities) -> tuple[object, ...]:
+    """See `Store`."""
+    heartbeats: Mapping[str, bytes] = request.heartbeats
+    return (
+        document({"locks": [_activity_lock(lock) for lock in request.locks], "lease": request.lease}),
+        _bodies(heartbeats.get(lock.token) for lock in request.locks),
+    )

@@ -1,0 +1,173 @@
+-- The verbs of clients: start an instance, post a message.
+--
+-- Laws: an execution number of an id is never used twice; a request is carried out once, whatever is repeated, also
+-- at the same moment; a refusal writes nothing. Verdicts are worded by the caller.
+
+CREATE TYPE begun AS (verdict text, execution bigint, state text);
+
+-- Create, attach or replace. Verdicts: created, attached, exists.
+CREATE FUNCTION begin_instance(_start jsonb, _data bytea, _payload bytea, _now float8) RETURNS begun LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+DECLARE
+    _id text := _start ->> 'instance';
+    _delay float8 := (_start ->> 'delay')::float8;
+    _wake_at float8 := CASE WHEN _delay > 0 THEN _now + _delay END;
+    _execution bigint;
+    _old instance;
+BEGIN
+    INSERT INTO instance (
+        instance, execution, name, version, semantics, state, revision, unread, history_length, history_bytes, wake_at,
+        not_before, due_at, lock_until, attempts, created_at, updated_at, parent, attributes
+    ) VALUES (
+        _id, coalesce((SELECT t.execution FROM tombstone t WHERE t.instance = _id), 0) + 1, _start ->> 'name',
+        _start ->> 'version', (_start ->> 'semantics')::integer, 'pending', 0, 0, 0, 0, _wake_at,
+        0, coalesce(_wake_at, _now), 0, 0, _now, _now, _start ->> 'parent', _start ->> 'attributes'
+    )
+    ON CONFLICT (instance) DO NOTHING
+    RETURNING execution INTO _execution;
+    IF NOT FOUND AND _start ->> 'if_exists' = 'replace_finished' THEN
+        SELECT * INTO _old FROM instance i WHERE i.instance = _id FOR NO KEY UPDATE;
+        IF NOT ended(_old.state) THEN
+            RETURN ROW('exists', _old.execution, _old.state)::begun;
+        END IF;
+        -- The revision goes on: (instance, execution, revision) is never the same twice.
+        UPDATE instance i SET
+            execution = i.execution + 1, name = _start ->> 'name', version = _start ->> 'version',
+            semantics = (_start ->> 'semantics')::integer, state = 'pending', last_commit = NULL, unread = 0,
+            history_length = 0, history_bytes = 0, wake_at = _wake_at, not_before = 0,
+            due_at = coalesce(_wake_at, _now), lock_token = NULL, lock_worker = NULL, lock_until = 0, attempts = 0,
+            created_at = _now, updated_at = _now, ended_at = NULL, parent = _start ->> 'parent',
+            attributes = _start ->> 'attributes', status = NULL
+        WHERE i.instance = _id
+        RETURNING i.execution INTO _execution;
+        DELETE FROM kv WHERE kv.instance = _id;
+        DELETE FROM message m WHERE m.instance = _id;
+    ELSIF NOT FOUND THEN
+        SELECT * INTO _old FROM instance i WHERE i.instance = _id;
+        RETURN ROW(CASE _start ->> 'if_exists' WHEN 'attach' THEN 'attached' ELSE 'exists' END,
+                   _old.execution, _old.state)::begun;
+    END IF;
+    PERFORM put_start(_id, _execution, _start ->> 'kind', _data, _payload, _now);
+    RETURN ROW('created', _execution, 'pending')::begun;
+END
+$$;
+
+-- Put the start message of an execution before whatever is in its inbox.
+CREATE FUNCTION put_start(
+    _instance text, _execution bigint, _kind text, _data bytea, _payload bytea, _now float8
+) RETURNS void LANGUAGE sql SET search_path FROM CURRENT AS $$
+    INSERT INTO message (instance, seq, at, execution, control, mailbox, kind, data, payload)
+    VALUES (_instance, -nextval(pg_get_serial_sequence('message', 'seq')), _now, _execution, false, false, _kind,
+            _data, _payload)
+$$;
+
+-- Claim a request id. The answer that was given before, or a row of nulls if this is the first time; whoever asks with
+-- the same id at the same moment waits here.
+CREATE FUNCTION recall(_request_id text, _verb text, _instance text, _now float8) RETURNS request LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+DECLARE
+    _answer request;
+BEGIN
+    INSERT INTO request (request_id, at, verb, instance, execution, created)
+    VALUES (_request_id, _now, _verb, _instance, 0, false)
+    ON CONFLICT (request_id) DO NOTHING;
+    IF NOT FOUND THEN
+        SELECT * INTO _answer FROM request r WHERE r.request_id = _request_id;
+    END IF;
+    RETURN _answer;
+END
+$$;
+
+-- Verdicts: created, attached, exists, duplicate (`state` is then the verb and `other` the instance of that request).
+CREATE FUNCTION start_instance(
+    _doc jsonb, _data bytea, _payload bytea,
+    OUT verdict text, OUT execution bigint, OUT state text, OUT other text
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    _now float8 := clock();
+    _id text := _doc ->> 'instance';
+    _answer request := recall(_doc ->> 'request_id', 'start', _id, _now);
+    _begun begun;
+BEGIN
+    IF _answer.request_id IS NOT NULL THEN
+        verdict := CASE WHEN (_answer.verb, _answer.instance) <> ('start', _id) THEN 'duplicate'
+                        WHEN _answer.created THEN 'created' ELSE 'attached' END;
+        execution := _answer.execution;
+        state := _answer.verb;
+        other := _answer.instance;
+        RETURN;
+    END IF;
+    _begun := begin_instance(_doc, _data, _payload, _now);
+    verdict := _begun.verdict;
+    execution := _begun.execution;
+    state := _begun.state;
+    IF verdict = 'exists' THEN
+        DELETE FROM request r WHERE r.request_id = _doc ->> 'request_id';
+    ELSE
+        UPDATE request r SET execution = _begun.execution, created = verdict = 'created'
+        WHERE r.request_id = _doc ->> 'request_id';
+    END IF;
+END
+$$;
+
+-- Unread events of an instance, those on their way included, as far as a limit is concerned.
+CREATE FUNCTION count_mail(_instance text, _limit bigint) RETURNS bigint LANGUAGE sql VOLATILE
+SET search_path FROM CURRENT AS $$
+    SELECT (SELECT i.unread FROM instance i WHERE i.instance = _instance) + count(*)
+    FROM (SELECT FROM message m WHERE m.instance = _instance AND m.mailbox LIMIT greatest(_limit, 0)) m
+$$;
+
+-- Verdicts: posted, again, duplicate, unknown, ended, full.
+CREATE FUNCTION post_message(
+    _doc jsonb, _data bytea, _payload bytea,
+    OUT verdict text, OUT state text, OUT other text, OUT held bigint
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    _now float8 := clock();
+    _id text := _doc ->> 'instance';
+    _answer request := recall(_doc ->> 'request_id', 'post', _id, _now);
+    _limit bigint := (_doc ->> 'mailbox_limit')::bigint;
+    _i instance;
+BEGIN
+    IF _answer.request_id IS NOT NULL THEN
+        verdict := CASE WHEN (_answer.verb, _answer.instance) <> ('post', _id) THEN 'duplicate' ELSE 'again' END;
+        state := _answer.verb;
+        other := _answer.instance;
+        RETURN;
+    END IF;
+    SELECT * INTO _i FROM instance i WHERE i.instance = _id;
+    state := _i.state;
+    IF NOT FOUND THEN
+        verdict := 'unknown';
+    ELSIF ended(_i.state) THEN
+        verdict := 'ended';
+    ELSE
+        verdict := 'posted';
+        IF (_doc ->> 'mailbox')::boolean THEN
+            held := count_mail(_id, _limit);
+            IF held + 1000 > _limit THEN  -- near the limit one sender comes after the other
+                PERFORM FROM instance i WHERE i.instance = _id FOR NO KEY UPDATE;
+                held := count_mail(_id, _limit);
+            END IF;
+            IF held >= _limit THEN
+                verdict := 'full';
+            END IF;
+        END IF;
+    END IF;
+    IF verdict <> 'posted' THEN
+        DELETE FROM request r WHERE r.request_id = _doc ->> 'request_id';
+        RETURN;
+    END IF;
+    UPDATE request r SET execution = _i.execution WHERE r.request_id = _doc ->> 'request_id';
+    PERFORM deliver(ARRAY[ROW(_id, (_doc ->> 'execution')::bigint, _doc ->> 'child_of', (_doc ->> 'control')::boolean,
+                              (_doc ->> 'mailbox')::boolean, _doc ->> 'kind', _data, _payload)::letter], _now);
+END
+$$;
+
+-- Forget what was kept before a moment, some of it in one call.
+CREATE FUNCTION forget_before(_at float8) RETURNS void LANGUAGE sql SET search_path FROM CURRENT AS $$
+    DELETE FROM request WHERE request_id IN (SELECT r.request_id FROM request r WHERE r.at < _at LIMIT 10000);
+    DELETE FROM settled WHERE (instance, token) IN (
+        SELECT s.instance, s.token FROM settled s WHERE s.at < _at LIMIT 10000
+    );
+$$;

@@ -1,0 +1,89 @@
+"""What a store says when it refuses: the same words, whichever store it is.
+
+Laws: a refusal says what was asked, what was found and what to do; nothing was written.
+
+Who calls it: the rules, and stores that decide in a database of their own.
+"""
+
+from __future__ import annotations
+
+from trioflow.abc import ActivityLock, CommitTurn, StartInstance, State, TurnLock
+from trioflow.errors import (
+    DuplicateRequestError,
+    InstanceExists,
+    InstanceFinished,
+    InstanceNotFound,
+    LockLost,
+    MailboxFull,
+    StoreError,
+)
+
+
+def instance_gone(lock: TurnLock) -> LockLost:
+    """The instance of a turn is not there any more."""
+    return LockLost(f"Instance {lock.instance!r} is gone; its turn was not committed. Drop the live copy.")
+
+
+def lock_lost(lock: TurnLock) -> LockLost:
+    """Somebody else may hold the instance."""
+    return LockLost(
+        f"The lock on instance {lock.instance!r}, execution {lock.execution}, is no longer this holder's; its turn "
+        "was not committed. Drop the live copy: somebody else goes on with it."
+    )
+
+
+def wrong_revision(request: CommitTurn, found: int) -> LockLost:
+    """A turn was computed from an old state."""
+    return LockLost(
+        f"Instance {request.lock.instance!r} is at revision {found}, the turn was computed from {request.revision}; "
+        "it was not committed. Read the history again."
+    )
+
+
+def not_following(request: CommitTurn, found: int) -> StoreError:
+    """A turn's events leave a gap, or repeat what is there."""
+    return StoreError(
+        f"Instance {request.lock.instance!r} has {found} events; the turn brought {len(request.events)} that begin "
+        f"with id {request.events[0].id}, which does not follow. Nothing was written."
+    )
+
+
+def settled_by_others(lock: ActivityLock) -> LockLost:
+    """A turn settles an item that is not its own any more."""
+    return LockLost(
+        f"Activity {lock.event_id} of instance {lock.instance!r}, which this turn settles, is no longer leased to its "
+        "holder; the turn was not committed."
+    )
+
+
+def id_taken(request: StartInstance, state: State, execution: int) -> InstanceExists:
+    """An id is in use."""
+    text = f"Instance {request.instance!r} exists already ({state}, execution {execution})."
+    if request.if_exists == "fail":
+        return InstanceExists(text + ' Choose another id, or pass if_exists="attach" or "replace_finished".')
+    return InstanceExists(text + " It has not ended, so it cannot be replaced.")
+
+
+def no_such_instance(instance: str) -> InstanceNotFound:
+    """A message for nobody."""
+    return InstanceNotFound(f"No instance has the id {instance!r}; the message was not posted.")
+
+
+def already_ended(instance: str, state: State) -> InstanceFinished:
+    """A message that comes too late."""
+    return InstanceFinished(f"Instance {instance!r} has ended ({state}); it takes no more messages.")
+
+
+def mailbox_full(instance: str, held: int, limit: int) -> MailboxFull:
+    """More events than an instance may hold unread."""
+    return MailboxFull(
+        f"Instance {instance!r} holds {held} unread events and may hold {limit}. Let it take some, or raise the limit."
+    )
+
+
+def request_id_reused(request_id: str, before: tuple[str, str], now: tuple[str, str]) -> DuplicateRequestError:
+    """A request id that was another's; the pairs are verb and instance."""
+    return DuplicateRequestError(
+        f"Request id {request_id} was used to {before[0]} {before[1]!r} and now to {now[0]} {now[1]!r}. "
+        "A request id belongs to one request."
+    )

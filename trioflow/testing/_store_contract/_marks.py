@@ -1,0 +1,73 @@
+"""What a check needs of a store beyond the core: said beside its code.
+
+Laws: a mark is an attribute of the function, so reading a theme tells all about its checks; a check without a mark
+belongs to the core, which every store has to pass that runs orchestrations unfused, in one process.
+
+Who calls it: the checks beside this file, `_registry.py`, and whoever runs checks. Read next: `_starting.py`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+import attrs
+
+from trioflow.abc import Store
+from trioflow.testing._store_contract._subject import Check, StoreFactory
+
+
+class Feature(enum.StrEnum):
+    """What the smallest stores may do without."""
+
+    REPEATS = "writes that are known when they are repeated"
+    REPLACING = "instances that are attached to or replaced"
+    MAILBOXES = "mailboxes that may be full"
+    LIMITS = "refusals of what nobody could keep"
+    FAIRNESS = "lines in which nobody is starved"
+    CAPABILITIES = "workers told apart by what they can run"
+    TAGS = "workers told apart by tags"
+    HEARTBEATS = "heartbeats handed on"
+    FUSED = "turns that settle, keep the lock, or bear leased items"
+    HANDLES = "other handles on the same data"
+    PROCESSES = "other handles in other processes"
+
+
+FurtherHandles = Callable[[Store], StoreFactory]
+"""For a store, something that makes other handles on the same data."""
+
+
+@attrs.frozen(kw_only=True)
+class Examined:
+    """A store as its author offers it.
+
+    `further`: for one store of `factory`, what makes other handles on its data; they are also used in trio runs of
+    other threads. `processes`: what `further` gives can be pickled, and works in other processes.
+    """
+
+    factory: StoreFactory
+    further: FurtherHandles | None = None
+    processes: bool = False
+
+    def lacks(self, check: Check) -> Feature | None:
+        """What a check needs and this store does not offer; None: nothing."""
+        need = need_of(check)
+        if need in (Feature.HANDLES, Feature.PROCESSES) and self.further is None:
+            return Feature.HANDLES
+        return need if need is Feature.PROCESSES and not self.processes else None
+
+
+def needs(feature: Feature) -> Callable[[Check], Check]:
+    """Mark a check as one for stores with this feature."""
+
+    def mark(check: Check) -> Check:
+        vars(check)["needs"] = feature
+        return check
+
+    return mark
+
+
+def need_of(check: Check) -> Feature | None:
+    """What a check needs beyond the core."""
+    need: Feature | None = vars(check).get("needs")
+    return need

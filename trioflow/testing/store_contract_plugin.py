@@ -1,0 +1,66 @@
+"""The store contract as pytest items: one test for each check.
+
+Laws: the only module here that imports pytest, and nothing imports it; each check runs in a trio run of its own, so it
+makes no difference whether pytest-trio is installed.
+
+Who calls it: authors of stores:
+
+    class TestMyStore(StoreContract):
+        @pytest.fixture
+        def store_factory(self):
+            return MyStore
+
+Read next: `_check_store.py`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+import trio
+
+from trioflow.testing._check_store import run_check
+from trioflow.testing._store_contract import CHECKS, CORE, Check, Examined, FurtherHandles, StoreFactory
+
+__all__ = ("StoreContract",)
+
+
+class StoreContract:
+    """Derive a test class from it, and give it, or the module it is in, a fixture `store_factory`.
+
+    The fixture is a plain one and returns what `check_store` takes: something that makes a fresh, empty, unopened store
+    which takes its time from the callable it is given. The fixtures `store_further` and `store_processes` may be
+    overridden likewise; checks that need them are skipped where they are not.
+
+    Attributes:
+        core_only: leave out what a store may do without that only runs orchestrations unfused, in one process.
+    """
+
+    core_only: ClassVar[bool] = False
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make one item of each check."""
+        if "check" in metafunc.fixturenames:
+            checks = CORE if self.core_only else CHECKS
+            metafunc.parametrize("check", checks, ids=[check.__name__.removeprefix("check_") for check in checks])
+
+    @pytest.fixture
+    def store_further(self) -> FurtherHandles | None:
+        """What makes other handles on the data of a store; None: there are none."""
+        return None
+
+    @pytest.fixture
+    def store_processes(self) -> bool:
+        """Whether what `store_further` gives can be pickled and works in other processes."""
+        return False
+
+    def test_contract(
+        self, check: Check, store_factory: StoreFactory, store_further: FurtherHandles | None, store_processes: bool
+    ) -> None:
+        """The store keeps the promise that this check examines."""
+        examined = Examined(factory=store_factory, further=store_further, processes=store_processes)
+        missing = examined.lacks(check)
+        if missing is not None:
+            pytest.skip(f"the store offers no {missing}")
+        trio.run(run_check, check, examined)

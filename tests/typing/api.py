@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import pathlib
 import uuid
 from collections.abc import AsyncGenerator, Set as AbstractSet
 from typing import Any, assert_type
@@ -168,6 +169,12 @@ async def checked(factory: testing.StoreFactory) -> None:
     await testing.check_store(stores.MemoryStore)
     await testing.check_store(lambda clock: stores.SqliteStore(":memory:", clock=clock))
     print(testing.ContractBroken)
+
+
+async def backed_up(store: stores.SqliteStore) -> None:
+    """What a store in a file offers beside its protocol."""
+    await store.backup("copy.db")
+    await store.backup(pathlib.Path("copy.db"))
 
 
 async def client_side(client: trioflow.Client) -> None:

@@ -79,7 +79,6 @@ class Database:
     def _settle_in(self, db: sqlite3.Connection) -> None:
         settings = self._settings
         if self._gate is None:
-            settings.folder.mkdir(mode=0o700, exist_ok=True)
             self._gate = Gate.at(settings.folder, settings.patience)
         with self._gate.held():
             check_ours(db, settings.path)

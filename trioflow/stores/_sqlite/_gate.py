@@ -5,7 +5,8 @@ removed only by whoever holds its lock, and a lock on a file that is no longer a
 own files are never opened here: closing one would drop the locks that SQLite holds on it.
 
 The gate: every trioflow process writes, checkpoints and closes with it held, so a checkpoint never meets a commit of
-another connection. That is the meeting which the WAL-reset fault of SQLite 3.7.0 to 3.51.2 needs to do harm.
+another connection. That is the meeting which the WAL-reset fault of SQLite 3.7.0 to 3.51.2 needs to do harm; the whole
+argument is in docs/sqlite.md. Correctness otherwise rests on SQLite's own locks, never on the gate.
 
 Must never know: SQL. Who calls it: `_writer.py`. Read next: `_owners.py`.
 """
@@ -61,15 +62,16 @@ def remove(path: Path, fd: int) -> None:
 class Gate:
     """Held by one connection of one process at a time, around each transaction that writes."""
 
-    _fd: int
+    _path: Path
     _patience: float  # seconds
+    _fd: int = -1  # below 0 while it is not open
     _pause: threading.Event = attrs.field(factory=threading.Event)  # never set: something to wait on
     _depth: int = 0  # an `flock` does not count how often it was taken
 
     @classmethod
     def at(cls, folder: Path, patience: float) -> Gate:
         """The gate of a database."""
-        return cls(os.open(folder / "gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), patience)
+        return cls(folder / "gate", patience)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -87,6 +89,9 @@ class Gate:
     def _enter(self) -> None:
         waited, pause = 0.0, 0.0001
         while True:
+            if self._fd < 0:
+                self._path.parent.mkdir(mode=0o700, exist_ok=True)
+                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -98,11 +103,22 @@ class Gate:
                 waited += pause
                 pause = min(pause * 1.5, 0.005)
             else:
-                return
+                if self._is_in_place():
+                    return
+                # Somebody has removed it: whoever comes next would hold another file than we do.
+                self.close()
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.fstat(self._fd).st_ino == os.stat(self._path).st_ino
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         """Give it up."""
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 @attrs.define(eq=False)

@@ -3,7 +3,7 @@
 Laws: the first to open the object starts its thread, the last to leave ends it; each trio run that has it open has its
 own hints; a verb that was handed to the thread is answered even if its caller is cancelled meanwhile.
 
-Must never know: SQL. Who calls it: runtimes and clients. Read next: `_writer.py`.
+Must never know: SQL. Who calls it: runtimes and clients. Read next: `_writer.py`, `_backup.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import trio
 from trioflow.abc import Env, Signals
 from trioflow.errors import ConfigurationError, StoreError
 from trioflow.stores._rules import Rule, SteadyClock, read_clock
+from trioflow.stores._sqlite._backup import back_up
 from trioflow.stores._sqlite._database import Member
 from trioflow.stores._sqlite._opening import Settings
 from trioflow.stores._sqlite._writer import Run, Writer
@@ -136,6 +137,20 @@ class SqliteStore(StoreVerbs):
         """Let go of the worker's file."""
         run, writer = self._here()
         await writer.do(run, lambda: writer.withdraw_worker(worker))
+
+    async def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the store into a new file while it is in use.
+
+        The copy holds everything that was committed before the call, and of what is committed meanwhile all up to some
+        moment. It is on the disk, complete, when this returns; until then, or if it is cancelled or fails, there is no
+        file at `path`. Nobody waits for it; the log of the store grows until it is done. What the copy knows as leased
+        is free once those leases run out.
+
+        A checkpoint. Raises `ConfigurationError` if `path` exists or the store is in memory, `StoreError` if the disk
+        fails.
+        """
+        self._here()
+        await back_up(self._settings, path)
 
     def __repr__(self) -> str:
         users = sum(run.users for run in self._runs.values())

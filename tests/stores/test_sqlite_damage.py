@@ -4,7 +4,6 @@ runtime that hangs.
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -132,7 +131,6 @@ async def flip(path: Path, copy: Path, place: int, outcomes: Counter[str]) -> No
 )
 async def test_a_flipped_byte_does_no_harm(tmp_path: Path, every: int) -> None:
     """In the header, in each table and index, at the head of each page and throughout it."""
-    logging.disable()
     await fill(tmp_path / "x.db")
     outcomes: Counter[str] = Counter()
     for place in places(tmp_path / "x.db", every):

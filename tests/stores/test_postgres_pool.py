@@ -312,7 +312,7 @@ async def test_closing_does_not_wait_for_ever(mock_clock: trio.testing.MockClock
         await other.ask("SELECT pg_advisory_lock(28)")
         async with Pool(shared_url(), limit=10.0) as pool:
             script = "BEGIN; SELECT pg_advisory_xact_lock(28); COMMIT;"
-            nursery.start_soon(blocked(pool.run_script, script, error=OutcomeUnknown, match="was closed here"))
+            nursery.start_soon(blocked(pool.run_script, script, error=StoreUnavailable, match="was closed here"))
             await other.waiting_for(28)
 
             async def impatient() -> None:

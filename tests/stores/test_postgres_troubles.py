@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 import trio
+from psycopg.conninfo import make_conninfo
 
 from tests.postgres_server import Server, free_port, fresh_schema, shared_url
 from tests.stores.postgres_drill import Watcher, watcher
@@ -306,7 +307,7 @@ async def test_whoever_was_in_the_way_gets_time(monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_server_that_must_not_be_written() -> None:
     """A standby refuses, and says so."""
-    address = f"{shared_url()}&options=-c%20default_transaction_read_only%3Don"
+    address = make_conninfo(shared_url(), options="-c default_transaction_read_only=on")
     async with watcher(shared_url()) as other, Pool(address) as pool:
         name = await table(other)
         error = await refused(lambda: pool.call(f"INSERT INTO {name} VALUES (1)"))

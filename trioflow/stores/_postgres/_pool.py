@@ -115,7 +115,7 @@ class Pool:
                     try:
                         return await self._execute(connection, statement, parameters)
                     except psycopg.Error as exc:
-                        lost = _is_lost(connection, exc)
+                        lost = connection.closed  # then the error says nothing about the statement
                         fresh = lost or exc.sqlstate in STALE
                         again = reads if lost else fresh or exc.sqlstate in AGAIN
                         if not again or tries == (2 if fresh else ATTEMPTS):
@@ -136,7 +136,7 @@ class Pool:
             try:
                 await connection.execute(script)
             except psycopg.Error as exc:
-                raise self._verdict(exc, lost=_is_lost(connection, exc), reads=False) from exc
+                raise self._verdict(exc, lost=connection.closed, reads=False) from exc
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -213,7 +213,7 @@ class Pool:
             return
         now = trio.current_time()
         self._idle.append(Idle(connection, now))
-        while len(self._idle) > 1 and now - self._idle[0].since > KEEP_IDLE:
+        while now - self._idle[0].since > KEEP_IDLE:
             self._idle.pop(0).connection.drop()
 
     async def _prepare_for(self, connection: TrioConnection, before: str) -> None:
@@ -251,11 +251,6 @@ class Pool:
     def __repr__(self) -> str:
         state = f"busy {len(self._busy)} | idle {len(self._idle)} | of {self._size}" if self._open else "closed"
         return f"<Pool {self.address} [{state}]>"
-
-
-def _is_lost(connection: TrioConnection, exc: psycopg.Error) -> bool:
-    """Whether an error ended the connection, so that it says nothing about the statement."""
-    return connection.closed or exc.diag.severity_nonlocalized in ("FATAL", "PANIC")
 
 
 def _pause(connection: TrioConnection, tries: int) -> float:

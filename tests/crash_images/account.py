@@ -14,6 +14,7 @@ import json
 import shutil
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -81,9 +82,9 @@ def lay_out(image: dict[str, bytes], folder: Path) -> Path:
     return folder / "x.db"
 
 
-async def examine(path: Path) -> Found:
+async def examine(path: Path, clock: Callable[[], float] | None = None) -> Found:
     """Open the store, as whoever comes first after the power is back, and look at everything."""
-    async with SqliteStore(path, durability="fast") as store:
+    async with SqliteStore(path, durability="fast", clock=clock) as store:
         await store.read_instance("t0/0")
         db = sqlite3.connect(path)
         try:

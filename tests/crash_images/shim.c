@@ -70,8 +70,7 @@ __attribute__((constructor)) static void begin(void) {
 static const char *named(const char *path) {
     if (!prefix || !path) return NULL;
     if (strncmp(path, prefix, prefix_length) == 0) {
-        const char *rest = path + prefix_length;
-        return strcmp(rest, "-shm") == 0 ? NULL : rest;
+        return path + prefix_length;
     }
     return strlen(path) == folder_length && strncmp(path, prefix, folder_length) == 0 ? "." : NULL;
 }
@@ -87,7 +86,7 @@ static const char *named_fd(int fd, char buffer[PATH_MAX]) {
 }
 
 static void note(char kind, const char *name, uint64_t offset, const void *data, uint32_t length) {
-    if (log_fd < 0) return;
+    if (log_fd < 0 || strcmp(name, "-shm") == 0) return;
     uint16_t name_length = (uint16_t)strlen(name);
     size_t total = 15 + name_length + length;
     char *record = malloc(total), *end = record;

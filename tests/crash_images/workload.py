@@ -38,6 +38,7 @@ from trioflow.abc import (
 )
 from trioflow.stores import SqliteStore
 from trioflow.stores._sqlite import _database
+from trioflow.stores._verbs import StoreVerbs
 
 LIVES = 3  # times the store is opened
 
@@ -81,9 +82,10 @@ class Marks:
 class Task:
     """One client and worker in one: it starts instances, and runs what it has started."""
 
-    store: SqliteStore
+    store: StoreVerbs
     marks: Marks
     name: str
+    lease: float = 3600.0  # seconds
 
     async def round(self, number: int) -> None:
         """An instance, two notes to it, a turn, an activity, and a turn of the first instance, which gets mail."""
@@ -113,7 +115,7 @@ class Task:
     async def turns(self) -> None:
         """Everything that is in an inbox becomes history; what is new in it schedules an activity and sends mail."""
         ours = Capabilities(orchestrations=((self.name, "1"),))
-        locked = await self.store.lock_turns(LockTurns(worker=self.name, limit=2, lease=3600.0, can_run=ours))
+        locked = await self.store.lock_turns(LockTurns(worker=self.name, limit=2, lease=self.lease, can_run=ours))
         for turn in locked.turns:
             drafts = [message.draft for message in turn.messages]
             scheduled = turn.history_length + len(drafts) + 1
@@ -144,7 +146,9 @@ class Task:
     async def activities(self) -> None:
         """What is queued is done."""
         ours = TagFilter(untagged=False, tags=(self.name,))
-        locked = await self.store.lock_activities(LockActivities(worker=self.name, limit=2, lease=3600.0, tags=ours))
+        locked = await self.store.lock_activities(
+            LockActivities(worker=self.name, limit=2, lease=self.lease, tags=ours)
+        )
         for item in locked.activities:
             done = Draft("Done", f"done {item.lock.instance} {item.lock.event_id}".encode())
             async with self.marks.around("settled", item.lock.token):

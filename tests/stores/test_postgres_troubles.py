@@ -175,6 +175,7 @@ async def test_a_line_that_goes_away_while_connecting(tcp_server: Server) -> Non
         await pid(pool)
 
 
+@pytest.mark.slow
 async def test_a_crash_of_the_server(tcp_server: Server) -> None:
     """The write on its way is unknown; while the server is gone nothing is done; afterwards all goes on by itself."""
     async with Pool(tcp_server.tcp(), size=4) as pool:

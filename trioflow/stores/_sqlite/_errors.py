@@ -2,7 +2,8 @@
 to do.
 
 Laws: nothing of the driver is raised to a caller except as a cause; an error that may pass is `StoreUnavailable`, one
-that needs a person says what that person can do; what is no database error passes unchanged.
+that needs a person says what that person can do; a row of which no sense can be made is damage; anything else passes
+unchanged.
 
 Who calls it: `_writer.py`, `_opening.py`.
 """
@@ -12,7 +13,14 @@ from __future__ import annotations
 import errno
 import sqlite3
 
-from trioflow.errors import StoreCorrupt, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from trioflow.errors import (
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+    TrioflowError,
+)
 
 # By primary result code: the class, and what to do.
 ADVICE: dict[int, tuple[type[StoreError], str]] = {
@@ -44,6 +52,9 @@ FILE_ERRORS: dict[int, tuple[type[StoreError], str]] = {
     errno.EDQUOT: (StoreFull, "free some room in this user's quota"),
 }
 
+# What rules and tables raise when a row that was found contradicts the others, or is not what was ever written.
+SENSELESS = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
+
 
 def result_code(error: sqlite3.Error) -> int:
     """SQLite's primary result code; 0 where the module itself raised."""
@@ -74,6 +85,9 @@ def translate(error: BaseException, path: str, doing: str) -> BaseException:
         passing = (StoreUnavailable, "check the path and the file system, and try again")
         cls, advice = FILE_ERRORS.get(error.errno or 0, passing)
         detail = str(error)
+    elif isinstance(error, SENSELESS) and not isinstance(error, TrioflowError | UnicodeEncodeError):
+        cls, advice = ADVICE[sqlite3.SQLITE_CORRUPT]
+        detail = f"what is stored makes no sense ({error!r})"
     else:
         return error
     translated = cls(f"SQLite store {path}: {doing} failed: {detail}. What to do: {advice}.")

@@ -22,7 +22,8 @@ import trio
 
 import trioflow
 from tests.chaos import crowd
-from trioflow.abc import Env
+from trioflow.abc import Env, Store
+from trioflow.errors import StoreUnavailable
 from trioflow.stores import open_store
 
 
@@ -70,10 +71,21 @@ async def work(url: str, fate: Fate, lease: float, concurrency: int) -> None:
         worker=crowd.life, turn_lease=lease, activity_lease=lease, grace=1.0, activity_concurrency=concurrency
     )
     store = open_store(url, env=fate)
+    await until_it_can_be_opened(store)
     async with trioflow.open_runtime(crowd.app, store, options=options, env=fate):
         assert crowd.ledger is not None
         crowd.ledger.note("ready", crowd.life)
         await until_told()
+
+
+async def until_it_can_be_opened(store: Store) -> None:
+    """What a supervisor would do by starting us again: somebody may stand still in the middle of a write."""
+    for _ in range(5):
+        try:
+            async with store:
+                return
+        except StoreUnavailable:
+            await trio.sleep(0.5)
 
 
 async def until_told() -> None:

@@ -9,9 +9,7 @@ from typing import Any
 import psycopg
 
 from tests.postgres_server import fresh_schema, shared_url
-from trioflow.abc import Store
 from trioflow.stores import PostgresStore
-from trioflow.testing._store_contract import StoreFactory
 
 
 def ask(address: str, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -36,15 +34,14 @@ def empty_store(clock: Callable[[], float]) -> PostgresStore:
         tables += [name for (name,) in found if name != "trioflow_version"]
     if tables:
         ask(address, "; ".join(f"DELETE FROM {schema}.{table}" for table in tables))
-    return open_schema(address, schema, clock)
+    return _open(schema, clock)
 
 
-def open_schema(address: str, schema: str, clock: Callable[[], float]) -> PostgresStore:
-    """A store in a schema that may be in use; a function that can be pickled."""
-    return PostgresStore(address, schema=schema, durability="fast", clock=clock)
-
-
-def further(store: Store) -> StoreFactory:
-    """What opens other handles on the data of a store."""
+def other_store(store: object) -> Callable[[Callable[[], float]], PostgresStore]:
+    """What makes more handles on the same data, also in other processes."""
     assert isinstance(store, PostgresStore)
-    return functools.partial(open_schema, shared_url(), store._schema)
+    return functools.partial(_open, store._schema, address=shared_url())
+
+
+def _open(schema: str, clock: Callable[[], float], address: str | None = None) -> PostgresStore:
+    return PostgresStore(address or shared_url(), schema=schema, durability="fast", clock=clock)

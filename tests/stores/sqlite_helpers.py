@@ -70,8 +70,8 @@ def subject(store: Any, clock: Clock | None = None) -> Subject:
     return Subject(store, clock or Clock())
 
 
-def further(store: Store) -> StoreFactory:
-    """What opens other handles on the file of a store."""
+def twins(store: Store) -> StoreFactory:
+    """What opens other stores on the file of a store."""
     assert isinstance(store, SqliteStore)
     return functools.partial(open_fast, store._settings.path)
 

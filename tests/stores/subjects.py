@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from tests.stores.postgres_helpers import empty_store, further as other_store
+from tests.stores.postgres_helpers import empty_store, other_store
 from tests.stores.sqlite_helpers import open_fast
 from trioflow.abc import (
     ActivitiesCommitted,

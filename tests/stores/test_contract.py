@@ -22,12 +22,12 @@ def examined(request: pytest.FixtureRequest, tmp_path: Path) -> Examined:
     if request.param == "sqlite in memory":
         return Examined(factory=functools.partial(sqlite_helpers.open_fast, ":memory:"))
     if request.param == "postgres":
-        return Examined(factory=postgres_helpers.empty_store, further=postgres_helpers.other_store, processes=True)
+        return Examined(factory=postgres_helpers.empty_store, twins=postgres_helpers.other_store, processes=True)
     numbers = itertools.count()
 
     return Examined(
         factory=lambda clock: sqlite_helpers.open_fast(tmp_path / f"{next(numbers)}.db", clock),
-        further=sqlite_helpers.further,
+        twins=sqlite_helpers.twins,
         processes=True,
     )
 

@@ -44,7 +44,7 @@ instance_locking
   ack_only_affects_locked_messages  commit_removes_exactly_what_was_consumed
   multi_threaded_lock_contention  threads_do_everything_once
   multi_threaded_no_duplicate_processing  threads_do_everything_once processes_do_everything_once
-  multi_threaded_lock_expiration_recovery  locks_hold_across_handles
+  multi_threaded_lock_expiration_recovery  locks_hold_across_twins
 
 lock_expiration
   lock_expires_after_timeout  an_expired_lease_is_given_again lease_starts_when_taken
@@ -66,7 +66,7 @@ multi_execution
   latest_execution_detection  the_next_execution_begins the_last_event_is_whole
   execution_id_sequencing  many_executions_follow
   continue_as_new_creates_new_execution  the_next_execution_begins the_start_message_is_first
-  execution_history_persistence  the_old_history_stays what_was_written_outlives_the_handle
+  execution_history_persistence  the_old_history_stays what_was_written_outlives_the_twin
 
 queue_semantics
   worker_queue_fifo_ordering  items_come_oldest_first

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.stores.sabotages import activities, entering, handles, races, rows, turns
+from tests.stores.sabotages import activities, entering, races, rows, turns, twins
 from tests.stores.sabotages._kit import Sabotage, Sabotaged
 from trioflow.stores import MemoryStore
 from trioflow.testing import check_store
@@ -44,21 +44,21 @@ async def test_a_mistake_is_found(
     ("sabotage", "name"),
     [
         pytest.param(one, name, marks=[pytest.mark.slow] if need_of(BY_NAME[name]) is Feature.PROCESSES else [])
-        for one in handles.SABOTAGES
+        for one in twins.SABOTAGES
         for name in one.breaks
     ],
     ids=lambda one: one if isinstance(one, str) else one.name,
 )
-async def test_a_mistake_of_several_handles_is_found(
+async def test_a_mistake_of_twins_is_found(
     sabotage: Sabotage, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Each check that is about several handles fails for a store whose handles do not share what they should."""
+    """Each check that is about twins fails for a store whose twins do not share what they should."""
     assert await passed(sabotage.apply(monkeypatch, tmp_path), name) == []
 
 
 def test_every_check_has_found_a_mistake() -> None:
     """There is no check that finds nothing: each is named by a sabotage."""
-    named = dict.fromkeys(name for one in (*IN_MEMORY, *handles.SABOTAGES) for name in one.breaks)
+    named = dict.fromkeys(name for one in (*IN_MEMORY, *twins.SABOTAGES) for name in one.breaks)
     assert [check.__name__ for check in CHECKS if check.__name__ not in named] == []
     assert [name for name in named if name not in BY_NAME] == []
 
@@ -80,8 +80,8 @@ async def test_check_store_reports_all_that_it_found(autojump_clock: Any) -> Non
 
 
 async def test_check_store_tells_what_it_left_out(autojump_clock: Any) -> None:
-    """A good store passes, and the answer names the checks that it was spared, which are those about handles."""
-    others = [check.__name__ for check in CHECKS if need_of(check) in (Feature.HANDLES, Feature.PROCESSES)]
+    """A good store passes, and the answer names the checks that it was spared, which are those about twins."""
+    others = [check.__name__ for check in CHECKS if need_of(check) in (Feature.TWINS, Feature.PROCESSES)]
     assert list(await check_store(MemoryStore)) == others
     assert await check_store(MemoryStore, core_only=True) == ()
     assert 100 < len(CORE) < len(CHECKS) - 100

@@ -16,6 +16,7 @@ import trio
 import trio.testing
 import trustme
 from psycopg import errors as e, pq, waiting
+from psycopg.conninfo import make_conninfo
 
 from tests.postgres_server import Server, free_port, shared_url
 from tests.stores.postgres_drill import watcher
@@ -81,6 +82,13 @@ async def test_what_does_not_fit_into_the_socket() -> None:
     big = bytes(range(256)) * 40_000
     async with connected() as connection:
         assert await value(connection, "SELECT %b::bytea", big) == big
+
+
+async def test_text_is_unicode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the address or the environment says, or the database would do."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    async with connected(make_conninfo(shared_url(), client_encoding="SQL_ASCII")) as connection:
+        assert await value(connection, "SELECT %s::text", "naïve 日本 🐙") == "naïve 日本 🐙"
 
 
 async def test_tasks_take_turns() -> None:
@@ -248,6 +256,24 @@ async def test_a_server_that_ends_an_idle_connection_is_noticed() -> None:
         await other.terminate(connection.pgconn.backend_pid)
         assert not connection.is_usable
         assert not connection.closed
+
+
+async def test_a_connection_that_was_just_made_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancellation that comes as it is there finds nothing to interrupt: the caller has it, to close it."""
+    connection = None
+    with trio.CancelScope() as scope:
+
+        def made(self: TrioConnection, *args: Any) -> None:
+            init(self, *args)
+            scope.cancel()
+
+        init = TrioConnection.__init__
+        with monkeypatch.context() as patch:
+            patch.setattr(TrioConnection, "__init__", made)
+            connection = await TrioConnection.connect(shared_url())
+    assert connection is not None
+    assert connection.autocommit
+    connection.drop()
 
 
 # -- where to connect to

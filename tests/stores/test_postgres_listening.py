@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,6 +28,7 @@ class Ear:
     """What a listener was told, in order; None where hints may have been lost."""
 
     told: list[str | None] = attrs.field(factory=list)
+    failures: Callable[[], int] = lambda: 0  # of the listener since it last listened
     _news: trio.Event = attrs.field(factory=trio.Event)
 
     def heard(self, topic: str) -> None:
@@ -52,7 +53,9 @@ async def listening(address: str, channel: str, ourselves: str = "us") -> AsyncI
     """A listener that has begun to listen."""
     ear = Ear()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Listener(address, channel, ourselves, ear.heard, ear.lost).run)
+        listener = Listener(address, channel, ourselves, ear.heard, ear.lost)
+        ear.failures = lambda: listener._failures
+        nursery.start_soon(listener.run)
         await ear.until(1)
         yield ear
         nursery.cancel_scope.cancel()
@@ -188,6 +191,7 @@ async def test_a_listener_that_is_cut_off_listens_again(tcp_server: Server) -> N
         for number in range(2, 4):
             proxy.cut()
             await ear.until(number)
+            assert ear.failures() == 0
         announcer.announce("turns")
         await ear.until(4)
         assert ear.told == [None, None, None, "turns"]

@@ -5,11 +5,13 @@ is: nothing was done, or nobody knows.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 import trio
+from psycopg.conninfo import make_conninfo
 
 from tests.postgres_server import Server, free_port, fresh_schema, shared_url
 from tests.stores.postgres_drill import Watcher, watcher
@@ -24,7 +26,7 @@ from trioflow.errors import (
     StoreUnavailable,
 )
 from trioflow.stores._postgres._errors import address_of, translate
-from trioflow.stores._postgres._pool import ATTEMPTS, Pool
+from trioflow.stores._postgres._pool import ATTEMPTS, Pool, _pause
 
 
 async def table(other: Watcher, rows: int = 0) -> str:
@@ -173,6 +175,7 @@ async def test_a_line_that_goes_away_while_connecting(tcp_server: Server) -> Non
         await pid(pool)
 
 
+@pytest.mark.slow
 async def test_a_crash_of_the_server(tcp_server: Server) -> None:
     """The write on its way is unknown; while the server is gone nothing is done; afterwards all goes on by itself."""
     async with Pool(tcp_server.tcp(), size=4) as pool:
@@ -271,7 +274,7 @@ async def test_a_deadlock_is_tried_again(tcp_server: Server) -> None:
 
 async def test_a_statement_that_was_kept_goes_stale() -> None:
     """A table that changed under a prepared statement, or a server that forgot it, costs nobody anything."""
-    async with watcher(shared_url()) as other, Pool(shared_url(), size=1) as pool:
+    async with watcher(shared_url()) as other, Pool(shared_url()) as pool:
         name = await table(other, rows=1)
         for _ in range(5):
             assert await pool.call(f"SELECT * FROM {name}") == [(1,)]
@@ -281,11 +284,31 @@ async def test_a_statement_that_was_kept_goes_stale() -> None:
             await pool.call(f"SELECT * FROM {name}")
         await pool.call("DEALLOCATE ALL")
         assert await pool.call(f"SELECT * FROM {name}") == [(1, "more")]
+        assert repr(pool).endswith("[busy 0 | idle 1 | of 8]>")  # the one that was stale is gone
+
+
+async def test_whoever_was_in_the_way_gets_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses between tries grow, and two connections do not wait for the same time."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await trio.lowlevel.checkpoint()
+
+    async with watcher(shared_url()) as other, Pool(shared_url()) as pool:
+        name = await raising(other, "40P01")
+        monkeypatch.setattr(trio, "sleep", sleep)
+        await refused(lambda: pool.call(f"SELECT {name}()"))
+    assert pauses == sorted(pauses)
+    assert len(pauses) == ATTEMPTS - 1
+    assert 0.0 < pauses[0] < pauses[-1] < 0.2
+    one, two = (SimpleNamespace(pgconn=SimpleNamespace(backend_pid=number)) for number in (100, 101))
+    assert _pause(one, 1) != _pause(two, 1)
 
 
 async def test_a_server_that_must_not_be_written() -> None:
     """A standby refuses, and says so."""
-    address = f"{shared_url()}&options=-c%20default_transaction_read_only%3Don"
+    address = make_conninfo(shared_url(), options="-c default_transaction_read_only=on")
     async with watcher(shared_url()) as other, Pool(address) as pool:
         name = await table(other)
         error = await refused(lambda: pool.call(f"INSERT INTO {name} VALUES (1)"))

@@ -45,13 +45,13 @@ class TestCore(StoreContract):
     def store_factory(self):
         return Forgetful
 
-class TestHandles(StoreContract):
+class TestTwins(StoreContract):
     @pytest.fixture
     def store_factory(self):
         return MemoryStore
 
     @pytest.fixture
-    def store_further(self):
+    def store_twins(self):
         return lambda store: lambda clock: store
 """
 
@@ -79,12 +79,12 @@ def test_an_item_passes_or_fails(pytester: pytest.Pytester, options: tuple[str, 
 
 
 def test_what_a_store_does_not_offer_is_skipped(pytester: pytest.Pytester) -> None:
-    """Checks that need other handles, or processes, are skipped where there are none, and say so."""
+    """Checks that need twins, or processes, are skipped where there are none, and say so."""
     pytester.makepyfile(test_stores=STORES)
-    only = ("-k", "handles_see_the_same or processes_create_once")
+    only = ("-k", "twins_see_the_same or processes_create_once")
     result = pytester.runpytest_inprocess("-rs", *only)
     result.assert_outcomes(passed=1, skipped=3)
-    result.stdout.fnmatch_lines_random(["*no other handles on the same data", "*no other handles in other processes"])
+    result.stdout.fnmatch_lines_random(["*no twins: other stores on the same data", "*no twins in other processes"])
 
 
 def test_the_package_needs_no_pytest() -> None:

@@ -158,14 +158,14 @@ class TestStore(StoreContract):
         return stores.MemoryStore
 
     @pytest.fixture
-    def store_further(self) -> testing.FurtherHandles | None:
-        """Other handles."""
+    def store_twins(self) -> testing.Twins | None:
+        """Other stores on the same data."""
         return lambda store: lambda clock: store
 
 
 async def checked(factory: testing.StoreFactory) -> None:
     """The store contract without pytest."""
-    assert_type(await testing.check_store(factory, further=None, processes=False, core_only=True), tuple[str, ...])
+    assert_type(await testing.check_store(factory, twins=None, processes=False, core_only=True), tuple[str, ...])
     await testing.check_store(stores.MemoryStore)
     await testing.check_store(lambda clock: stores.SqliteStore(":memory:", clock=clock))
     print(testing.ContractBroken)

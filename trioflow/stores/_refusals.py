@@ -42,9 +42,11 @@ def wrong_revision(request: CommitTurn, found: int) -> LockLost:
 
 def not_following(request: CommitTurn, found: int) -> StoreError:
     """A turn's events leave a gap, or repeat what is there."""
+    ids = [event.id for event in request.events]
+    place = next((place for place, number in enumerate(ids) if number != found + 1 + place), 0)
     return StoreError(
-        f"Instance {request.lock.instance!r} has {found} events; the turn brought {len(request.events)} that begin "
-        f"with id {request.events[0].id}, which does not follow. Nothing was written."
+        f"Instance {request.lock.instance!r} has {found} events; the turn brought {len(ids)}, of which one has id "
+        f"{ids[place]} where {found + 1 + place} follows. Nothing was written."
     )
 
 

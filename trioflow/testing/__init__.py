@@ -19,8 +19,8 @@ from trioflow.testing._run_durable import run_durable as run_durable
 from trioflow.testing._sequencer import Sequencer as Sequencer
 from trioflow.testing._store_contract import (
     ContractBroken as ContractBroken,
-    FurtherHandles as FurtherHandles,
     StoreFactory as StoreFactory,
+    Twins as Twins,
 )
 
 __all__ = (
@@ -28,9 +28,9 @@ __all__ = (
     "Crash",
     "FailpointEnv",
     "FaultyStore",
-    "FurtherHandles",
     "Sequencer",
     "StoreFactory",
+    "Twins",
     "assert_checkpoints",
     "assert_no_checkpoints",
     "check_replay",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import trio
 
-from trioflow.testing._store_contract import CHECKS, CORE, Check, Clock, Examined, FurtherHandles, StoreFactory, Subject
+from trioflow.testing._store_contract import CHECKS, CORE, Check, Clock, Examined, StoreFactory, Subject, Twins
 
 PATIENCE = 60.0  # seconds for one check
 
@@ -20,29 +20,29 @@ async def run_check(check: Check, examined: Examined) -> None:
     clock = Clock()
     with trio.fail_after(PATIENCE):
         async with examined.factory(clock) as store:
-            further = None if examined.further is None else examined.further(store)
-            await check(Subject(store, clock, further))
+            make_twin = None if examined.twins is None else examined.twins(store)
+            await check(Subject(store, clock, make_twin))
 
 
 async def check_store(
-    factory: StoreFactory, *, further: FurtherHandles | None = None, processes: bool = False, core_only: bool = False
+    factory: StoreFactory, *, twins: Twins | None = None, processes: bool = False, core_only: bool = False
 ) -> tuple[str, ...]:
     """Run every check of the store contract, or of its core.
 
     Args:
         factory: makes a fresh, empty, unopened store that takes its time, in seconds, from the callable it is given.
-        further: takes such a store, which is open, and gives a factory of other handles on the same data. They are
-            also used in other threads, each in a trio run of its own.
-        processes: whether what `further` gives can be pickled and works in other processes.
+        twins: takes such a store, which is open, and gives a factory of other stores on the same data. They are also
+            used in other threads, each in a trio run of its own.
+        processes: whether what `twins` gives can be pickled and works in other processes.
         core_only: leave out what a store may do without that only runs orchestrations unfused, in one process.
 
     Returns:
-        The names of the checks that were left out because `further` or `processes` was not given.
+        The names of the checks that were left out because `twins` or `processes` was not given.
 
     Raises:
         ExceptionGroup: what was found, one exception for each check that failed, with a note that names the check.
     """
-    examined = Examined(factory=factory, further=further, processes=processes)
+    examined = Examined(factory=factory, twins=twins, processes=processes)
     checks = CORE if core_only else CHECKS
     left_out = tuple(check.__name__ for check in checks if examined.lacks(check) is not None)
     found: list[Exception] = []

@@ -21,7 +21,7 @@ import pytest
 import trio
 
 from trioflow.testing._check_store import run_check
-from trioflow.testing._store_contract import CHECKS, CORE, Check, Examined, FurtherHandles, StoreFactory
+from trioflow.testing._store_contract import CHECKS, CORE, Check, Examined, StoreFactory, Twins
 
 __all__ = ("StoreContract",)
 
@@ -30,7 +30,7 @@ class StoreContract:
     """Derive a test class from it, and give it, or the module it is in, a fixture `store_factory`.
 
     The fixture is a plain one and returns what `check_store` takes: something that makes a fresh, empty, unopened store
-    which takes its time from the callable it is given. The fixtures `store_further` and `store_processes` may be
+    which takes its time from the callable it is given. The fixtures `store_twins` and `store_processes` may be
     overridden likewise; checks that need them are skipped where they are not.
 
     Attributes:
@@ -46,20 +46,20 @@ class StoreContract:
             metafunc.parametrize("check", checks, ids=[check.__name__.removeprefix("check_") for check in checks])
 
     @pytest.fixture
-    def store_further(self) -> FurtherHandles | None:
-        """What makes other handles on the data of a store; None: there are none."""
+    def store_twins(self) -> Twins | None:
+        """What makes other stores on the data of a store; None: there are none."""
         return None
 
     @pytest.fixture
     def store_processes(self) -> bool:
-        """Whether what `store_further` gives can be pickled and works in other processes."""
+        """Whether what `store_twins` gives can be pickled and works in other processes."""
         return False
 
     def test_contract(
-        self, check: Check, store_factory: StoreFactory, store_further: FurtherHandles | None, store_processes: bool
+        self, check: Check, store_factory: StoreFactory, store_twins: Twins | None, store_processes: bool
     ) -> None:
         """The store keeps the promise that this check examines."""
-        examined = Examined(factory=store_factory, further=store_further, processes=store_processes)
+        examined = Examined(factory=store_factory, twins=store_twins, processes=store_processes)
         missing = examined.lacks(check)
         if missing is not None:
             pytest.skip(f"the store offers no {missing}")

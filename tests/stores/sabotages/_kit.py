@@ -22,7 +22,6 @@ import pytest
 
 from trioflow.abc import TagFilter
 from trioflow.stores import MemoryStore, _memory_tables
-from trioflow.stores._due_queue import DueQueue
 from trioflow.stores._memory_tables import MemoryTables
 from trioflow.stores._rules import _activities, _checks, _reads, _rows, _starts, _turns, _work
 from trioflow.testing._store_contract import Examined
@@ -32,7 +31,6 @@ PLACES: dict[str, Any] = {
     "activity": _rows.ActivityRow,
     "checks": _checks,
     "instance": _rows.InstanceRow,
-    "queue": DueQueue,
     "reads": _reads,
     "rows": _rows,
     "starts": _starts,
@@ -41,7 +39,6 @@ PLACES: dict[str, Any] = {
     "tables_module": _memory_tables,
     "turns": _turns,
     "work": _work.Work,
-    "work_module": _work,
 }
 
 
@@ -74,9 +71,6 @@ def mistake(name: str, where: str, old: str, new: str, *breaks: str) -> Sabotage
     def apply(patch: pytest.MonkeyPatch, folder: Path) -> Examined:
         place = PLACES[place_name]
         function = getattr(place, function_name)
-        if isinstance(function, property):
-            patch.setattr(place, function_name, property(mutated(function.fget, old, new)))
-            return Examined(factory=MemoryStore)
         broken = mutated(function, old, new)
         if inspect.isclass(place):
             patch.setattr(place, function_name, broken)

@@ -1,4 +1,4 @@
-"""Stores that look first and write later, and handles that do not share: what many at once bring to light.
+"""Stores that look first and write later, and twins that do not share: what many at once bring to light.
 
 Read next: `test_contract_finds_faults.py`.
 """

@@ -105,6 +105,7 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
     def __init__(self, pgconn: Any, row_factory: Any = tuple_row) -> None:
         super().__init__(pgconn, row_factory)
         self.lock = trio.Lock()  # type: ignore[assignment]  # used by `async with` only, there and here
+        self._autocommit = True  # here, and not in `connect`: after that nothing may be interrupted
         self._interrupted = False  # whether a request to cancel is on its way, which may hit a later statement
 
     @classmethod
@@ -125,7 +126,7 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         failures: dict[str, e.Error] = {}
         attempts: list[ConnDict] = []
         with trio.move_on_at(deadline) as resolving:
-            attempts = await _attempts({**KEEPALIVES, **params})
+            attempts = await _attempts({**KEEPALIVES, **params, "client_encoding": "UTF8"})
         if resolving.cancelled_caught:
             raise e.ConnectionTimeout(f"the name of the host was not found within {patience:g} seconds")
         for tried, attempt in enumerate(attempts):
@@ -136,7 +137,6 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
                 failures.setdefault(" ".join(str(exc).split()), exc)
                 continue
             connection.prepare_threshold = prepare_threshold
-            await connection.set_autocommit(True)  # asks nobody, and is not interrupted
             return connection
         if len(failures) == 1:
             raise next(iter(failures.values()))

@@ -115,11 +115,11 @@ class Pool:
                     try:
                         return await self._execute(connection, statement, parameters)
                     except psycopg.Error as exc:
-                        lost = _is_lost(connection, exc)
+                        lost = connection.closed  # then the error says nothing about the statement
                         fresh = lost or exc.sqlstate in STALE
                         again = reads if lost else fresh or exc.sqlstate in AGAIN
                         if not again or tries == (2 if fresh else ATTEMPTS):
-                            raise self._verdict(exc, lost=lost, reads=reads) from exc
+                            raise self._verdict(exc, lost=lost, repeatable=reads) from exc
                         pause = _pause(connection, tries)
                         if fresh:
                             connection.drop()
@@ -127,16 +127,19 @@ class Pool:
                 tries += 1
 
     async def run_script(self, script: str) -> None:
-        """Carry out several statements that begin and commit a transaction of their own. A checkpoint; if it is
-        cancelled the server undoes it, unless it was done already.
+        """Carry out several statements that begin and commit a transaction of their own, and may be repeated. A
+        checkpoint; if it is cancelled the server undoes it, unless it was done already. There is no limit on its time.
 
-        Raises as `call` does; there is no limit on its time.
+        Raises:
+            StoreUnavailable: there is no connection, or it was lost on the way; the script may be done or not.
+            StoreClosed: the pool is closed; nothing was done.
+            StoreError: the server refused; nothing was done.
         """
         async with self._place(), self._connection(fresh=False) as connection:
             try:
                 await connection.execute(script)
             except psycopg.Error as exc:
-                raise self._verdict(exc, lost=_is_lost(connection, exc), reads=False) from exc
+                raise self._verdict(exc, lost=connection.closed, repeatable=True) from exc
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -213,7 +216,7 @@ class Pool:
             return
         now = trio.current_time()
         self._idle.append(Idle(connection, now))
-        while len(self._idle) > 1 and now - self._idle[0].since > KEEP_IDLE:
+        while now - self._idle[0].since > KEEP_IDLE:
             self._idle.pop(0).connection.drop()
 
     async def _prepare_for(self, connection: TrioConnection, before: str) -> None:
@@ -233,12 +236,12 @@ class Pool:
         cls = psycopg.OperationalError if connection.closed else psycopg.errors.QueryCanceled
         raise cls(f"no answer within {self._limit:g} seconds")
 
-    def _verdict(self, exc: psycopg.Error, *, lost: bool, reads: bool) -> StoreError:
+    def _verdict(self, exc: psycopg.Error, *, lost: bool, repeatable: bool) -> StoreError:
         """What to raise for an error of a statement that was sent."""
         if not lost:
             return translate(exc, self.address, "a statement")
         detail = " ".join(str(exc).split())
-        if reads:
+        if repeatable:
             return StoreUnavailable(
                 f"{self.address}: the connection was lost ({detail}). Check that the server runs and can be reached, "
                 "and try again."
@@ -251,11 +254,6 @@ class Pool:
     def __repr__(self) -> str:
         state = f"busy {len(self._busy)} | idle {len(self._idle)} | of {self._size}" if self._open else "closed"
         return f"<Pool {self.address} [{state}]>"
-
-
-def _is_lost(connection: TrioConnection, exc: psycopg.Error) -> bool:
-    """Whether an error ended the connection, so that it says nothing about the statement."""
-    return connection.closed or exc.diag.severity_nonlocalized in ("FATAL", "PANIC")
 
 
 def _pause(connection: TrioConnection, tries: int) -> float:

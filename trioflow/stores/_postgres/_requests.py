@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from trioflow.abc import (
@@ -141,7 +142,7 @@ def _letters(request: CommitTurn) -> list[tuple[OutMessage, int | None, str | No
         if start.on_refused is not None:
             letters.append((start.on_refused, number, "refused"))
     letters += [(message, None, None) for message in request.messages]
-    return [letter for letter in letters if is_id(letter[0].instance)]
+    return [letter for letter in letters if is_id(letter[0].instance)]  # nobody has another id, so nobody misses it
 
 
 def _settle(settle: SettleActivity) -> Document:
@@ -166,6 +167,10 @@ def _settle_bodies(settles: Iterable[SettleActivity]) -> tuple[Bodies, Bodies, B
     )
 
 
+def _has_gap(ids: list[int]) -> bool:
+    return any(later != earlier + 1 for earlier, later in pairwise(ids))
+
+
 def commit_turn(request: CommitTurn) -> tuple[object, ...]:
     """See `Store`."""
     following = request.next_execution
@@ -180,6 +185,7 @@ def commit_turn(request: CommitTurn) -> tuple[object, ...]:
         "unread": request.unread,
         "keep": request.keep,
         "events": _or_none({"id": event.id, "at": event.at, "kind": event.kind} for event in request.events),
+        "gap": True if _has_gap([event.id for event in request.events]) else None,
         "event_bytes": sum(len(event.data) + len(event.payload or b"") for event in request.events),
         "consumed": list(request.consumed) or None,
         "kv_keys": list(request.kv_set) or None,

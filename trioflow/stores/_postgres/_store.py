@@ -285,7 +285,9 @@ class PostgresStore:
 
     async def read_instance(self, instance: str) -> InstanceRecord | None:
         """See `Store`."""
-        rows = await self._call("read_instance", instance, reads=True) if is_id(instance) else []
+        if not is_id(instance):
+            return None
+        rows = await self._call("read_instance", instance, reads=True)
         return answers.instance_record(rows[0]) if rows else None
 
     async def read_history(

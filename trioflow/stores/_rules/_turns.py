@@ -112,7 +112,8 @@ def _check_lock(row: InstanceRow | None, request: CommitTurn) -> None:
         raise refusals.lock_lost(lock)
     if row.revision != request.revision:
         raise refusals.wrong_revision(request, row.revision)
-    if request.events and request.events[0].id != row.history_length + 1:
+    ids = [event.id for event in request.events]
+    if ids != list(range(row.history_length + 1, row.history_length + 1 + len(ids))):
         raise refusals.not_following(request, row.history_length)
 
 

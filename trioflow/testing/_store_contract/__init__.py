@@ -7,7 +7,7 @@ all, by theme; `CORE` those that every store needs. Read first: `_subject.py`.
 from trioflow.testing._store_contract._marks import (
     Examined as Examined,
     Feature as Feature,
-    FurtherHandles as FurtherHandles,
+    Twins as Twins,
     need_of as need_of,
 )
 from trioflow.testing._store_contract._registry import CHECKS as CHECKS, CORE as CORE
@@ -27,8 +27,8 @@ __all__ = (
     "ContractBroken",
     "Examined",
     "Feature",
-    "FurtherHandles",
     "StoreFactory",
     "Subject",
+    "Twins",
     "need_of",
 )

@@ -29,31 +29,31 @@ class Feature(enum.StrEnum):
     TAGS = "workers told apart by tags"
     HEARTBEATS = "heartbeats handed on"
     FUSED = "turns that settle, keep the lock, or bear leased items"
-    HANDLES = "other handles on the same data"
-    PROCESSES = "other handles in other processes"
+    TWINS = "twins: other stores on the same data"
+    PROCESSES = "twins in other processes"
 
 
-FurtherHandles = Callable[[Store], StoreFactory]
-"""For a store, something that makes other handles on the same data."""
+Twins = Callable[[Store], StoreFactory]
+"""For a store, something that makes other stores on the same data: its twins."""
 
 
 @attrs.frozen(kw_only=True)
 class Examined:
     """A store as its author offers it.
 
-    `further`: for one store of `factory`, what makes other handles on its data; they are also used in trio runs of
-    other threads. `processes`: what `further` gives can be pickled, and works in other processes.
+    `twins`: for one store of `factory`, what makes its twins: other stores on the same data; they are also used in
+    trio runs of other threads. `processes`: what `twins` gives can be pickled, and works in other processes.
     """
 
     factory: StoreFactory
-    further: FurtherHandles | None = None
+    twins: Twins | None = None
     processes: bool = False
 
     def lacks(self, check: Check) -> Feature | None:
         """What a check needs and this store does not offer; None: nothing."""
         need = need_of(check)
-        if need in (Feature.HANDLES, Feature.PROCESSES) and self.further is None:
-            return Feature.HANDLES
+        if need in (Feature.TWINS, Feature.PROCESSES) and self.twins is None:
+            return Feature.TWINS
         return need if need is Feature.PROCESSES and not self.processes else None
 
 

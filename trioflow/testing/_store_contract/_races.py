@@ -1,4 +1,4 @@
-"""Several tasks at once on one store: one of them wins, whole. Read next: `_handles.py`."""
+"""Several tasks at once on one store: one of them wins, whole. Read next: `_twins.py`."""
 
 from __future__ import annotations
 

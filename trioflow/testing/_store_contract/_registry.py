@@ -19,7 +19,6 @@ from trioflow.testing._store_contract import (
     _continuing,
     _fencing,
     _fused,
-    _handles,
     _held,
     _hints,
     _incarnations,
@@ -32,6 +31,7 @@ from trioflow.testing._store_contract import (
     _starting,
     _turn_commits,
     _turn_locks,
+    _twins,
 )
 from trioflow.testing._store_contract._marks import need_of
 from trioflow.testing._store_contract._subject import Check
@@ -65,7 +65,7 @@ CHECKS: tuple[Check, ...] = tuple(
         _loads,
         _hints,
         _races,
-        _handles,
+        _twins,
     )
     for check in _checks_of(theme)
 )

@@ -316,8 +316,8 @@ async def _everything(s: Subject) -> object:
 
 @needs(Feature.REPEATS)
 async def check_any_write_may_be_repeated_at_any_time(s: Subject) -> None:
-    """Starts, posts, commits, settlements and releases are repeated after each write that follows, as long as their
-    answers are promised, and readers see no difference.
+    """Starts, posts, commits, settlements and releases are repeated in both orders after each write that follows, as
+    long as their answers are promised, and readers see no difference.
     """
     done: list[Callable[[], Awaitable[object]]] = []
 
@@ -325,7 +325,7 @@ async def check_any_write_may_be_repeated_at_any_time(s: Subject) -> None:
         await verb(request)
         done.append(lambda: verb(request))
         before = await _everything(s)
-        for repeat in done:
+        for repeat in (*done, *reversed(done)):
             await repeat()
         expect_equal(await _everything(s), before, f"what is there after repeats of {len(done)} writes")
 

@@ -100,8 +100,8 @@ class Subject:
 
     store: Store
     clock: Clock
-    further: StoreFactory | None = None  # makes other handles on the same data; None: the store offers none
-    name: str = ""  # of this handle: request ids of two handles differ
+    make_twin: StoreFactory | None = None  # makes other stores on the same data; None: there are none
+    name: str = ""  # of this store: request ids of twins differ
     _requests: int = 0
     _next_event: dict[tuple[str, int], int] = attrs.field(factory=dict)  # by (instance, execution)
 
@@ -115,11 +115,11 @@ class Subject:
         return f"{self.name}request-{self._requests}"
 
     @asynccontextmanager
-    async def another(self, name: str = "another") -> AsyncIterator[Subject]:
-        """Another handle on the same data, open inside."""
-        assert self.further is not None
-        async with self.further(self.clock) as store:
-            yield Subject(store, self.clock, self.further, f"{self.name}{name}/", 0, self._next_event)
+    async def twin(self, name: str = "twin") -> AsyncIterator[Subject]:
+        """Another store on the same data, open inside."""
+        assert self.make_twin is not None
+        async with self.make_twin(self.clock) as store:
+            yield Subject(store, self.clock, self.make_twin, f"{self.name}{name}/", 0, self._next_event)
 
     def events(self, lock: TurnLock, *kinds: str) -> tuple[EventRow, ...]:
         """The next events of an execution."""

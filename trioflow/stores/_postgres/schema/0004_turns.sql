@@ -122,7 +122,7 @@ BEGIN
     ELSIF _i.revision <> (_doc ->> 'revision')::bigint THEN
         verdict := 'revision';
         RETURN;
-    ELSIF (_doc -> 'events' -> 0 ->> 'id')::bigint <> _i.history_length + 1 THEN
+    ELSIF (_doc -> 'events' -> 0 ->> 'id')::bigint <> _i.history_length + 1 OR _doc ? 'gap' THEN
         verdict := 'events';
         at_fault := _i.history_length;
         RETURN;

@@ -1,4 +1,4 @@
-"""Several handles on the same data, in tasks, threads and processes. Read next: `__init__.py`."""
+"""Twins: several stores on the same data, in tasks, threads and processes. Read next: `__init__.py`."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ Work = Callable[[Subject], Awaitable[T]]
 PATIENCE = 60.0  # seconds for all threads or processes to be there
 
 
-@needs(Feature.HANDLES)
-async def check_handles_see_the_same(s: Subject) -> None:
-    """What was written through one handle is read through another, at once and whole."""
-    async with s.another() as other:
+@needs(Feature.TWINS)
+async def check_twins_see_the_same(s: Subject) -> None:
+    """What was written through one twin is read through another, at once and whole."""
+    async with s.twin() as other:
         await s.scheduled(an_item(), kv_set={"k": b"v"}, status=b"s")
         await s.post("a")
         expect_equal(await other.record(), await s.record(), "the instance")
@@ -45,14 +45,14 @@ async def check_handles_see_the_same(s: Subject) -> None:
         expect_equal((await other.item()).lock.event_id, 1, "the item")
 
 
-@needs(Feature.HANDLES)
-async def check_what_was_written_outlives_the_handle(s: Subject) -> None:
-    """What a handle wrote is there after it was closed, for a handle that is opened later."""
-    async with s.another("first") as first:
+@needs(Feature.TWINS)
+async def check_what_was_written_outlives_the_twin(s: Subject) -> None:
+    """What a twin wrote is there after it was closed, for a twin that is opened later."""
+    async with s.twin("first") as first:
         await first.scheduled(an_item(), kv_set={"k": b"v"}, status=b"s", wake_at=s.clock.now + 5)
         await first.post("a")
         record = await first.record()
-    async with s.another("second") as second:
+    async with s.twin("second") as second:
         expect_equal(await second.record(), record, "the instance")
         expect_equal(await second.store.read_kv("a"), {"k": b"v"}, "values")
         expect_equal([row.kind for row in await second.store.read_history("a", 1)], ["Scheduled"], "the history")
@@ -60,52 +60,52 @@ async def check_what_was_written_outlives_the_handle(s: Subject) -> None:
         expect_equal((await second.item()).payload, b"arguments", "the item")
 
 
-@needs(Feature.HANDLES)
-async def check_closing_one_handle_leaves_the_others(s: Subject) -> None:
-    """A handle that is closed takes nothing from others: their locks hold, their writes go on."""
+@needs(Feature.TWINS)
+async def check_closing_one_twin_leaves_the_others(s: Subject) -> None:
+    """A twin that is closed takes nothing from others: their locks hold, their writes go on."""
     await s.start()
     turn = await s.turn()
-    async with s.another() as other:
+    async with s.twin() as other:
         await other.post("a", "Note")
     await s.nothing_eligible("the lock is held")
     await s.commit(turn)
     expect_equal(kinds((await s.turn()).messages), ["Note"], "the inbox")
 
 
-@needs(Feature.HANDLES)
-async def check_locks_hold_across_handles(s: Subject) -> None:
-    """What one handle has leased no other gives out, until the lease has run out; then the first is refused."""
+@needs(Feature.TWINS)
+async def check_locks_hold_across_twins(s: Subject) -> None:
+    """What one twin has leased no other gives out, until the lease has run out; then the first is refused."""
     await s.scheduled(an_item())
     await s.post("a")
     turn, item = await s.turn(), await s.item()
-    async with s.another() as other:
+    async with s.twin() as other:
         await other.nothing_eligible("the lock is held")
         await other.no_items("the item is held")
         s.advance(LEASE)
         fresh, again = await other.turn(), await other.item()
-        with expect_raises(LockLost, "another handle took the lock"):
+        with expect_raises(LockLost, "a twin took the lock"):
             await s.commit(turn, events=())
         expect_equal((await s.settle(item.lock)).lost, (item.lock,), "locks lost")
         await other.settle(again.lock)
         await other.commit(fresh, events=())
 
 
-@needs(Feature.HANDLES)
-async def check_another_handle_may_finish_the_work(s: Subject) -> None:
-    """A lock is its token, not the handle that took it: a turn may be committed through another one."""
+@needs(Feature.TWINS)
+async def check_a_twin_may_finish_the_work(s: Subject) -> None:
+    """A lock is its token, not the twin that took it: a turn may be committed through another one."""
     await s.scheduled(an_item())
     await s.post("a")
     turn, item = await s.turn(), await s.item()
-    async with s.another() as other:
+    async with s.twin() as other:
         expect_equal((await other.renew(turn)).lost, (), "locks lost")
         await other.commit(turn, "Ended")
         expect_equal((await other.settle(item.lock)).lost, (), "locks lost")
     expect_equal(kinds((await s.turn()).messages), ["Done"], "the inbox")
 
 
-@needs(Feature.HANDLES)
-async def check_repeats_are_known_across_handles(s: Subject) -> None:
-    """A write whose answer was lost with its connection is recognised when it comes back through another handle."""
+@needs(Feature.TWINS)
+async def check_repeats_are_known_across_twins(s: Subject) -> None:
+    """A write whose answer was lost with its connection is recognised when it comes back through a twin."""
     start = s.a_start("a")
     post = PostMessage(request_id=s.request_id(), message=OutMessage(instance="a", draft=draft()))
     first = await s.store.start_instance(start)
@@ -114,7 +114,7 @@ async def check_repeats_are_known_across_handles(s: Subject) -> None:
     await s.store.commit_turn(commit)
     item = await s.item()
     await s.settle(item.lock)
-    async with s.another() as other:
+    async with s.twin() as other:
         expect_equal(await other.store.start_instance(start), first, "the answer to the repeated start")
         await other.store.post_message(post)
         expect_equal((await other.store.commit_turn(commit)).revision, 1, "the answer to the repeated commit")
@@ -123,35 +123,35 @@ async def check_repeats_are_known_across_handles(s: Subject) -> None:
         expect_equal((record.revision, record.queued, record.history_length), (1, 1, 1), "the instance")
 
 
-@needs(Feature.HANDLES)
-async def check_a_mark_is_heard_across_handles(s: Subject) -> None:
-    """A holder hears of a cancellation that came through another handle at its next renewal."""
+@needs(Feature.TWINS)
+async def check_a_mark_is_heard_across_twins(s: Subject) -> None:
+    """A holder hears of a cancellation that came through a twin at its next renewal."""
     await s.scheduled(an_item())
     item = await s.item()
-    async with s.another() as other:
+    async with s.twin() as other:
         await other.post("a")
         expect_equal((await other.run("a", cancel_activities=(1,))).hurt, (item.lock,), "items hurt by the commit")
     answer = await s.store.renew_activities(RenewActivities(locks=(item.lock,), lease=LEASE))
     expect_equal(answer.cancelled, (item.lock,), "the answer to a renewal")
 
 
-@needs(Feature.HANDLES)
-async def check_messages_of_all_handles_share_one_line(s: Subject) -> None:
-    """Messages come out in the order in which they entered, whichever handle they came through."""
+@needs(Feature.TWINS)
+async def check_messages_of_all_twins_share_one_line(s: Subject) -> None:
+    """Messages come out in the order in which they entered, whichever store they came through."""
     await s.waiting()
-    async with s.another() as other:
+    async with s.twin() as other:
         for number in range(6):
             await (s, other)[number % 2].post("a", f"N{number}")
         messages = (await other.turn()).messages
     expect_equal(kinds(messages), [f"N{number}" for number in range(6)], "the inbox")
 
 
-@needs(Feature.HANDLES)
-async def check_refusals_hold_across_handles(s: Subject) -> None:
-    """An id that one handle took, and a mailbox that it filled, are taken and full for another."""
+@needs(Feature.TWINS)
+async def check_refusals_hold_across_twins(s: Subject) -> None:
+    """An id that one twin took, and a mailbox that it filled, are taken and full for another."""
     await s.waiting("a")
     await s.post("a", mailbox=True)
-    async with s.another() as other:
+    async with s.twin() as other:
         with expect_raises(InstanceExists, "the id is taken"):
             await other.start("a")
         await other.mailbox_is_full("a", 1)
@@ -160,22 +160,22 @@ async def check_refusals_hold_across_handles(s: Subject) -> None:
 # -- threads and processes --------------------------------------------------------------------------------------------
 
 
-async def _elsewhere(further: StoreFactory, clock: Clock, name: str, work: Work[T]) -> T:
-    """Open another handle and work with it."""
-    async with further(clock) as store:
-        return await work(Subject(store, clock, further, name))
+async def _elsewhere(make_twin: StoreFactory, clock: Clock, name: str, work: Work[T]) -> T:
+    """Open a twin and work with it."""
+    async with make_twin(clock) as store:
+        return await work(Subject(store, clock, make_twin, name))
 
 
 async def _in_threads(s: Subject, count: int, work: Work[T]) -> list[T]:
-    """Work with other handles, each in a trio run of its own thread."""
-    further = s.further
-    assert further is not None
+    """Work with twins, each in a trio run of its own thread."""
+    make_twin = s.make_twin
+    assert make_twin is not None
     answers: list[T] = []
     barrier = threading.Barrier(count)
 
     def run(name: str) -> T:
         barrier.wait(PATIENCE)
-        return trio.run(_elsewhere, further, s.clock, name, work)
+        return trio.run(_elsewhere, make_twin, s.clock, name, work)
 
     async def thread(name: str) -> None:
         answers.append(await trio.to_thread.run_sync(run, name))
@@ -187,9 +187,9 @@ async def _in_threads(s: Subject, count: int, work: Work[T]) -> list[T]:
 
 
 async def _in_processes(s: Subject, count: int, work: Work[T]) -> list[T]:
-    """Work with other handles, each in a process of its own."""
-    assert s.further is not None
-    calls = [(_elsewhere, s.further, s.clock, f"process-{number}/", work) for number in range(count)]
+    """Work with twins, each in a process of its own."""
+    assert s.make_twin is not None
+    calls = [(_elsewhere, s.make_twin, s.clock, f"process-{number}/", work) for number in range(count)]
     context = multiprocessing.get_context("spawn")
     # None begins before all are there; otherwise the first would do all the work while the others are being made.
     with context.Pool(count, context.Barrier(count).wait, (PATIENCE,)) as pool:
@@ -243,20 +243,20 @@ async def _once_each(s: Subject, run: Callable[[Subject, int, Work[Any]], Awaita
         expect_equal((record.state, record.revision), (State.COMPLETED, 2), f"instance {name}")
 
 
-@needs(Feature.HANDLES)
+@needs(Feature.TWINS)
 async def check_threads_do_everything_once(s: Subject) -> None:
     """Workers in several threads run every turn and every item once, and between them all."""
     await _once_each(s, _in_threads, 4)
 
 
-@needs(Feature.HANDLES)
+@needs(Feature.TWINS)
 async def check_threads_create_once(s: Subject) -> None:
     """Of several threads that start the same instances each instance is created by one."""
     expect_equal(sum(await _in_threads(s, 4, _start_many)), 10, "instances created")
     expect_equal(len((await s.lock_turns(limit=100)).turns), 10, "instances")
 
 
-@needs(Feature.HANDLES)
+@needs(Feature.TWINS)
 async def check_messages_of_all_threads_arrive(s: Subject) -> None:
     """Messages from several threads all arrive, those of each in its order."""
     await s.waiting()

@@ -1,4 +1,4 @@
-"""Stores whose handles do not share what they should. Read next: `test_contract_finds_faults.py`."""
+"""Stores whose twins do not share what they should. Read next: `test_contract_finds_faults.py`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from trioflow.testing._store_contract import Examined
 NUMBERS = itertools.count()
 
 
-class Handle(Sabotaged):
-    """A handle on a SQLite file; subclasses break what it does."""
+class Twin(Sabotaged):
+    """A store on a SQLite file; subclasses break what it does."""
 
     def __init__(self, path: Any, clock: Any) -> None:
         self.path = path
         self.inner: Any = open_fast(path, clock)
 
 
-class KeepsToItself(Handle):
-    """Each handle has a database of its own."""
+class KeepsToItself(Twin):
+    """Each twin has a database of its own."""
 
     breaks = (
-        "check_handles_see_the_same",
+        "check_twins_see_the_same",
         "check_threads_create_once",
         "check_messages_of_all_threads_arrive",
         "check_processes_create_once",
@@ -42,10 +42,10 @@ class KeepsToItself(Handle):
         self.path = path
 
 
-class LeavesNothing(Handle):
+class LeavesNothing(Twin):
     """Cleans up when it is closed."""
 
-    breaks = ("check_what_was_written_outlives_the_handle",)
+    breaks = ("check_what_was_written_outlives_the_twin",)
 
     async def __aexit__(self, *exc: Any) -> None:
         await super().__aexit__(*exc)
@@ -54,11 +54,11 @@ class LeavesNothing(Handle):
                 file.unlink()
 
 
-class GivesAllBack(Handle):
+class GivesAllBack(Twin):
     """Releases what is locked when it is closed, whoever locked it."""
 
-    breaks = ("check_closing_one_handle_leaves_the_others",)
-    locked: dict[Any, list[Any]] = {}  # noqa: RUF012 - shared by all handles, as the mistake wants it
+    breaks = ("check_closing_one_twin_leaves_the_others",)
+    locked: dict[Any, list[Any]] = {}  # noqa: RUF012 - shared by all twins, as the mistake wants it
 
     async def lock_turns(self, request):
         answer = await self.inner.lock_turns(request)
@@ -71,11 +71,11 @@ class GivesAllBack(Handle):
         await super().__aexit__(*exc)
 
 
-class LeasesNothing(Handle):
+class LeasesNothing(Twin):
     """Writes leases that are over at once."""
 
     breaks = (
-        "check_locks_hold_across_handles",
+        "check_locks_hold_across_twins",
         "check_threads_do_everything_once",
     )
 
@@ -83,7 +83,7 @@ class LeasesNothing(Handle):
         return await self.inner.lock_turns(attrs.evolve(request, lease=0.0))
 
 
-class AnswersEarly(Handle):
+class AnswersEarly(Twin):
     """Says that an outcome is written, and never writes it."""
 
     breaks = ("check_processes_do_everything_once",)
@@ -93,10 +93,10 @@ class AnswersEarly(Handle):
         return ActivitiesCommitted(now=0.0, lost=())
 
 
-class KnowsItsOwnLocks(Handle):
-    """Takes a lock only from the handle that gave it."""
+class KnowsItsOwnLocks(Twin):
+    """Takes a lock only from the twin that gave it."""
 
-    breaks = ("check_another_handle_may_finish_the_work",)
+    breaks = ("check_a_twin_may_finish_the_work",)
 
     def __init__(self, path: Any, clock: Any) -> None:
         super().__init__(path, clock)
@@ -109,14 +109,14 @@ class KnowsItsOwnLocks(Handle):
 
     async def commit_turn(self, request):
         if request.lock not in self.given:
-            raise LockLost("this handle never gave it")
+            raise LockLost("this twin never gave it")
         return await self.inner.commit_turn(request)
 
 
-class KnowsItsOwnRequests(Handle):
+class KnowsItsOwnRequests(Twin):
     """Remembers requests by the connection that they came through."""
 
-    breaks = ("check_repeats_are_known_across_handles",)
+    breaks = ("check_repeats_are_known_across_twins",)
 
     def __init__(self, path: Any, clock: Any) -> None:
         super().__init__(path, clock)
@@ -126,10 +126,10 @@ class KnowsItsOwnRequests(Handle):
         await self.inner.post_message(attrs.evolve(request, request_id=f"{self.number}/{request.request_id}"))
 
 
-class HearsItself(Handle):
-    """Tells holders of cancellations that came through their own handle."""
+class HearsItself(Twin):
+    """Tells holders of cancellations that came through their own store."""
 
-    breaks = ("check_a_mark_is_heard_across_handles",)
+    breaks = ("check_a_mark_is_heard_across_twins",)
 
     def __init__(self, path: Any, clock: Any) -> None:
         super().__init__(path, clock)
@@ -145,10 +145,10 @@ class HearsItself(Handle):
         return attrs.evolve(answer, cancelled=tuple(lock for lock in answer.cancelled if lock in self.hurt))
 
 
-class WritesInPairs(Handle):
+class WritesInPairs(Twin):
     """Keeps a message back until the next one comes."""
 
-    breaks = ("check_messages_of_all_handles_share_one_line",)
+    breaks = ("check_messages_of_all_twins_share_one_line",)
 
     def __init__(self, path: Any, clock: Any) -> None:
         super().__init__(path, clock)
@@ -160,10 +160,10 @@ class WritesInPairs(Handle):
             await self.inner.post_message(self.kept.pop(0))
 
 
-class KnowsItsOwnIds(Handle):
-    """Refuses ids that were taken through this handle."""
+class KnowsItsOwnIds(Twin):
+    """Refuses ids that were taken through this twin."""
 
-    breaks = ("check_refusals_hold_across_handles",)
+    breaks = ("check_refusals_hold_across_twins",)
 
     def __init__(self, path: Any, clock: Any) -> None:
         super().__init__(path, clock)
@@ -176,16 +176,16 @@ class KnowsItsOwnIds(Handle):
         return await self.inner.start_instance(attrs.evolve(request, if_exists="attach"))
 
 
-def _on_files(cls: type[Handle]) -> Sabotage:
+def _on_files(cls: type[Twin]) -> Sabotage:
     return Sabotage(
         cls.__name__,
         cls.breaks,
         lambda _, folder: Examined(
             factory=lambda clock: cls(folder / f"{next(NUMBERS)}.db", clock),
-            further=lambda store: functools.partial(cls, store.path),
+            twins=lambda store: functools.partial(cls, store.path),
             processes=True,
         ),
     )
 
 
-SABOTAGES: tuple[Sabotage, ...] = tuple(_on_files(cls) for cls in Handle.__subclasses__())
+SABOTAGES: tuple[Sabotage, ...] = tuple(_on_files(cls) for cls in Twin.__subclasses__())

@@ -221,21 +221,24 @@ BEGIN
     IF _doc ? 'cancels' OR _doc ? 'cancel_all' THEN
         SELECT c.letters, c.events, c.tokens INTO _letters, hurt_events, hurt_tokens
         FROM cancel_items(_doc, _id, _of, _now) c;
+        _posted := deliver(_letters, _now);
     END IF;
     IF _doc ? 'starts' THEN
-        SELECT _letters || s.letters INTO _letters
-        FROM start_children(_doc, _start_data, _start_payloads, _letter_data, _letter_payloads, _now) s (letters);
+        _posted := _posted
+            || start_children(_doc, _start_data, _start_payloads, _letter_data, _letter_payloads, _now);
         turns := true;
     END IF;
     IF _doc ? 'letters' THEN
-        _letters := _letters || ARRAY(
-            SELECT ROW(l.instance, l.execution, l.child_of, l.control, l.mailbox, l.kind, l.data, l.payload)::letter
-            FROM letters_of(_doc -> 'letters', _letter_data, _letter_payloads) l WHERE l.start IS NULL ORDER BY l.n
+        _posted := _posted || deliver(
+            ARRAY(
+                SELECT l.letter FROM letters_of(_doc, _letter_data, _letter_payloads) l
+                WHERE l.start IS NULL ORDER BY l.n
+            ),
+            _now
         );
     END IF;
-    _posted := deliver(_letters, _now);
     reached := reached || _posted;
-    turns := turns OR cardinality(_posted) > 0;
+    turns := turns OR coalesce(cardinality(_posted), 0) > 0;
     verdict := 'committed';
     revision := _i.revision;
     execution := _i.execution;
@@ -245,40 +248,46 @@ BEGIN
 END
 $$;
 
--- The messages that a commit carries: those without a `start` are for anybody, the others tell how that start went.
-CREATE FUNCTION letters_of(_letters jsonb, _data bytea[], _payloads bytea[]) RETURNS TABLE (
-    start integer, reply text, instance text, execution bigint, child_of text, control boolean, mailbox boolean,
-    kind text, data bytea, payload bytea, n bigint
-) LANGUAGE sql IMMUTABLE AS $$
-    SELECT * FROM ROWS FROM (
-        jsonb_to_recordset(_letters) AS (
-            start integer, reply text, instance text, execution bigint, child_of text, control boolean,
+-- The messages that a commit carries: those that tell how a start went say which, the others are for anybody.
+CREATE FUNCTION letters_of(_doc jsonb, _data bytea[], _payloads bytea[]) RETURNS TABLE (
+    start bigint, reply text, letter letter, n bigint
+) LANGUAGE sql IMMUTABLE SET search_path FROM CURRENT AS $$
+    SELECT l.start, l.reply,
+           ROW(l.instance, l.execution, l.child_of, l.control, l.mailbox, l.kind, l.data, l.payload)::letter, l.n
+    FROM ROWS FROM (
+        jsonb_to_recordset(_doc -> 'letters') AS (
+            start bigint, reply text, instance text, execution bigint, child_of text, control boolean,
             mailbox boolean, kind text
         ),
         unnest(_data), unnest(_payloads)
     ) WITH ORDINALITY
+        AS l (start, reply, instance, execution, child_of, control, mailbox, kind, data, payload, n)
 $$;
 
--- Start the children of a turn, each for itself. The messages that tell how it went.
+-- Start the children of a turn, each for itself, and tell at once how it went. The instances that were told.
 CREATE FUNCTION start_children(
     _doc jsonb, _data bytea[], _payloads bytea[], _letter_data bytea[], _letter_payloads bytea[], _now float8
-) RETURNS letter[] LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+) RETURNS text[] LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-    _verdicts text[];
+    _told text[] := '{}';
+    _verdict text;
     _s record;
 BEGIN
     FOR _s IN
-        SELECT s.* FROM ROWS FROM (jsonb_array_elements(_doc -> 'starts'), unnest(_data), unnest(_payloads))
-            WITH ORDINALITY AS s (start, data, payload, n) ORDER BY s.n
+        SELECT s.start, s.data, s.payload, r.started, r.refused
+        FROM ROWS FROM (jsonb_array_elements(_doc -> 'starts'), unnest(_data), unnest(_payloads))
+            WITH ORDINALITY AS s (start, data, payload, n)
+        LEFT JOIN (
+            SELECT l.start, array_agg(l.letter) FILTER (WHERE l.reply = 'started') AS started,
+                   array_agg(l.letter) FILTER (WHERE l.reply = 'refused') AS refused
+            FROM letters_of(_doc, _letter_data, _letter_payloads) l GROUP BY l.start
+        ) r ON r.start = s.n
+        ORDER BY s.n
     LOOP
-        _verdicts := _verdicts || (begin_instance(_s.start, _s.data, _s.payload, _now)).verdict;
+        _verdict := (begin_instance(_s.start, _s.data, _s.payload, _now)).verdict;
+        _told := _told || deliver(CASE _verdict WHEN 'exists' THEN _s.refused ELSE _s.started END, _now);
     END LOOP;
-    RETURN ARRAY(
-        SELECT ROW(l.instance, l.execution, l.child_of, l.control, l.mailbox, l.kind, l.data, l.payload)::letter
-        FROM letters_of(_doc -> 'letters', _letter_data, _letter_payloads) l
-        WHERE l.reply = CASE WHEN _verdicts[l.start] = 'exists' THEN 'refused' ELSE 'started' END
-        ORDER BY l.start
-    );
+    RETURN _told;
 END
 $$;
 

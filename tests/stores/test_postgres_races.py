@@ -183,9 +183,9 @@ async def test_two_that_write_to_each_other_do_not_wait(s: Subject) -> None:
 
 
 async def _until_somebody_waits_for(connection: psycopg.Connection) -> None:
-    """Somebody's statement is blocked by that connection."""
+    """Somebody's statement is blocked by that connection; a failure if nobody's is."""
     pid = connection.info.backend_pid
-    with psycopg.connect(shared_url(), autocommit=True) as asker:
+    with psycopg.connect(shared_url(), autocommit=True) as asker, trio.fail_after(10):
         while True:
             row = asker.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", (pid,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import psycopg
 import pytest
@@ -11,7 +12,20 @@ import trio
 
 from tests.postgres_server import shared_url
 from tests.stores.postgres_helpers import empty_store
-from trioflow.abc import CommitActivities, NextExecution, OutMessage, PostMessage, SettleActivity, StartInstance, State
+from trioflow.abc import (
+    TURNS,
+    Capabilities,
+    CommitActivities,
+    LockTurns,
+    NextExecution,
+    OutMessage,
+    Parent,
+    PostMessage,
+    RenewActivities,
+    SettleActivity,
+    StartInstance,
+    State,
+)
 from trioflow.errors import DuplicateRequestError
 from trioflow.stores import PostgresStore
 from trioflow.stores._postgres import _requests as requests
@@ -180,6 +194,113 @@ async def test_two_that_write_to_each_other_do_not_wait(s: Subject) -> None:
         await s.store.commit_turn(to_a)
     found = {turn.lock.instance: [m.draft.kind for m in turn.messages] for turn in (await s.lock_turns()).turns}
     assert found == {"a": ["From b"], "b": ["From a"]}
+
+
+OTHERS = Capabilities(orchestrations=(("other", "1"),))
+
+
+async def test_what_another_takes_over_is_asked_for_soon(s: Subject) -> None:
+    """Somebody who cannot run an instance is taking it over: whoever can, and looks now, is told to look again."""
+    await s.waiting()
+    await s.post()
+    look = requests.lock_turns(LockTurns(worker="other", limit=9, lease=LEASE, can_run=OTHERS), "0" * 32)
+    with _in_the_middle_of(s, "lock_turns", look):
+        locked = await s.lock_turns()
+        assert locked.turns == ()
+        assert locked.next_due is not None
+        assert locked.next_due - locked.now < 0.1
+    await s.turn()
+
+
+async def test_what_is_swept_is_told_to_all(s: Subject) -> None:
+    """An item whose holder is lost makes its instance eligible: whoever found it may not be able to run that."""
+    await s.scheduled(an_item())
+    await s.item(lease=5.0)
+    await s.post()
+    await s.run(cancel_activities=(1,))
+    s.advance(6.0)
+    with s.store.signals.watch(TURNS) as turns:
+        seen = turns.seen
+        assert (await s.lock_turns(can_run=OTHERS)).turns == ()
+        assert turns.seen != seen
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "replace_finished"])
+async def test_a_refused_start_is_in_nobodys_way(
+    s: Subject, if_exists: Literal["fail", "attach", "replace_finished"]
+) -> None:
+    """It looks at an instance that lives and locks nothing, so that whoever looks for work meanwhile finds it."""
+    await s.start()
+    start = s.a_start("a", if_exists=if_exists)
+    with _in_the_middle_of(s, "start_instance", requests.start_instance(start)):
+        await s.turn()
+
+
+async def test_a_refused_message_is_in_nobodys_way(s: Subject) -> None:
+    """Senders to a mailbox that is full wait for each other, and whoever looks for work meanwhile finds it."""
+    await s.start()
+    await s.post(mailbox=True, mailbox_limit=1)
+    message = OutMessage(instance="a", draft=draft("Late"), mailbox=True)
+    post = requests.post_message(PostMessage(request_id=s.request_id(), message=message, mailbox_limit=1))
+    with _in_the_middle_of(s, "post_message", post):
+        await s.turn()
+
+
+async def test_the_last_place_in_a_mailbox_is_given_once(s: Subject) -> None:
+    """Near the limit the second sender waits for the first, and is refused."""
+    await s.start()
+    message = OutMessage(instance="a", draft=draft("Late"), mailbox=True)
+    post = requests.post_message(PostMessage(request_id=s.request_id(), message=message, mailbox_limit=1))
+    async with trio.open_nursery() as nursery:
+        with _in_the_middle_of(s, "post_message", post) as first:
+            nursery.start_soon(s.mailbox_is_full, "a", 1)
+            await _until_somebody_waits_for(first)
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "attach", "replace_finished"])
+async def test_a_start_does_not_wait_for_the_turn_of_one_that_lives(
+    s: Subject, if_exists: Literal["fail", "attach", "replace_finished"]
+) -> None:
+    """Two instances that each start the other are both done at once, in the middle of their commits."""
+    for name in ("a", "b"):
+        await s.start(name)
+    turns = {turn.lock.instance: turn for turn in (await s.lock_turns()).turns}
+    s.store._pool._limit = 2.0  # type: ignore[attr-defined]  # one that waits fails soon
+    start_b = s.a_commit(turns["a"], "Started", starts=(s.a_start("b", if_exists=if_exists),))
+    start_a = s.a_commit(turns["b"], "Started", starts=(s.a_start("a", if_exists=if_exists),))
+    with _in_the_middle_of(s, "commit_turn", requests.commit_turn(start_b)):
+        await s.store.commit_turn(start_a)
+    assert [(await s.store.read_instance(name)).revision for name in ("a", "b")] == [1, 1]  # type: ignore[union-attr]
+
+
+async def test_a_message_to_a_child_does_not_reach_its_replacement(s: Subject) -> None:
+    """On its way while the child ends and its id is used again, it is for the one that was there, or for nobody."""
+    parent = Parent(instance="p", execution=1, event_id=1)
+    await s.start(parent=parent)
+    turn = await s.turn()
+    async with trio.open_nursery() as nursery:
+        with _in_the_middle_of(s, "post_message", _a_post(s, child_of=parent)) as post:
+            await s.commit(turn, "Ended", state=State.COMPLETED)
+            nursery.start_soon(s.store.start_instance, s.a_start("a", if_exists="replace_finished"))
+            await _until_somebody_waits_for(post)
+    assert [message.draft.kind for message in (await s.turn()).messages] == ["Started"]
+
+
+async def test_a_turn_and_a_renewal_lock_items_in_one_order(s: Subject) -> None:
+    """A turn that settles the later item and cancels the earlier one waits for the first before it has the second."""
+    await s.scheduled(an_item(1), an_item(2))
+    earlier, later = (await s.lock_items()).activities
+    await s.post()
+    turn = await s.turn()
+    settle = (SettleActivity(lock=later.lock, message=draft("Done")),)
+    async with trio.open_nursery() as nursery:
+        renew = requests.renew_activities(RenewActivities(locks=(earlier.lock,), lease=LEASE))
+        with _in_the_middle_of(s, "renew_activities", renew) as renewal:
+            nursery.start_soon(s.store.commit_turn, s.a_commit(turn, settle=settle, cancel_activities=(1,)))
+            await _until_somebody_waits_for(renewal)
+            renewal.execute(
+                f"SELECT FROM {s.store._schema}.activity WHERE event_id = 2 FOR UPDATE NOWAIT"  # type: ignore[attr-defined]
+            )
 
 
 async def _until_somebody_waits_for(connection: psycopg.Connection) -> None:

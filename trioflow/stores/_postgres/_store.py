@@ -9,6 +9,7 @@ Must never know: SQL beyond the name of a function. Who calls it: runtimes and c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, final
@@ -99,10 +100,11 @@ class PostgresStore:
         self._schema, self._durability, self._clock = schema, durability, clock
         self._env = Env() if env is None else env
         self._signals = Signals()
-        self._users = 0
-        self._opening = trio.Lock()
+        self._users = 0  # those who are on their way in included
+        self._is_open = False
+        self._door = trio.Lock()  # whoever opens or closes
         self._token: trio.lowlevel.TrioToken | None = None  # of the trio run that has it open
-        self._tidied = -TIDY_EVERY
+        self._tidied = -math.inf
         driver = _driver()
         self._pool = driver.Pool(
             conninfo, size=connections, patience=patience, limit=limit, prepare=not pooled,
@@ -127,23 +129,38 @@ class PostgresStore:
 
     async def __aenter__(self) -> Self:
         token = trio.lowlevel.current_trio_token()
-        async with self._opening:
-            if self._users and self._token is not token:
-                raise StoreError(f"{self!r} is open in another trio run. Give each run a store of its own.")
-            if not self._users:
-                self._token = token
-                await self._open()
-            self._users += 1
+        if self._users and self._token is not token:
+            raise StoreError(f"{self!r} is open in another trio run. Give each run a store of its own.")
+        self._token = token
+        self._users += 1
+        try:
+            async with self._door:
+                if not self._is_open:
+                    await self._open()
+        except BaseException:
+            await self._go()
+            raise
         await self._lodger.enter()
         return self
 
     async def _open(self) -> None:
+        self._tidied = -math.inf  # each trio run has a clock of its own
         await self._pool.__aenter__()
         try:
             await open_schema(self._pool, self._schema, self._durability)
         except BaseException:
             await self._pool.__aexit__(None, None, None)
             raise
+        self._is_open = True
+
+    async def _go(self) -> None:
+        """One user less. The last one closes, and whoever comes meanwhile waits until that is done."""
+        with trio.CancelScope(shield=True):
+            async with self._door:
+                if self._users == 1 and self._is_open:
+                    self._is_open = False
+                    await self._pool.__aexit__(None, None, None)
+                self._users -= 1
 
     async def _exchange_hints(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -154,10 +171,10 @@ class PostgresStore:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        await self._lodger.leave()
-        self._users -= 1
-        if not self._users:
-            await self._pool.__aexit__(None, None, None)
+        try:
+            await self._lodger.leave()
+        finally:
+            await self._go()
 
     def __repr__(self) -> str:
         return f"<PostgresStore {self._pool.address} schema {self._schema!r} {self._durability} [open {self._users}]>"
@@ -214,7 +231,7 @@ class PostgresStore:
         """See `Store`."""
         await self._tidy()
         rows = await self._call("lock_turns", *requests.lock_turns(request, self._env.token()))
-        self._tell(map(instance_topic, rows[0][2]))
+        self._tell_reached(rows[0][2])  # others, too: it may be theirs to run
         return answers.locked_turns(rows)
 
     async def _tidy(self) -> None:

@@ -1,7 +1,7 @@
 -- Schema 1: what is kept. A file in this folder is never edited once released: changes are a new file with the next number.
 --
 -- Laws: `instance` is in every key but one, so a distributed PostgreSQL can keep all rows of an instance on one node;
--- whoever writes to another instance inserts rows and never locks one that is there; ids compare by code points.
+-- whoever writes to another instance inserts rows and waits for no turn of it; ids compare by code points.
 
 -- One row an instance. Status, parent and attributes are large or rarely read: PostgreSQL keeps them apart as needed.
 CREATE TABLE instance (

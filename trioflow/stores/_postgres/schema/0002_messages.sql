@@ -63,7 +63,8 @@ CREATE TYPE letter AS (
 );
 
 -- Post messages in their order; drop each whose target is unknown, has ended, or is not the one that is meant. The
--- instances that were reached. Inserts only: two instances that write to each other never wait for each other.
+-- instances that were reached. Two instances that write to each other never wait for each other: what is meant for the
+-- child of a parent holds off the replacement of that child, which would get it otherwise, and nothing else.
 CREATE FUNCTION deliver(_letters letter[], _now float8) RETURNS text[] LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
@@ -72,6 +73,10 @@ BEGIN
     IF coalesce(cardinality(_letters), 0) = 0 THEN
         RETURN '{}';
     END IF;
+    PERFORM FROM instance i
+    WHERE i.instance = ANY (ARRAY(SELECT l.instance FROM unnest(_letters) l WHERE l.child_of IS NOT NULL))
+    ORDER BY i.instance
+    FOR KEY SHARE;
     WITH posted AS (
         INSERT INTO message (instance, at, execution, control, mailbox, kind, data, payload)
         SELECT l.instance, _now, l.execution, l.control, l.mailbox, l.kind, l.data, l.payload
@@ -100,19 +105,18 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- Take over into `due_at` what was posted since somebody looked last. Whether anything had to be left for later: its
--- instance is in the middle of a commit.
+-- instance is in the middle of a commit, or somebody else is about to take it over and may not be able to run it.
 CREATE FUNCTION take_over_ready(_now float8) RETURNS boolean LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
     _ids bigint[];
     _asked text[];
     _mine text[];
-    _gone integer;
 BEGIN
     SELECT array_agg(f.id), array_agg(DISTINCT f.instance) INTO _ids, _asked
     FROM (SELECT r.id, r.instance FROM ready r ORDER BY r.id LIMIT 1000 FOR UPDATE SKIP LOCKED) f;
     IF _ids IS NULL THEN
-        RETURN false;
+        RETURN EXISTS (SELECT FROM ready);
     END IF;
     _mine := ARRAY(
         SELECT i.instance FROM instance i WHERE i.instance = ANY (_asked) ORDER BY i.instance
@@ -122,8 +126,7 @@ BEGIN
     DELETE FROM ready r
     WHERE r.id = ANY (_ids)
         AND (r.instance = ANY (_mine) OR NOT EXISTS (SELECT FROM instance i WHERE i.instance = r.instance));
-    GET DIAGNOSTICS _gone = ROW_COUNT;
-    RETURN _gone < cardinality(_ids);
+    RETURN EXISTS (SELECT FROM ready);
 END
 $$;
 

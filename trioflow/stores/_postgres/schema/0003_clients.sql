@@ -5,7 +5,8 @@
 
 CREATE TYPE begun AS (verdict text, execution bigint, state text);
 
--- Create, attach or replace. Verdicts: created, attached, exists.
+-- Create, attach or replace. Verdicts: created, attached, exists. It looks before it inserts or locks, since either would
+-- wait for the turn of an instance that lives.
 CREATE FUNCTION begin_instance(_start jsonb, _data bytea, _payload bytea, _now float8) RETURNS begun LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
@@ -15,6 +16,11 @@ DECLARE
     _execution bigint;
     _old instance;
 BEGIN
+    SELECT * INTO _old FROM instance i WHERE i.instance = _id;
+    IF FOUND AND (_start ->> 'if_exists' <> 'replace_finished' OR NOT ended(_old.state)) THEN
+        RETURN ROW(CASE _start ->> 'if_exists' WHEN 'attach' THEN 'attached' ELSE 'exists' END,
+                   _old.execution, _old.state)::begun;
+    END IF;
     INSERT INTO instance (
         instance, execution, name, version, semantics, state, revision, unread, history_length, history_bytes, wake_at,
         not_before, due_at, lock_until, attempts, created_at, updated_at, parent, attributes
@@ -26,7 +32,7 @@ BEGIN
     ON CONFLICT (instance) DO NOTHING
     RETURNING execution INTO _execution;
     IF NOT FOUND AND _start ->> 'if_exists' = 'replace_finished' THEN
-        SELECT * INTO _old FROM instance i WHERE i.instance = _id FOR NO KEY UPDATE;
+        SELECT * INTO _old FROM instance i WHERE i.instance = _id FOR UPDATE;  -- also after what is on its way to it
         IF NOT ended(_old.state) THEN
             RETURN ROW('exists', _old.execution, _old.state)::begun;
         END IF;
@@ -146,7 +152,7 @@ BEGIN
         IF (_doc ->> 'mailbox')::boolean THEN
             held := count_mail(_id, _limit);
             IF held + 1000 > _limit THEN  -- near the limit one sender comes after the other
-                PERFORM FROM instance i WHERE i.instance = _id FOR NO KEY UPDATE;
+                PERFORM pg_advisory_xact_lock(hashtextextended('trioflow/mail/' || _id, 0));
                 held := count_mail(_id, _limit);
             END IF;
             IF held >= _limit THEN

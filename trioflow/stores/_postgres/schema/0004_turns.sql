@@ -127,6 +127,7 @@ BEGIN
         at_fault := _i.history_length;
         RETURN;
     END IF;
+    PERFORM lock_items(_doc, _id, _of);
     IF _doc ? 'settle' THEN
         _held := hold_items(_doc -> 'settle');
         IF cardinality(_held) < jsonb_array_length(_doc -> 'settle') THEN

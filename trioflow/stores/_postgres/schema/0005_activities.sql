@@ -237,18 +237,30 @@ SET search_path FROM CURRENT AS $$
     ORDER BY c.n, a.event_id
 $$;
 
--- Remove items that nobody holds, mark those that somebody does.
+-- Lock what a turn settles and what it cancels, all in the order of their keys: whoever renews them does so, too.
+CREATE FUNCTION lock_items(_doc jsonb, _instance text, _execution bigint) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+BEGIN
+    IF _doc ?| ARRAY['cancels', 'cancel_all'] THEN  -- what is settled alone is locked where that is done
+        PERFORM FROM activity a
+        WHERE a.instance = _instance AND a.execution = _execution
+            AND (_doc ? 'cancel_all'
+                 OR a.event_id = ANY (ARRAY(SELECT jsonb_array_elements_text(_doc -> 'cancels')::bigint))
+                 OR a.event_id = ANY (ARRAY(
+                     SELECT (s ->> 'event_id')::bigint FROM jsonb_array_elements(_doc -> 'settle') s
+                 )))
+        ORDER BY a.event_id
+        FOR UPDATE;
+    END IF;
+END
+$$;
+
+-- Remove items that nobody holds, mark those that somebody does. They are locked already.
 CREATE FUNCTION cancel_items(
     _doc jsonb, _instance text, _execution bigint, _now float8,
     OUT letters letter[], OUT events bigint[], OUT tokens text[]
 ) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-    PERFORM FROM activity a
-    WHERE a.instance = _instance AND a.execution = _execution
-    AND (_doc ? 'cancel_all'
-         OR a.event_id = ANY (ARRAY(SELECT jsonb_array_elements_text(_doc -> 'cancels')::bigint)))
-    ORDER BY a.event_id
-    FOR UPDATE;
     WITH named AS (
         SELECT i.event_id, i.lock_token IS NULL OR i.due_at <= _now AS free, i.ordinality AS n
         FROM named_items(_doc, _instance, _execution) WITH ORDINALITY AS i

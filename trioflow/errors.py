@@ -26,6 +26,7 @@ __all__ = (
     "HistoryError",
     "InstanceExists",
     "InstanceFinished",
+    "InstanceNotFinished",
     "InstanceNotFound",
     "InstanceParked",
     "LimitExceeded",
@@ -270,6 +271,10 @@ class InstanceExists(TrioflowError):
 
 class InstanceFinished(TrioflowError):
     """The instance has ended and takes no more messages."""
+
+
+class InstanceNotFinished(TrioflowError):
+    """The instance, or one of its descendants, has not ended, so it is not deleted; `force=True` would."""
 
 
 class MailboxFull(TrioflowError):

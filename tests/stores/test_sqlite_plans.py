@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 
 import pytest
 
-from trioflow.abc import Capabilities, TagFilter
+from trioflow.abc import Capabilities, InstanceQuery, ListPlace, TagFilter
+from trioflow.stores._rules import Sessions
 from trioflow.stores._sqlite import _statements
 from trioflow.stores._sqlite._opening import migrations
 
@@ -19,6 +21,7 @@ TAGS = (
     TagFilter(tags=("gpu", "disk")),
     TagFilter(untagged=False, tags=("gpu",)),
 )
+SESSIONS = (Sessions(), Sessions("w"), Sessions("w", more=True))
 
 
 def all_statements() -> dict[str, str]:
@@ -26,12 +29,20 @@ def all_statements() -> dict[str, str]:
     found = {
         name: text
         for name, text in vars(_statements).items()
-        if name.isupper() and isinstance(text, str) and text.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE")
+        if name.isupper()
+        and isinstance(text, str)
+        and text.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE")
+        and not name.startswith("COUNT_")  # they count all there is
     }
-    found["due_instances"] = _statements.due_instances(None)[0]
-    found["due_instances for a worker"] = _statements.due_instances(CAN_RUN)[0]
+    found |= {text.split()[2]: text for text in _statements.REMOVE_EVERYTHING}
+    found["due_instances"] = _statements.due_instances(None, others=False)[0]
+    found["due_instances for a worker"] = _statements.due_instances(CAN_RUN, others=False)[0]
+    found["due_instances for others"] = _statements.due_instances(CAN_RUN, others=True)[0]
+    found["list_instances"] = _statements.list_instances(InstanceQuery(created_after=1.0), ListPlace(2.0, "a"))[0]
+    found["list_instances of a parent"] = _statements.list_instances(InstanceQuery(parent="a"), None)[0]
     for tags in TAGS:
-        found[f"due_activities {tags}"] = _statements.due_activities(tags)[0]
+        for sessions in SESSIONS:
+            found[f"due_activities {tags} {sessions}"] = _statements.due_activities(tags, sessions)[0]
         found[f"next_due_activity {tags}"] = _statements.next_due_activity(tags)[0]
     return found
 
@@ -50,7 +61,9 @@ def db() -> Iterator[sqlite3.Connection]:
 def test_a_statement_uses_an_index(db: sqlite3.Connection, name: str) -> None:
     """SQLite's plan has no scan of a table, no temporary index and no sorting."""
     text = all_statements()[name]
-    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {text}", (None,) * text.count("?"))]
+    named = dict.fromkeys(re.findall(r":(\w+)", text))
+    count = 3 if "?3" in text else text.count("?")
+    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {text}", named or (None,) * count)]
     for step in plan:
         assert not step.startswith("SCAN") or "CONSTANT ROW" in step or "subquery" in step.lower(), plan
     assert not any("USE TEMP B-TREE FOR ORDER BY" in step for step in plan), plan

@@ -168,12 +168,17 @@ class Capabilities:
 
 @attrs.frozen(kw_only=True)
 class LockTurns:
-    """Take up to `limit` instances that have something to do."""
+    """Take up to `limit` instances that have something to do.
+
+    `others`: those that `can_run` does not name. `overdue`: only those that have been eligible for so many seconds.
+    """
 
     worker: str
     limit: int
     lease: float
     can_run: Capabilities | None = None  # None: anything
+    others: bool = False
+    overdue: float = 0.0
 
 
 @attrs.frozen(kw_only=True)
@@ -222,7 +227,10 @@ class BornLeased:
 
 @attrs.frozen(kw_only=True)
 class NewActivity:
-    """An item for the activity queue, of the committing execution."""
+    """An item for the activity queue, of the committing execution.
+
+    `start_within`: seconds; an item that nobody has begun by then is removed, and `late` says so to the orchestration.
+    """
 
     event_id: int
     name: str
@@ -231,6 +239,8 @@ class NewActivity:
     data: bytes  # options, opaque
     payload: bytes  # arguments
     born: BornLeased | None = None
+    start_within: float | None = None
+    late: Draft | None = None  # without a payload; given together with `start_within`
 
 
 @attrs.frozen(kw_only=True)
@@ -331,6 +341,17 @@ class TagFilter:
 
 
 @attrs.frozen(kw_only=True)
+class SessionClaim:
+    """Take items of sessions, too: of those that this worker has, and of those that nobody has, which become its own.
+
+    `lease`: seconds for which a session is its own unless renewed. `limit`: sessions it may have at once.
+    """
+
+    lease: float
+    limit: int
+
+
+@attrs.frozen(kw_only=True)
 class LockActivities:
     """Take up to `limit` items whose time has come."""
 
@@ -338,6 +359,7 @@ class LockActivities:
     limit: int
     lease: float
     tags: TagFilter = TagFilter()
+    sessions: SessionClaim | None = None  # None: only items without a session
 
 
 @attrs.frozen(kw_only=True)
@@ -405,6 +427,22 @@ class ActivitiesRenewed:
 
     lost: tuple[ActivityLock, ...]
     cancelled: tuple[ActivityLock, ...]
+
+
+@attrs.frozen(kw_only=True)
+class RenewSessions:
+    """Hold this worker's sessions for `lease` more seconds; give back those that were idle for `idle` seconds."""
+
+    worker: str
+    lease: float
+    idle: float
+
+
+@attrs.frozen(kw_only=True)
+class SessionsRenewed:
+    """`held`: the sessions this worker has now."""
+
+    held: tuple[str, ...]
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

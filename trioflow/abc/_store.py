@@ -28,6 +28,15 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
+from trioflow.abc._administration import (
+    DeleteInstances,
+    ExecutionRecord,
+    InstancePage,
+    ListInstances,
+    PruneExecutions,
+    QueueDepths,
+    StoreMetrics,
+)
 from trioflow.abc._records import (
     ActivitiesCommitted,
     ActivitiesRenewed,
@@ -43,7 +52,9 @@ from trioflow.abc._records import (
     ReleaseActivity,
     ReleaseTurn,
     RenewActivities,
+    RenewSessions,
     RenewTurns,
+    SessionsRenewed,
     StartInstance,
     Started,
     TurnCommitted,
@@ -53,7 +64,7 @@ from trioflow.abc._signals import Signals
 
 
 class Store(Protocol):
-    """Durable state behind eight symmetrical verbs, two for clients, and four to read.
+    """Durable state behind eight symmetrical verbs, two for clients, two for sessions, and some to administer and read.
 
     A store is opened with `async with store:` by each runtime and client that uses it; the last to leave closes it. All
     methods are checkpoints. All raise `StoreError` subclasses and nothing of the driver underneath.
@@ -113,8 +124,12 @@ class Store(Protocol):
         * Fair: the one that has waited longest first (by when it became eligible); an instance that is always busy
           starves nobody.
         * `messages`: all of the inbox, in order of `seq`. What arrives later waits for the next turn.
-        * `can_run` is decided here, before anything is decoded: others are left for other workers.
-        * Also removes expired items that were marked as cancelled and posts them as `ActivityCancelled(how="lost")`.
+        * `can_run` is decided here, before anything is decoded: others are left for other workers, but for one with a
+          control message, which whoever comes first carries out. `others` turns this around, and leaves those with a
+          control message to whom it may concern.
+        * `overdue`: only what has been eligible for that long.
+        * Also removes expired items that were marked as cancelled and posts them as `ActivityCancelled(how="lost")`,
+          and items that nobody began in time, and posts their `late`.
         """
         ...
 
@@ -154,7 +169,12 @@ class Store(Protocol):
     async def lock_activities(self, request: LockActivities) -> LockedActivities:
         """Lease items whose time has come, oldest first, fairly between instances as far as age goes.
 
-        Items marked as cancelled are never handed out: an expired one is removed and posted as `how="lost"`.
+        * Items marked as cancelled are never handed out: an expired one is removed and posted as `how="lost"`.
+        * Items that nobody holds and whose `start_within` has passed are removed, and their `late` is posted; one that
+          was begun before is not such an item any more.
+        * An item of a session is handed out only to the session's owner, or to whoever claims it, which makes that
+          worker the owner: a session is claimed by one, whoever else tries. A worker that has as many sessions as it
+          may gets items of no others; those who have none stand in nobody's way.
         """
         ...
 
@@ -171,6 +191,55 @@ class Store(Protocol):
 
     async def renew_activities(self, request: RenewActivities) -> ActivitiesRenewed:
         """Extend leases from now, keep heartbeats, and hear of cancellations."""
+        ...
+
+    # -- sessions
+
+    async def renew_sessions(self, request: RenewSessions) -> SessionsRenewed:
+        """Extend a worker's sessions from now, those that expired and nobody claimed included; give back idle ones.
+
+        A session is idle while no item of it is taken, renewed or settled by its owner.
+        """
+        ...
+
+    async def release_sessions(self, worker: str) -> None:
+        """Give all of a worker's sessions back: anybody may claim them at once."""
+        ...
+
+    # -- administration
+
+    async def delete_instances(self, request: DeleteInstances) -> int:
+        """Remove instances, their descendants, and all that belongs to them; how many were removed.
+
+        * One that has not ended makes it raise `InstanceNotFinished`, and nothing is removed; `force` removes it: its
+          holder's commit is refused, and so is the outcome of its activities.
+        * Ids that are not there are passed over. A repeat by `request_id` answers as the first did.
+        * The execution numbers of a deleted id go on where they stood.
+        """
+        ...
+
+    async def prune_executions(self, request: PruneExecutions) -> int:
+        """Remove histories of earlier executions; how many executions. An id that is not there has none."""
+        ...
+
+    async def list_instances(self, request: ListInstances) -> InstancePage:
+        """Instances, newest first. Going on from the `next` of a page, none is seen twice, and none is left out that
+        fits the query all the time.
+        """
+        ...
+
+    async def read_executions(
+        self, instance: str, *, after: int = 0, limit: int | None = None
+    ) -> tuple[ExecutionRecord, ...]:
+        """Executions with numbers above `after` whose histories are kept, and the current one, in order."""
+        ...
+
+    async def read_depths(self) -> QueueDepths:
+        """What waits for runtimes, now."""
+        ...
+
+    async def read_metrics(self) -> StoreMetrics:
+        """What is in the store. Counts everything, which takes its time in a large one."""
         ...
 
     # -- reading

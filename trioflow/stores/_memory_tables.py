@@ -1,105 +1,88 @@
-"""Rows in dictionaries, with an undo log: the tables of the memory store.
+"""Rows in dictionaries: the tables of the memory store.
 
-Laws: a row in a dictionary is never changed, only replaced, so readers and the undo log may share it; every write notes
-how to take it back; `commit` forgets the notes, `rollback` follows them backwards.
+Laws: as `_memory_undo.py`; what is searched for is found by a key or stands in a line by time, but for lists and
+numbers, which look at everything.
 
-Who calls it: `_memory.py`. Read next: `_due_queue.py`.
+Who calls it: `_memory.py`. Read next: `_memory_activities.py`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
 
 import attrs
 
-from trioflow.abc import Capabilities, EventRow, Parent, TagFilter
+from trioflow.abc import (
+    Capabilities,
+    EventRow,
+    ExecutionRecord,
+    InstanceQuery,
+    ListPlace,
+    Parent,
+    QueueDepths,
+    StoreMetrics,
+)
 from trioflow.stores._due_queue import DueQueue
+from trioflow.stores._memory_activities import MemoryActivities, anything, count
 from trioflow.stores._rules import ActivityRow, Inbox, InstanceRow, Remembered, StoredMessage
 
-K = TypeVar("K")
-V = TypeVar("V")
-Kind = tuple[str, "str | None", int]  # name, version, semantics
-ActivityKey = tuple[str, int, int]
-MISSING: Any = object()
+Kind = tuple[str, "str | None", int, bool]  # name, version, semantics, whether a control message waits
 
 
-def anything(bucket: object) -> bool:
-    """Accept every bucket."""
-    return True
-
-
-def runs(can_run: Capabilities | None) -> Callable[[Kind], bool]:
-    """Whether a worker can run instances of a kind."""
+def runs(can_run: Capabilities | None, *, others: bool) -> Callable[[Kind], bool]:
+    """Whether a worker takes instances of a kind: those it can run or has to control, or the others."""
     if can_run is None:
-        return anything
+        return lambda kind: not others
     pairs = dict.fromkeys(can_run.orchestrations)
     names = dict.fromkeys(name for name, _ in pairs)
 
     def accepts(kind: Kind) -> bool:
-        name, version, semantics = kind
-        return semantics in can_run.semantics and (name in names if version is None else (name, version) in pairs)
+        name, version, semantics, control = kind
+        known = semantics in can_run.semantics and (name in names if version is None else (name, version) in pairs)
+        return not known if others else known or control
 
     return accepts
 
 
-def takes(tags: TagFilter) -> Callable[[str | None], bool]:
-    """Whether a worker takes items with a tag."""
+def means(query: InstanceQuery, row: InstanceRow, parent: Parent | None, attributes: Mapping[str, str]) -> bool:
+    """Whether a query means an instance."""
+    return (
+        (not query.states or row.state in query.states)
+        and query.name in (None, row.name)
+        and query.version in (None, row.version)
+        and row.instance.startswith(query.prefix)
+        and (query.parent is None or (parent is not None and parent.instance == query.parent))
+        and not (query.roots and parent is not None)
+        and all(attributes.get(key) == value for key, value in query.attributes.items())
+        and _within(row.created_at, query.created_after, query.created_before)
+        and _within(row.updated_at, query.updated_after, query.updated_before)
+        and _within(row.ended_at, query.ended_after, query.ended_before)
+    )
 
-    def accepts(tag: str | None) -> bool:
-        return tags.untagged if tag is None else tags.tags is None or tag in tags.tags
 
-    return accepts
-
-
-def restore(where: dict[K, V], key: K, old: V) -> None:
-    """Put back what was there."""
-    if old is MISSING:
-        del where[key]
-    else:
-        where[key] = old
+def _within(at: float | None, after: float | None, before: float | None) -> bool:
+    if at is None:
+        return after is None and before is None
+    return (after is None or at >= after) and (before is None or at < before)
 
 
 @attrs.define(eq=False)
-class MemoryTables:
+class MemoryTables(MemoryActivities):
     """See `Tables`."""
 
     _instances: dict[str, InstanceRow] = attrs.field(factory=dict)
+    _tombstones: dict[str, int] = attrs.field(factory=dict)  # last execution numbers of those that were deleted
+    _children: dict[str, dict[str, None]] = attrs.field(factory=dict)
     _details: dict[str, tuple[Parent | None, Mapping[str, str]]] = attrs.field(factory=dict)
     _events: dict[tuple[str, int], dict[int, EventRow]] = attrs.field(factory=dict)
     _inboxes: dict[str, dict[int, StoredMessage]] = attrs.field(factory=dict)
     _status: dict[str, bytes] = attrs.field(factory=dict)
     _values: dict[str, dict[str, bytes]] = attrs.field(factory=dict)
-    _activities: dict[tuple[str, int], dict[int, ActivityRow]] = attrs.field(factory=dict)
     _remembered: dict[str, tuple[float, Remembered]] = attrs.field(factory=dict)  # oldest first
     _settled: dict[str, float] = attrs.field(factory=dict)  # oldest first
     _due_instances: DueQueue[str, Kind] = attrs.field(factory=DueQueue)
-    _due_activities: DueQueue[ActivityKey, str | None] = attrs.field(factory=DueQueue)
-    _due_cancelled: DueQueue[ActivityKey, None] = attrs.field(factory=DueQueue)
-    _undo: list[Callable[[], None]] = attrs.field(factory=list)
-
-    # -- transactions
-
-    def commit(self) -> None:
-        """What was written stays."""
-        self._undo.clear()
-
-    def rollback(self) -> None:
-        """What was written since the last commit is taken back."""
-        while self._undo:
-            self._undo.pop()()
-
-    def _put(self, where: dict[K, V], key: K, value: V) -> None:
-        self._undo.append(partial(restore, where, key, where.get(key, MISSING)))
-        where[key] = value
-
-    def _drop(self, where: dict[K, V], key: K) -> bool:
-        old = where.pop(key, MISSING)
-        if old is MISSING:
-            return False
-        self._undo.append(partial(restore, where, key, old))
-        return True
 
     # -- instances
 
@@ -110,8 +93,16 @@ class MemoryTables:
 
     def put_new_instance(self, row: InstanceRow, parent: Parent | None, attributes: Mapping[str, str]) -> None:
         """See `Tables`."""
+        self._forget_parent(row.instance)
         self._put(self._details, row.instance, (parent, dict(attributes)))
+        if parent is not None:
+            self._put(self._children.setdefault(parent.instance, {}), row.instance, None)
         self.update_instance(row)
+
+    def _forget_parent(self, instance: str) -> None:
+        parent, _ = self._details.get(instance, (None, {}))
+        if parent is not None:
+            self._drop(self._children[parent.instance], instance)
 
     def update_instance(self, row: InstanceRow) -> None:
         """See `Tables`."""
@@ -124,7 +115,8 @@ class MemoryTables:
         if row is None or row.due_at is None:
             self._due_instances.drop(instance)
         else:
-            self._due_instances.put(instance, (row.name, row.version, row.semantics), row.due_at, row.revision)
+            kind = (row.name, row.version, row.semantics, row.control_at is not None)
+            self._due_instances.put(instance, kind, row.due_at, row.revision)
 
     def instance_details(self, instance: str) -> tuple[Parent | None, Mapping[str, str]]:
         """See `Tables`."""
@@ -132,15 +124,51 @@ class MemoryTables:
 
     def last_execution(self, instance: str) -> int:
         """See `Tables`."""
-        return 0
+        return self._tombstones.get(instance, 0)
 
-    def due_instances(self, now: float, limit: int, can_run: Capabilities | None) -> list[InstanceRow]:
+    def due_instances(
+        self, now: float, limit: int, can_run: Capabilities | None, *, others: bool = False
+    ) -> list[InstanceRow]:
         """See `Tables`."""
-        return [self._instances[key].copy() for key in self._due_instances.due(now, limit, runs(can_run))]
+        keys = self._due_instances.due(now, limit, runs(can_run, others=others))
+        return [self._instances[key].copy() for key in keys]
 
     def next_due_instance(self, now: float) -> float | None:
         """See `Tables`."""
         return self._due_instances.next_after(now, anything)
+
+    def children(self, instance: str) -> list[str]:
+        """See `Tables`."""
+        return sorted(self._children.get(instance, ()), key=lambda child: (self._instances[child].created_at, child))
+
+    def remove_instance(self, row: InstanceRow) -> None:
+        """See `Tables`."""
+        instance = row.instance
+        self.keep_messages(instance, for_execution=None)
+        self.forget_values(instance)
+        self.remove_activities(self.all_activities(instance))
+        for execution in range(1, row.execution + 1):
+            self._drop(self._events, (instance, execution))
+        self._forget_parent(instance)
+        self._drop(self._details, instance)
+        self._put(self._tombstones, instance, row.execution)
+        self._undo.append(partial(self._line_up_instance, instance))
+        self._drop(self._instances, instance)
+        self._line_up_instance(instance)
+
+    def all_activities(self, instance: str) -> list[ActivityRow]:
+        """See `Tables`."""
+        executions = range(1, self._instances[instance].execution + 1)
+        return [row for execution in executions for row in self.activities_of(instance, execution)]
+
+    def list_instances(self, query: InstanceQuery, limit: int, after: ListPlace | None) -> list[InstanceRow]:
+        """See `Tables`."""
+        found = [row for row in self._instances.values() if means(query, row, *self._details[row.instance])]
+        found.sort(key=lambda row: (row.created_at, row.instance), reverse=True)
+        if after is not None:
+            place = (after.created_at, after.instance)
+            found = [row for row in found if (row.created_at, row.instance) < place]
+        return [row.copy() for row in found[:limit]]
 
     # -- histories
 
@@ -155,6 +183,35 @@ class MemoryTables:
         history = self._events.get((instance, execution), {})
         end = len(history) if limit is None else min(len(history), after + limit)
         return tuple(history[number] for number in range(after + 1, end + 1))  # ids are 1..n, without gaps
+
+    def executions(self, instance: str, after: int, limit: int | None) -> list[ExecutionRecord]:
+        """See `Tables`."""
+        numbers = range(after + 1, self._instances[instance].execution + 1)
+        found = [self._execution(instance, number) for number in numbers if self._events.get((instance, number))]
+        return found if limit is None else found[:limit]
+
+    def _execution(self, instance: str, execution: int) -> ExecutionRecord:
+        events = list(self._events[instance, execution].values())
+        return ExecutionRecord(
+            execution=execution,
+            history_length=len(events),
+            history_bytes=sum(len(event.data) + len(event.payload or b"") for event in events),
+            first=attrs.evolve(events[0], payload=None),
+            last=attrs.evolve(events[-1], payload=None),
+        )
+
+    def old_executions(self, instance: str, below: int, ended_before: float | None) -> list[int]:
+        """See `Tables`."""
+        found = []
+        for execution in range(1, below):
+            events = self._events.get((instance, execution))
+            if events and (ended_before is None or events[len(events)].at < ended_before):
+                found.append(execution)
+        return found
+
+    def remove_execution(self, instance: str, execution: int) -> None:
+        """See `Tables`."""
+        self._drop(self._events, (instance, execution))
 
     # -- inboxes
 
@@ -222,64 +279,33 @@ class MemoryTables:
         self._drop(self._status, instance)
         self.change_values(instance, {}, list(self._values.get(instance, ())))
 
-    # -- activities
+    # -- numbers
 
-    def activity(self, instance: str, execution: int, event_id: int) -> ActivityRow | None:
+    def depths(self, now: float) -> QueueDepths:
         """See `Tables`."""
-        row = self._activities.get((instance, execution), {}).get(event_id)
-        return None if row is None else row.copy()
+        rows = [row for row in self._instances.values() if row.due_at is not None]
+        items = [row for row in self._each_activity() if not row.cancelled]
+        tags = dict.fromkeys(sorted(row.tag for row in items if row.tag is not None))
+        return QueueDepths(
+            turns=count(((row.due_at or 0.0, row.lock_token is not None) for row in rows), now),
+            activities=count(((row.due_at, row.lock_token is not None) for row in items), now),
+            tagged={
+                tag: count(((row.due_at, row.lock_token is not None) for row in items if row.tag == tag), now)
+                for tag in tags
+            },
+        )
 
-    def activities_of(self, instance: str, execution: int) -> list[ActivityRow]:
+    def metrics(self) -> StoreMetrics:
         """See `Tables`."""
-        items = self._activities.get((instance, execution), {})
-        return [items[event_id].copy() for event_id in sorted(items)]
-
-    def insert_activities(self, rows: Sequence[ActivityRow]) -> None:
-        """See `Tables`."""
-        self.update_activities(rows)
-
-    def update_activities(self, rows: Sequence[ActivityRow]) -> None:
-        """See `Tables`."""
-        for row in rows:
-            self._undo.append(partial(self._line_up_activity, row.key))
-            self._put(self._activities.setdefault(row.key[:2], {}), row.event_id, row.copy())
-            self._line_up_activity(row.key)
-
-    def remove_activities(self, rows: Sequence[ActivityRow]) -> None:
-        """See `Tables`."""
-        for row in rows:
-            self._undo.append(partial(self._line_up_activity, row.key))
-            self._drop(self._activities.get(row.key[:2], {}), row.event_id)
-            self._line_up_activity(row.key)
-
-    def _line_up_activity(self, key: ActivityKey) -> None:
-        row = self._activities.get(key[:2], {}).get(key[2])
-        self._due_cancelled.drop(key)
-        if row is None or row.cancelled:
-            self._due_activities.drop(key)
-        else:
-            self._due_activities.put(key, row.tag, row.due_at, row.event_id)
-        if row is not None and row.cancelled:
-            self._due_cancelled.put(key, None, row.due_at, row.event_id)
-
-    def due_activities(self, now: float, limit: int, tags: TagFilter) -> list[ActivityRow]:
-        """See `Tables`."""
-        return self._by_keys(self._due_activities.due(now, limit, takes(tags)))
-
-    def next_due_activity(self, now: float, tags: TagFilter) -> float | None:
-        """See `Tables`."""
-        return self._due_activities.next_after(now, takes(tags))
-
-    def due_cancelled(self, now: float, limit: int) -> list[ActivityRow]:
-        """See `Tables`."""
-        return self._by_keys(self._due_cancelled.due(now, limit, anything))
-
-    def next_due_cancelled(self, now: float) -> float | None:
-        """See `Tables`."""
-        return self._due_cancelled.next_after(now, anything)
-
-    def _by_keys(self, keys: Iterable[ActivityKey]) -> list[ActivityRow]:
-        return [self._activities[key[:2]][key[2]].copy() for key in keys]
+        kinds = Counter((row.name, row.state) for row in self._instances.values())
+        return StoreMetrics(
+            instances={kind: kinds[kind] for kind in sorted(kinds)},
+            executions=sum(bool(events) for events in self._events.values()),
+            events=sum(map(len, self._events.values())),
+            messages=sum(map(len, self._inboxes.values())),
+            activities=len(self._each_activity()),
+            sessions=len(self._sessions),
+        )
 
     # -- what was answered before
 
@@ -311,3 +337,6 @@ class MemoryTables:
             if settled_at >= at:
                 break
             self._drop(self._settled, token)
+        for row in list(self._sessions.values()):
+            if row.until < at:
+                self._drop(self._sessions, row.session)

@@ -12,6 +12,7 @@ from trioflow.errors import (
     DuplicateRequestError,
     InstanceExists,
     InstanceFinished,
+    InstanceNotFinished,
     InstanceNotFound,
     LockLost,
     MailboxFull,
@@ -74,6 +75,14 @@ def no_such_instance(instance: str) -> InstanceNotFound:
 def already_ended(instance: str, state: State) -> InstanceFinished:
     """A message that comes too late."""
     return InstanceFinished(f"Instance {instance!r} has ended ({state}); it takes no more messages.")
+
+
+def not_ended(instance: str, state: State) -> InstanceNotFinished:
+    """Somebody would delete what still goes on."""
+    return InstanceNotFinished(
+        f"Instance {instance!r} has not ended ({state}); nothing was deleted. Wait for it, terminate it, or pass "
+        "force=True."
+    )
 
 
 def mailbox_full(instance: str, held: int, limit: int) -> MailboxFull:

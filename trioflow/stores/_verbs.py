@@ -15,19 +15,28 @@ from trioflow.abc import (
     ActivitiesRenewed,
     CommitActivities,
     CommitTurn,
+    DeleteInstances,
     EventRow,
+    ExecutionRecord,
+    InstancePage,
     InstanceRecord,
+    ListInstances,
     LockActivities,
     LockTurns,
     LockedActivities,
     LockedTurns,
     PostMessage,
+    PruneExecutions,
+    QueueDepths,
     ReleaseActivity,
     ReleaseTurn,
     RenewActivities,
+    RenewSessions,
     RenewTurns,
+    SessionsRenewed,
     StartInstance,
     Started,
+    StoreMetrics,
     TurnCommitted,
     TurnsRenewed,
 )
@@ -83,6 +92,42 @@ class StoreVerbs(ABC):
     async def renew_activities(self, request: RenewActivities) -> ActivitiesRenewed:
         """See `Store`."""
         return await self._call(rules.renew_activities, request)
+
+    async def renew_sessions(self, request: RenewSessions) -> SessionsRenewed:
+        """See `Store`."""
+        return await self._call(rules.renew_sessions, request)
+
+    async def release_sessions(self, worker: str) -> None:
+        """See `Store`."""
+        await self._call(rules.release_sessions, worker)
+
+    async def delete_instances(self, request: DeleteInstances) -> int:
+        """See `Store`."""
+        return await self._call(rules.delete_instances, request)
+
+    async def prune_executions(self, request: PruneExecutions) -> int:
+        """See `Store`."""
+        return await self._call(rules.prune_executions, request)
+
+    async def list_instances(self, request: ListInstances) -> InstancePage:
+        """See `Store`."""
+        return await self._call(rules.list_instances, request)
+
+    async def read_executions(
+        self, instance: str, *, after: int = 0, limit: int | None = None
+    ) -> tuple[ExecutionRecord, ...]:
+        """See `Store`."""
+        return await self._call(
+            rules.read_executions, rules.ReadExecutions(instance=instance, after=after, limit=limit)
+        )
+
+    async def read_depths(self) -> QueueDepths:
+        """See `Store`."""
+        return await self._call(rules.read_depths, None)
+
+    async def read_metrics(self) -> StoreMetrics:
+        """See `Store`."""
+        return await self._call(rules.read_metrics, None)
 
     async def read_instance(self, instance: str) -> InstanceRecord | None:
         """See `Store`."""

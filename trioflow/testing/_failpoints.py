@@ -20,22 +20,31 @@ from trioflow.abc import (
     ActivitiesRenewed,
     CommitActivities,
     CommitTurn,
+    DeleteInstances,
     Env,
     EventRow,
+    ExecutionRecord,
+    InstancePage,
     InstanceRecord,
+    ListInstances,
     LockActivities,
     LockTurns,
     LockedActivities,
     LockedTurns,
     PostMessage,
+    PruneExecutions,
+    QueueDepths,
     ReleaseActivity,
     ReleaseTurn,
     RenewActivities,
+    RenewSessions,
     RenewTurns,
+    SessionsRenewed,
     Signals,
     StartInstance,
     Started,
     Store,
+    StoreMetrics,
     TurnCommitted,
     TurnsRenewed,
 )
@@ -182,6 +191,42 @@ class FaultyStore:
     async def renew_activities(self, request: RenewActivities) -> ActivitiesRenewed:
         """See `Store`."""
         return await self._through("renew_activities", lambda: self._store.renew_activities(request))
+
+    async def renew_sessions(self, request: RenewSessions) -> SessionsRenewed:
+        """See `Store`."""
+        return await self._through("renew_sessions", lambda: self._store.renew_sessions(request))
+
+    async def release_sessions(self, worker: str) -> None:
+        """See `Store`."""
+        await self._through("release_sessions", lambda: self._store.release_sessions(worker))
+
+    async def delete_instances(self, request: DeleteInstances) -> int:
+        """See `Store`."""
+        return await self._through("delete_instances", lambda: self._store.delete_instances(request))
+
+    async def prune_executions(self, request: PruneExecutions) -> int:
+        """See `Store`."""
+        return await self._through("prune_executions", lambda: self._store.prune_executions(request))
+
+    async def list_instances(self, request: ListInstances) -> InstancePage:
+        """See `Store`."""
+        return await self._through("list_instances", lambda: self._store.list_instances(request))
+
+    async def read_executions(
+        self, instance: str, *, after: int = 0, limit: int | None = None
+    ) -> tuple[ExecutionRecord, ...]:
+        """See `Store`."""
+        return await self._through(
+            "read_executions", lambda: self._store.read_executions(instance, after=after, limit=limit)
+        )
+
+    async def read_depths(self) -> QueueDepths:
+        """See `Store`."""
+        return await self._through("read_depths", self._store.read_depths)
+
+    async def read_metrics(self) -> StoreMetrics:
+        """See `Store`."""
+        return await self._through("read_metrics", self._store.read_metrics)
 
     async def read_instance(self, instance: str) -> InstanceRecord | None:
         """See `Store`."""

@@ -10,6 +10,16 @@ from trioflow.stores._rules._activities import (
     release_activity as release_activity,
     renew_activities as renew_activities,
 )
+from trioflow.stores._rules._administration import (
+    READS as READS,
+    ReadExecutions as ReadExecutions,
+    delete_instances as delete_instances,
+    list_instances as list_instances,
+    prune_executions as prune_executions,
+    read_depths as read_depths,
+    read_executions as read_executions,
+    read_metrics as read_metrics,
+)
 from trioflow.stores._rules._checks import (
     check_commit as check_commit,
     check_message as check_message,
@@ -17,7 +27,6 @@ from trioflow.stores._rules._checks import (
     is_id as is_id,
 )
 from trioflow.stores._rules._reads import (
-    READS as READS,
     ReadHistory as ReadHistory,
     read_clock as read_clock,
     read_history as read_history,
@@ -31,11 +40,16 @@ from trioflow.stores._rules._rows import (
     Inbox as Inbox,
     InstanceRow as InstanceRow,
     Remembered as Remembered,
+    SessionRow as SessionRow,
     StoredMessage as StoredMessage,
+)
+from trioflow.stores._rules._sessions import (
+    release_sessions as release_sessions,
+    renew_sessions as renew_sessions,
 )
 from trioflow.stores._rules._starts import post_message as post_message, start_instance as start_instance
 from trioflow.stores._rules._steady import SteadyClock as SteadyClock
-from trioflow.stores._rules._tables import Tables as Tables
+from trioflow.stores._rules._tables import Sessions as Sessions, Tables as Tables
 from trioflow.stores._rules._turns import (
     commit_turn as commit_turn,
     lock_turns as lock_turns,
@@ -59,9 +73,12 @@ __all__ = (
     "ActivityRow",
     "Inbox",
     "InstanceRow",
+    "ReadExecutions",
     "ReadHistory",
     "Remembered",
     "Rule",
+    "SessionRow",
+    "Sessions",
     "SteadyClock",
     "StoredMessage",
     "Tables",
@@ -72,17 +89,25 @@ __all__ = (
     "check_start",
     "commit_activities",
     "commit_turn",
+    "delete_instances",
     "is_id",
+    "list_instances",
     "lock_activities",
     "lock_turns",
     "post_message",
+    "prune_executions",
     "read_clock",
+    "read_depths",
+    "read_executions",
     "read_history",
     "read_instance",
     "read_kv",
+    "read_metrics",
     "release_activity",
+    "release_sessions",
     "release_turn",
     "renew_activities",
+    "renew_sessions",
     "renew_turns",
     "start_instance",
 )

@@ -17,6 +17,7 @@ from trioflow.abc import (
     ActivityLock,
     CommitActivities,
     CommitTurn,
+    Draft,
     LockActivities,
     LockedActivities,
     LockedActivity,
@@ -28,24 +29,37 @@ from trioflow.abc import (
 )
 from trioflow.stores import _refusals as refusals
 from trioflow.stores._rules._rows import ActivityRow
+from trioflow.stores._rules._sessions import Held, note_use
 from trioflow.stores._rules._work import Work
 
-SWEEP = 1000  # cancelled items that one call takes away at most
+SWEEP = 1000  # items of a kind that one call takes away at most
 
 
 def lock_activities(work: Work, request: LockActivities) -> LockedActivities:
     """Lease items whose time has come."""
-    sweep_cancelled(work)
-    rows = work.tables.due_activities(work.now, request.limit, request.tags)
-    until = work.now + request.lease
-    for row in rows:
-        row.lease(request.worker, work.new_token(), until)
-    work.tables.update_activities(rows)
+    sweep(work)
+    held = Held(work, request.worker, request.sessions)
+    rows = _take(work, request, held, request.limit)
+    if held.refused:  # they hid what is behind them
+        rows += _take(work, request, held, request.limit - len(rows))
+    times = [work.tables.next_due_activity(work.now, request.tags), work.tables.next_due_late(work.now)]
+    if request.sessions is not None:
+        times.append(work.tables.next_session_end(work.now))
     return LockedActivities(
         now=work.now,
         activities=tuple(_locked(row) for row in rows),
-        next_due=work.tables.next_due_activity(work.now, request.tags),
+        next_due=min((at for at in times if at is not None), default=None),
     )
+
+
+def _take(work: Work, request: LockActivities, held: Held, limit: int) -> list[ActivityRow]:
+    """Lease up to `limit` of the items whose sessions are ours or become so."""
+    due = work.tables.due_activities(work.now, limit, request.tags, held.wanted)
+    rows = [row for row in due if held.takes(row.session)]
+    for row in rows:
+        row.lease(request.worker, work.new_token(), work.now + request.lease)
+    work.tables.update_activities(rows)
+    return rows
 
 
 def _locked(row: ActivityRow) -> LockedActivity:
@@ -64,14 +78,18 @@ def _locked(row: ActivityRow) -> LockedActivity:
     )
 
 
-def sweep_cancelled(work: Work) -> int:
-    """Take away cancelled items whose holders let their leases run out."""
-    rows = work.tables.due_cancelled(work.now, SWEEP)
-    if rows:
-        work.tables.remove_activities(rows)
-        for row in rows:
-            work.report_cancelled(row, "lost")
-    return len(rows)
+def sweep(work: Work) -> int:
+    """Take away cancelled items whose holders let their leases run out, and items that nobody began in time."""
+    lost, late = work.tables.due_cancelled(work.now, SWEEP), work.tables.due_late(work.now, SWEEP)
+    work.tables.remove_activities(lost + late)
+    for row in lost:
+        work.report_cancelled(row, "lost")
+    for row in late:
+        assert row.late_kind is not None
+        assert row.late_data is not None
+        draft = Draft(row.late_kind, row.late_data)
+        work.deliver(OutMessage(instance=row.instance, execution=row.execution, draft=draft))
+    return len(lost) + len(late)
 
 
 def _held_by(work: Work, lock: ActivityLock) -> ActivityRow | None:
@@ -88,6 +106,7 @@ def commit_activities(work: Work, request: CommitActivities) -> ActivitiesCommit
     for settle in request.settle:
         row = _held_by(work, settle.lock)
         if row is not None:
+            note_use(work, row)
             _settle(work, row, settle)
             settled.append(settle.lock.token)
         elif not work.tables.is_settled(settle.lock.token):
@@ -102,6 +121,7 @@ def settle_in_turn(work: Work, request: CommitTurn) -> None:
         row = _held_by(work, settle.lock)
         if row is None:
             raise refusals.settled_by_others(settle.lock)
+        note_use(work, row)
         _settle(work, row, settle)
 
 
@@ -109,6 +129,7 @@ def _settle(work: Work, row: ActivityRow, settle: SettleActivity) -> None:
     if settle.retry_in is not None and not row.cancelled:
         row.failures += 1
         row.fetches = 0
+        row.start_by = None
         row.free(work.now + settle.retry_in)
         if settle.data is not None:
             row.data = settle.data
@@ -147,6 +168,7 @@ def renew_activities(work: Work, request: RenewActivities) -> ActivitiesRenewed:
         if row is None:
             lost.append(lock)
             continue
+        note_use(work, row)
         row.due_at = work.now + request.lease
         row.heartbeat = request.heartbeats.get(lock.token, row.heartbeat)
         rows.append(row)
@@ -176,6 +198,9 @@ def _new_row(work: Work, instance: str, execution: int, new: NewActivity) -> Act
         tag=new.tag,
         session=new.session,
         scheduled_at=work.now,
+        start_by=None if new.start_within is None else work.now + new.start_within,
+        late_kind=None if new.late is None else new.late.kind,
+        late_data=None if new.late is None else new.late.data,
         due_at=work.now,
         lock_token=None,
         lock_worker=None,

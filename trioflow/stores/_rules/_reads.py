@@ -7,14 +7,12 @@ Who calls it: stores.
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from trioflow.abc import EventRow, InstanceRecord, State
 from trioflow.history import CancelRequested
 from trioflow.stores._rules._checks import is_id
-from trioflow.stores._rules._work import Rule, Work
+from trioflow.stores._rules._work import Work
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +74,3 @@ def read_kv(work: Work, instance: str) -> dict[str, bytes]:
 def read_clock(work: Work, request: None) -> float:
     """The store's time."""
     return work.now
-
-
-READS: tuple[Rule[Any, Any], ...] = (read_instance, read_history, read_kv, read_clock)
-"""The rules that never write, so they need no right to."""

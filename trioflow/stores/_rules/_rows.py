@@ -103,6 +103,9 @@ class ActivityRow:
     tag: str | None
     session: str | None
     scheduled_at: float
+    start_by: float | None  # until when somebody has to begin it; None: any time, or it was begun
+    late_kind: str | None  # what tells the orchestration that nobody did
+    late_data: bytes | None
     due_at: float  # free: when it may be taken; leased: when the lease runs out
     lock_token: str | None
     lock_worker: str | None
@@ -131,6 +134,8 @@ class ActivityRow:
 
     def lease(self, worker: str, token: str, until: float) -> None:
         """Count an attempt and give it to a holder."""
+        if self.lock_token is not None:
+            self.start_by = None  # its last holder has begun it and died
         self.lock_worker, self.lock_token, self.due_at = worker, token, until
         self.attempt += 1
         self.fetches += 1
@@ -140,8 +145,23 @@ class ActivityRow:
         self.lock_worker = self.lock_token = None
         self.due_at = at
 
+    @property
+    def waits_until(self) -> float | None:
+        """When it goes for want of somebody who begins it; None: never, or not while somebody has it."""
+        return self.start_by if self.lock_token is None and not self.cancelled else None
+
 
 ACTIVITY_COLUMNS = tuple(field.name for field in attrs.fields(ActivityRow))
+
+
+@attrs.define(eq=False)
+class SessionRow:
+    """A session that a worker has, or has had."""
+
+    session: str
+    worker: str
+    until: float  # end of the lease
+    used_at: float  # when an item of it was last taken, renewed or settled
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ from trioflow.stores._rules._work import Work
 def start_instance(work: Work, request: StartInstance) -> Started:
     """A client's start."""
     check_start(request)
-    answer = _recall(work, request.request_id, "start", request.instance)
+    answer = recall(work, request.request_id, "start", request.instance)
     if answer is None:
         started = begin(work, request)
         answer = Remembered("start", started.instance, started.execution, started.created)
@@ -30,7 +30,7 @@ def post_message(work: Work, request: PostMessage) -> None:
     """A client's message."""
     message = request.message
     check_message(message)
-    if _recall(work, request.request_id, "post", message.instance) is not None:
+    if recall(work, request.request_id, "post", message.instance) is not None:
         return
     row = work.instance(message.instance)
     if row is None:
@@ -45,7 +45,8 @@ def post_message(work: Work, request: PostMessage) -> None:
     )
 
 
-def _recall(work: Work, request_id: str, verb: str, instance: str) -> Remembered | None:
+def recall(work: Work, request_id: str, verb: str, instance: str) -> Remembered | None:
+    """What a request was answered before. Raises DuplicateRequestError if it was another request."""
     answer = work.tables.remembered(request_id)
     if answer is not None and (answer.verb, answer.instance) != (verb, instance):
         raise refusals.request_id_reused(request_id, (answer.verb, answer.instance), (verb, instance))

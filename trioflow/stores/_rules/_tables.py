@@ -12,8 +12,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from trioflow.abc import Capabilities, EventRow, Parent, TagFilter
-from trioflow.stores._rules._rows import ActivityRow, Inbox, InstanceRow, Remembered, StoredMessage
+import attrs
+
+from trioflow.abc import (
+    Capabilities,
+    EventRow,
+    ExecutionRecord,
+    InstanceQuery,
+    ListPlace,
+    Parent,
+    QueueDepths,
+    StoreMetrics,
+    TagFilter,
+)
+from trioflow.stores._rules._rows import ActivityRow, Inbox, InstanceRow, Remembered, SessionRow, StoredMessage
+
+
+@attrs.frozen
+class Sessions:
+    """Items of which sessions: those of none, those of the worker's own, and, with `more`, those that nobody has."""
+
+    worker: str | None = None  # None: only items without a session
+    more: bool = False
 
 
 class Tables(Protocol):
@@ -41,12 +61,28 @@ class Tables(Protocol):
         """The highest execution number of an id that was deleted; 0 if it never was."""
         ...
 
-    def due_instances(self, now: float, limit: int, can_run: Capabilities | None) -> list[InstanceRow]:
-        """Those with `due_at` up to `now` that `can_run` allows, by (due_at, revision, instance)."""
+    def due_instances(
+        self, now: float, limit: int, can_run: Capabilities | None, *, others: bool = False
+    ) -> list[InstanceRow]:
+        """Those with `due_at` up to `now` that `can_run` allows or that hold a control message, by (due_at, revision,
+        instance). `others`: all those that it does not allow.
+        """
         ...
 
     def next_due_instance(self, now: float) -> float | None:
         """The smallest `due_at` above `now`."""
+        ...
+
+    def children(self, instance: str) -> list[str]:
+        """Ids of those whose parent it is, by (created_at, instance)."""
+        ...
+
+    def remove_instance(self, row: InstanceRow) -> None:
+        """Remove an instance with its histories, inbox, status, values and items; its last execution is kept."""
+        ...
+
+    def list_instances(self, query: InstanceQuery, limit: int, after: ListPlace | None) -> list[InstanceRow]:
+        """Those that a query means, by (created_at, instance) backwards, from a place on."""
         ...
 
     # -- histories
@@ -57,6 +93,18 @@ class Tables(Protocol):
 
     def events(self, instance: str, execution: int, after: int, limit: int | None) -> tuple[EventRow, ...]:
         """Events with ids above `after`, by id."""
+        ...
+
+    def executions(self, instance: str, after: int, limit: int | None) -> list[ExecutionRecord]:
+        """Executions with numbers above `after` that have events, by number."""
+        ...
+
+    def old_executions(self, instance: str, below: int, ended_before: float | None) -> list[int]:
+        """Executions with numbers below one that have events, the last of them before a time."""
+        ...
+
+    def remove_execution(self, instance: str, execution: int) -> None:
+        """Remove a history."""
         ...
 
     # -- inboxes
@@ -129,7 +177,11 @@ class Tables(Protocol):
         """Remove items."""
         ...
 
-    def due_activities(self, now: float, limit: int, tags: TagFilter) -> list[ActivityRow]:
+    def all_activities(self, instance: str) -> list[ActivityRow]:
+        """All items of all executions, by (execution, event id)."""
+        ...
+
+    def due_activities(self, now: float, limit: int, tags: TagFilter, sessions: Sessions) -> list[ActivityRow]:
         """Items not marked as cancelled, with `due_at` up to `now`, by (due_at, event_id, instance, execution)."""
         ...
 
@@ -143,6 +195,46 @@ class Tables(Protocol):
 
     def next_due_cancelled(self, now: float) -> float | None:
         """The smallest `due_at` above `now` of an item marked as cancelled."""
+        ...
+
+    def due_late(self, now: float, limit: int) -> list[ActivityRow]:
+        """Items with `waits_until` up to `now`, by (start_by, event_id, instance, execution)."""
+        ...
+
+    def next_due_late(self, now: float) -> float | None:
+        """The smallest `waits_until` above `now`."""
+        ...
+
+    # -- sessions
+
+    def session(self, session: str) -> SessionRow | None:
+        """A session."""
+        ...
+
+    def sessions_of(self, worker: str) -> list[SessionRow]:
+        """All that a worker has or has had last, by session."""
+        ...
+
+    def put_session(self, row: SessionRow) -> None:
+        """Write a session."""
+        ...
+
+    def remove_session(self, session: str) -> None:
+        """Forget a session: nobody has it."""
+        ...
+
+    def next_session_end(self, now: float) -> float | None:
+        """The smallest `until` above `now`."""
+        ...
+
+    # -- numbers
+
+    def depths(self, now: float) -> QueueDepths:
+        """What waits."""
+        ...
+
+    def metrics(self) -> StoreMetrics:
+        """What is there."""
         ...
 
     # -- what was answered before
@@ -164,5 +256,5 @@ class Tables(Protocol):
         ...
 
     def forget_before(self, at: float) -> None:
-        """Forget answers and tokens that were kept before `at`."""
+        """Forget answers and tokens that were kept before `at`, and sessions that ended before it."""
         ...

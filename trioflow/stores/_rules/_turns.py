@@ -27,7 +27,7 @@ from trioflow.abc import (
 )
 from trioflow.errors import InstanceExists
 from trioflow.stores import _refusals as refusals
-from trioflow.stores._rules._activities import cancel_items, hurt_by, schedule_items, settle_in_turn, sweep_cancelled
+from trioflow.stores._rules._activities import cancel_items, hurt_by, schedule_items, settle_in_turn, sweep
 from trioflow.stores._rules._checks import check_commit
 from trioflow.stores._rules._rows import InstanceRow
 from trioflow.stores._rules._starts import begin
@@ -36,12 +36,13 @@ from trioflow.stores._rules._work import Work
 
 def lock_turns(work: Work, request: LockTurns) -> LockedTurns:
     """Lease instances that have something to do."""
-    if sweep_cancelled(work):
+    if sweep(work):
         work.finish()  # what was posted may make its instance eligible for this very call
-    rows = work.tables.due_instances(work.now, request.limit, request.can_run)
+    rows = work.tables.due_instances(work.now - request.overdue, request.limit, request.can_run, others=request.others)
     turns = [_lock(work, row, request) for row in rows]
     work.finish()  # their leases are times at which something may become eligible, too
-    times = (work.tables.next_due_instance(work.now), work.tables.next_due_cancelled(work.now))
+    tables = work.tables
+    times = (tables.next_due_instance(work.now), tables.next_due_cancelled(work.now), tables.next_due_late(work.now))
     return LockedTurns(
         now=work.now, turns=tuple(turns), next_due=min((at for at in times if at is not None), default=None)
     )

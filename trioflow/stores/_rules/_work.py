@@ -84,6 +84,16 @@ class Work:
         self._touched.clear()
         self._news.clear()
 
+    def remove(self, row: InstanceRow) -> None:
+        """Remove an instance and all that belongs to it."""
+        for item in self.tables.all_activities(row.instance):
+            if item.lock_token is not None:
+                self.hint_holder(item.lock_token)
+        self.tables.remove_instance(row)
+        self._rows.pop(row.instance, None)
+        self._touched.pop(row.instance, None)
+        self._news[row.instance] = None
+
     # -- messages
 
     def deliver(self, message: OutMessage) -> None:

@@ -33,8 +33,12 @@ def expire_leases(work: Work, owner: str) -> int:
         if item.cancelled:
             item.due_at = min(item.due_at, work.now)  # whoever looks next posts it as lost
         else:
+            item.start_by = None  # it was begun
             item.free(min(item.due_at, work.now + pause_after(item.fetches)))
     tables.update_activities(items)
+    for session in tables.sessions_of(owner):
+        tables.remove_session(session.session)
+        work.hint_activities()
     if items:
         work.hint_activities()
         work.hint_turns()

@@ -9,35 +9,37 @@ Who calls it: the rules. Read next: `_writer.py`.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, TypeVar
 
 import attrs
 
-from trioflow.abc import Capabilities, Draft, EventRow, Parent, State, TagFilter
+from trioflow.abc import (
+    Capabilities,
+    Draft,
+    EventRow,
+    ExecutionRecord,
+    InstanceQuery,
+    ListPlace,
+    Parent,
+    QueueDepth,
+    QueueDepths,
+    State,
+    StoreMetrics,
+)
 from trioflow.stores._rules import (
-    ACTIVITY_COLUMNS,
     INSTANCE_COLUMNS,
-    ActivityRow,
     Inbox,
     InstanceRow,
     Remembered,
     StoredMessage,
 )
 from trioflow.stores._sqlite import _statements as sql
-
-F = TypeVar("F", Capabilities, TagFilter)
-Row = tuple[Any, ...]
+from trioflow.stores._sqlite._activities import Row, SqliteActivities
 
 STATE = INSTANCE_COLUMNS.index("state")
-CANCELLED = ACTIVITY_COLUMNS.index("cancelled")
 instance_values = attrgetter(*INSTANCE_COLUMNS)
-instance_changes = attrgetter(*INSTANCE_COLUMNS[1:], "instance")
-activity_values = attrgetter(*ACTIVITY_COLUMNS)
-activity_changes = attrgetter(*sql.CHANGING, "instance", "execution", "event_id")
-activity_key = attrgetter("instance", "execution", "event_id")
+instance_changes = attrgetter(*sql.INSTANCE_CHANGING, "instance")
 
 
 def to_instance(row: Row) -> InstanceRow:
@@ -47,32 +49,15 @@ def to_instance(row: Row) -> InstanceRow:
     return instance
 
 
-def to_activity(row: Row) -> ActivityRow:
-    """A row of one's own."""
-    item = ActivityRow(*row)
-    item.cancelled = bool(row[CANCELLED])
-    return item
+def to_depth(row: Row) -> QueueDepth:
+    """A queue in numbers."""
+    ready, leased, later, oldest = row
+    return QueueDepth(ready=ready, leased=leased, later=later, oldest=oldest)
 
 
 @attrs.define(eq=False)
-class SqliteTables:
+class SqliteTables(SqliteActivities):
     """See `Tables`."""
-
-    _db: sqlite3.Connection
-    _texts: dict[object, tuple[str, tuple[Any, ...]]] = attrs.field(factory=dict)  # by what a worker can do
-
-    def _one(self, text: str, *values: Any) -> Row | None:
-        row: Row | None = self._db.execute(text, values).fetchone()
-        return row
-
-    def _all(self, text: str, *values: Any) -> list[Row]:
-        return self._db.execute(text, values).fetchall()
-
-    def _text(self, key: object, made: tuple[str, tuple[Any, ...]]) -> tuple[str, tuple[Any, ...]]:
-        if len(self._texts) > 100:  # workers come and go; their texts are quickly made again
-            self._texts.clear()
-        self._texts[key] = made
-        return made
 
     # -- instances
 
@@ -105,15 +90,33 @@ class SqliteTables:
         row = self._one(sql.READ_TOMBSTONE, instance)
         return 0 if row is None else row[0]
 
-    def due_instances(self, now: float, limit: int, can_run: Capabilities | None) -> list[InstanceRow]:
+    def due_instances(
+        self, now: float, limit: int, can_run: Capabilities | None, *, others: bool = False
+    ) -> list[InstanceRow]:
         """See `Tables`."""
-        text, values = self._texts.get(can_run) or self._text(can_run, sql.due_instances(can_run))
+        key = (can_run, others)
+        text, values = self._texts.get(key) or self._text(key, sql.due_instances(can_run, others=others))
         return [to_instance(row) for row in self._all(text, now, *values, limit)]
 
     def next_due_instance(self, now: float) -> float | None:
         """See `Tables`."""
         row = self._one(sql.NEXT_DUE_INSTANCE, now)
         return None if row is None else row[0]
+
+    def children(self, instance: str) -> list[str]:
+        """See `Tables`."""
+        return [row[0] for row in self._all(sql.READ_CHILDREN, instance)]
+
+    def remove_instance(self, row: InstanceRow) -> None:
+        """See `Tables`."""
+        for statement in sql.REMOVE_EVERYTHING:
+            self._db.execute(statement, (row.instance,))
+        self._db.execute(sql.PUT_TOMBSTONE, (row.instance, row.execution))
+
+    def list_instances(self, query: InstanceQuery, limit: int, after: ListPlace | None) -> list[InstanceRow]:
+        """See `Tables`."""
+        text, values = sql.list_instances(query, after)
+        return [to_instance(row) for row in self._all(text, *values, limit)]
 
     # -- histories
 
@@ -126,6 +129,33 @@ class SqliteTables:
         """See `Tables`."""
         rows = self._all(sql.READ_EVENTS, instance, execution, after, -1 if limit is None else limit)
         return tuple(EventRow(*row) for row in rows)
+
+    def executions(self, instance: str, after: int, limit: int | None) -> list[ExecutionRecord]:
+        """See `Tables`."""
+        rows = self._all(sql.SHORT_EXECUTIONS, instance, after, -1 if limit is None else limit)
+        return [
+            ExecutionRecord(
+                execution=execution,
+                history_length=length,
+                history_bytes=size,
+                first=self._bare_event(instance, execution, first),
+                last=self._bare_event(instance, execution, last),
+            )
+            for execution, length, size, first, last in rows
+        ]
+
+    def _bare_event(self, instance: str, execution: int, id: int) -> EventRow:
+        row = self._one(sql.READ_BARE_EVENT, instance, execution, id)
+        assert row is not None
+        return EventRow(*row)
+
+    def old_executions(self, instance: str, below: int, ended_before: float | None) -> list[int]:
+        """See `Tables`."""
+        return [row[0] for row in self._all(sql.OLD_EXECUTIONS, instance, below, ended_before)]
+
+    def remove_execution(self, instance: str, execution: int) -> None:
+        """See `Tables`."""
+        self._db.execute(sql.REMOVE_EXECUTION, (instance, execution))
 
     # -- inboxes
 
@@ -200,61 +230,31 @@ class SqliteTables:
         self._db.execute(sql.REMOVE_STATUS, (instance,))
         self._db.execute(sql.REMOVE_VALUES, (instance,))
 
-    # -- activities
-
-    def activity(self, instance: str, execution: int, event_id: int) -> ActivityRow | None:
-        """See `Tables`."""
-        row = self._one(sql.READ_ACTIVITY, instance, execution, event_id)
-        return None if row is None else to_activity(row)
-
-    def activities_of(self, instance: str, execution: int) -> list[ActivityRow]:
-        """See `Tables`."""
-        return [to_activity(row) for row in self._all(sql.READ_ACTIVITIES, instance, execution)]
-
-    def insert_activities(self, rows: Sequence[ActivityRow]) -> None:
-        """See `Tables`."""
-        self._db.executemany(sql.INSERT_ACTIVITY, [activity_values(row) for row in rows])
-
-    def update_activities(self, rows: Sequence[ActivityRow]) -> None:
-        """See `Tables`."""
-        if rows:
-            self._db.executemany(sql.UPDATE_ACTIVITY, [activity_changes(row) for row in rows])
-
-    def remove_activities(self, rows: Sequence[ActivityRow]) -> None:
-        """See `Tables`."""
-        if rows:
-            self._db.executemany(sql.REMOVE_ACTIVITY, [activity_key(row) for row in rows])
-
-    def due_activities(self, now: float, limit: int, tags: TagFilter) -> list[ActivityRow]:
-        """See `Tables`."""
-        text, values = self._texts.get(tags) or self._text(tags, sql.due_activities(tags))
-        return [to_activity(row) for row in self._all(text, now, *values, limit)]
-
-    def next_due_activity(self, now: float, tags: TagFilter) -> float | None:
-        """See `Tables`."""
-        key = ("next", tags)
-        text, values = self._texts.get(key) or self._text(key, sql.next_due_activity(tags))
-        row = self._one(text, now, *values)
-        return None if row is None else row[0]
-
-    def due_cancelled(self, now: float, limit: int) -> list[ActivityRow]:
-        """See `Tables`."""
-        return [to_activity(row) for row in self._all(sql.DUE_CANCELLED, now, limit)]
-
-    def next_due_cancelled(self, now: float) -> float | None:
-        """See `Tables`."""
-        row = self._one(sql.NEXT_DUE_CANCELLED, now)
-        return None if row is None else row[0]
-
-    # -- who holds what
-
     def held_instances(self, worker: str) -> list[InstanceRow]:
         """Instances that a worker has not given back."""
         return [to_instance(row) for row in self._all(sql.HELD_INSTANCES, worker)]
 
-    def held_activities(self, worker: str) -> list[ActivityRow]:
-        """Items that a worker has neither settled nor given back."""
-        return [to_activity(row) for row in self._all(sql.HELD_ACTIVITIES, worker)]
+    # -- numbers
+
+    def depths(self, now: float) -> QueueDepths:
+        """See `Tables`."""
+        return QueueDepths(
+            turns=to_depth(*self._all(sql.COUNT_TURNS, now)),
+            activities=to_depth(*self._all(sql.COUNT_ACTIVITIES, now)),
+            tagged={row[0]: to_depth(row[1:]) for row in self._all(sql.COUNT_TAGGED, now)},
+        )
+
+    def metrics(self) -> StoreMetrics:
+        """See `Tables`."""
+        ((executions, events, messages, activities, sessions),) = self._all(sql.COUNT_REST)
+        return StoreMetrics(
+            instances={(name, State(state)): count for name, state, count in self._all(sql.COUNT_INSTANCES)},
+            executions=executions,
+            events=events,
+            messages=messages,
+            activities=activities,
+            sessions=sessions,
+        )
 
     # -- what was answered before
 
@@ -280,3 +280,4 @@ class SqliteTables:
         """See `Tables`."""
         self._db.execute(sql.FORGET_REQUESTS, (at,))
         self._db.execute(sql.FORGET_SETTLED, (at,))
+        self._db.execute(sql.FORGET_SESSIONS, (at,))

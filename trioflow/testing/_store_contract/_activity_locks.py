@@ -13,13 +13,13 @@ from trioflow.abc import (
     TagFilter,
 )
 from trioflow.testing._store_contract._marks import Feature, needs
-from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect, expect_equal, kinds
+from trioflow.testing._store_contract._subject import CLAIM, LEASE, Subject, an_item, draft, expect, expect_equal, kinds
 
 
 async def check_a_scheduled_item_is_taken(s: Subject) -> None:
     """An item comes out as it was scheduled, with its first attempt counted."""
     await s.scheduled(an_item(1, tag=None, session="s1", data=b"\x00opt", payload=b"\xff" * 10_000))
-    item = await s.item()
+    item = await s.item(sessions=CLAIM)
     expect_equal((item.lock.instance, item.lock.execution, item.lock.event_id), ("a", 1, 1), "whose item it is")
     expect_equal(
         (item.name, item.tag, item.session, item.data, item.payload, item.heartbeat),

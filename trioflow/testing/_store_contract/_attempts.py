@@ -14,7 +14,7 @@ from trioflow.abc import (
     TagFilter,
 )
 from trioflow.testing._store_contract._marks import Feature, needs
-from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect_equal, kinds
+from trioflow.testing._store_contract._subject import CLAIM, LEASE, Subject, an_item, draft, expect_equal, kinds
 
 GPU = TagFilter(untagged=False, tags=("gpu",))
 BORN = BornLeased(worker="worker", token="born-1", lease=10.0)  # noqa: S106 - a lock's token
@@ -27,7 +27,7 @@ async def check_tag_and_session_survive(s: Subject) -> None:
     await s.scheduled(an_item(1, tag="gpu", session="s1"))
     at = s.clock.now
     for step in ("first", "retried", "released", "lost"):
-        item = await s.item(tags=GPU)
+        item = await s.item(tags=GPU, sessions=CLAIM)
         expect_equal(
             (item.name, item.tag, item.session, item.scheduled_at, item.payload),
             ("work", "gpu", "s1", at, b"arguments"),
@@ -181,7 +181,7 @@ async def check_a_born_leased_item_keeps_its_tag(s: Subject) -> None:
     await s.scheduled(an_item(1, born=BORN, tag="gpu", session="s1"))
     s.advance(10)
     await s.no_items("it is for other workers")
-    item = await s.item(tags=GPU)
+    item = await s.item(tags=GPU, sessions=CLAIM)
     expect_equal((item.tag, item.session, item.data, item.payload), ("gpu", "s1", b"options", b"arguments"), "it")
 
 

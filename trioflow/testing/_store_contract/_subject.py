@@ -34,6 +34,7 @@ from trioflow.abc import (
     OutMessage,
     PostMessage,
     RenewTurns,
+    SessionClaim,
     SettleActivity,
     StartInstance,
     Started,
@@ -46,6 +47,7 @@ from trioflow.abc import (
 from trioflow.errors import MailboxFull
 
 LEASE = 30.0
+CLAIM = SessionClaim(lease=LEASE, limit=9)
 
 
 class ContractBroken(AssertionError):

@@ -33,8 +33,11 @@ CREATE TABLE instance (
 ) STRICT, WITHOUT ROWID;
 
 -- In the order in which they are handed out, with what decides who may take them.
-CREATE INDEX instance_due ON instance (due_at, revision, instance, name, version, semantics) WHERE due_at IS NOT NULL;
+CREATE INDEX instance_due ON instance (due_at, revision, instance, name, version, semantics, control_at)
+    WHERE due_at IS NOT NULL;
 CREATE INDEX instance_held ON instance (lock_worker) WHERE lock_worker IS NOT NULL;
+CREATE INDEX instance_created ON instance (created_at, instance);
+CREATE INDEX instance_parent ON instance (json_extract(parent, '$[0]'), created_at, instance) WHERE parent IS NOT NULL;
 
 -- Execution numbers that were used by instances which are deleted: they never start again.
 CREATE TABLE tombstone (
@@ -86,6 +89,9 @@ CREATE TABLE activity (
     tag             TEXT,
     session         TEXT,
     scheduled_at    REAL NOT NULL,
+    start_by        REAL,
+    late_kind       TEXT,
+    late_data       BLOB,
     due_at          REAL NOT NULL,
     lock_token      TEXT,
     lock_worker     TEXT,
@@ -99,9 +105,21 @@ CREATE TABLE activity (
     PRIMARY KEY (instance, execution, event_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX activity_due ON activity (due_at, event_id, instance, execution, tag) WHERE cancelled = 0;
+CREATE INDEX activity_due ON activity (due_at, event_id, instance, execution, tag, session) WHERE cancelled = 0;
 CREATE INDEX activity_cancelled ON activity (due_at, event_id, instance, execution) WHERE cancelled = 1;
+CREATE INDEX activity_late ON activity (start_by, event_id, instance, execution)
+    WHERE start_by IS NOT NULL AND lock_token IS NULL AND cancelled = 0;
 CREATE INDEX activity_held ON activity (lock_worker) WHERE lock_worker IS NOT NULL;
+
+-- Which worker has which session, or had it last.
+CREATE TABLE session (
+    session         TEXT NOT NULL PRIMARY KEY,
+    worker          TEXT NOT NULL,
+    until           REAL NOT NULL,
+    used_at         REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX session_worker ON session (worker);
+CREATE INDEX session_until ON session (until);
 
 -- Client requests that were carried out, and tokens that settled their items: kept for an hour.
 CREATE TABLE request (

@@ -1,0 +1,144 @@
+"""Activity items and sessions in a SQLite file.
+
+Laws: as `_tables.py`.
+
+Who calls it: `_tables.py`. Read next: `_statements.py`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, TypeVar
+
+import attrs
+
+from trioflow.abc import TagFilter
+from trioflow.stores._rules import ACTIVITY_COLUMNS, ActivityRow, SessionRow, Sessions
+from trioflow.stores._sqlite import _statements as sql
+
+V = TypeVar("V")
+Row = tuple[Any, ...]
+
+CANCELLED = ACTIVITY_COLUMNS.index("cancelled")
+activity_values = attrgetter(*ACTIVITY_COLUMNS)
+activity_changes = attrgetter(*sql.CHANGING, "instance", "execution", "event_id")
+activity_key = attrgetter("instance", "execution", "event_id")
+
+
+def to_activity(row: Row) -> ActivityRow:
+    """A row of one's own."""
+    item = ActivityRow(*row)
+    item.cancelled = bool(row[CANCELLED])
+    return item
+
+
+@attrs.define(eq=False)
+class SqliteActivities:
+    """The part of `Tables` that knows of items and sessions."""
+
+    _db: sqlite3.Connection
+    _texts: dict[object, tuple[str, Any]] = attrs.field(factory=dict)  # by what a worker can do
+
+    def _one(self, text: str, *values: Any) -> Row | None:
+        row: Row | None = self._db.execute(text, values).fetchone()
+        return row
+
+    def _all(self, text: str, *values: Any) -> list[Row]:
+        return self._db.execute(text, values).fetchall()
+
+    def _text(self, key: object, made: tuple[str, V]) -> tuple[str, V]:
+        if len(self._texts) > 100:  # workers come and go; their texts are quickly made again
+            self._texts.clear()
+        self._texts[key] = made
+        return made
+
+    # -- activities
+
+    def activity(self, instance: str, execution: int, event_id: int) -> ActivityRow | None:
+        """See `Tables`."""
+        row = self._one(sql.READ_ACTIVITY, instance, execution, event_id)
+        return None if row is None else to_activity(row)
+
+    def activities_of(self, instance: str, execution: int) -> list[ActivityRow]:
+        """See `Tables`."""
+        return [to_activity(row) for row in self._all(sql.READ_ACTIVITIES, instance, execution)]
+
+    def insert_activities(self, rows: Sequence[ActivityRow]) -> None:
+        """See `Tables`."""
+        self._db.executemany(sql.INSERT_ACTIVITY, [activity_values(row) for row in rows])
+
+    def update_activities(self, rows: Sequence[ActivityRow]) -> None:
+        """See `Tables`."""
+        if rows:
+            self._db.executemany(sql.UPDATE_ACTIVITY, [activity_changes(row) for row in rows])
+
+    def remove_activities(self, rows: Sequence[ActivityRow]) -> None:
+        """See `Tables`."""
+        if rows:
+            self._db.executemany(sql.REMOVE_ACTIVITY, [activity_key(row) for row in rows])
+
+    def all_activities(self, instance: str) -> list[ActivityRow]:
+        """See `Tables`."""
+        return [to_activity(row) for row in self._all(sql.ALL_ACTIVITIES, instance)]
+
+    def due_activities(self, now: float, limit: int, tags: TagFilter, sessions: Sessions) -> list[ActivityRow]:
+        """See `Tables`."""
+        key = (tags, sessions)
+        text, values = self._texts.get(key) or self._text(key, sql.due_activities(tags, sessions))
+        rows = self._db.execute(text, {"now": now, "limit": limit, **values})
+        return [to_activity(row) for row in rows]
+
+    def next_due_activity(self, now: float, tags: TagFilter) -> float | None:
+        """See `Tables`."""
+        key = ("next", tags)
+        text, values = self._texts.get(key) or self._text(key, sql.next_due_activity(tags))
+        row = self._one(text, now, *values)
+        return None if row is None else row[0]
+
+    def due_cancelled(self, now: float, limit: int) -> list[ActivityRow]:
+        """See `Tables`."""
+        return [to_activity(row) for row in self._all(sql.DUE_CANCELLED, now, limit)]
+
+    def next_due_cancelled(self, now: float) -> float | None:
+        """See `Tables`."""
+        row = self._one(sql.NEXT_DUE_CANCELLED, now)
+        return None if row is None else row[0]
+
+    def due_late(self, now: float, limit: int) -> list[ActivityRow]:
+        """See `Tables`."""
+        return [to_activity(row) for row in self._all(sql.DUE_LATE, now, limit)]
+
+    def next_due_late(self, now: float) -> float | None:
+        """See `Tables`."""
+        row = self._one(sql.NEXT_DUE_LATE, now)
+        return None if row is None else row[0]
+
+    def held_activities(self, worker: str) -> list[ActivityRow]:
+        """Items that a worker has neither settled nor given back."""
+        return [to_activity(row) for row in self._all(sql.HELD_ACTIVITIES, worker)]
+
+    # -- sessions
+
+    def session(self, session: str) -> SessionRow | None:
+        """See `Tables`."""
+        row = self._one(sql.READ_SESSION, session)
+        return None if row is None else SessionRow(*row)
+
+    def sessions_of(self, worker: str) -> list[SessionRow]:
+        """See `Tables`."""
+        return [SessionRow(*row) for row in self._all(sql.READ_SESSIONS, worker)]
+
+    def put_session(self, row: SessionRow) -> None:
+        """See `Tables`."""
+        self._db.execute(sql.PUT_SESSION, (row.session, row.worker, row.until, row.used_at))
+
+    def remove_session(self, session: str) -> None:
+        """See `Tables`."""
+        self._db.execute(sql.REMOVE_SESSION, (session,))
+
+    def next_session_end(self, now: float) -> float | None:
+        """See `Tables`."""
+        row = self._one(sql.NEXT_SESSION_END, now)
+        return None if row is None else row[0]

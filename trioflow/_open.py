@@ -42,7 +42,8 @@ class Runtime:
 
     def __repr__(self) -> str:
         worker = self._worker
-        return f"<Runtime {worker.name!r} [turns {worker.turns} | activities {worker.slots} | sessions 0]>"
+        busy = f"turns {worker.turns} | activities {worker.slots} | sessions {worker.sessions}"
+        return f"<Runtime {worker.name!r} [{busy}]>"
 
 
 @asynccontextmanager

@@ -70,7 +70,7 @@ def parting_actions(
     if unread:
         last = attrs.evolve(last, unread=unread)  # type: ignore[call-arg]  # every other ending lists what was not read
     parent = host.started.parent
-    told = () if parent is None else (TellParent(parent, _answer_to_parent(last, parent.event_id)),)
+    told = () if parent is None else (TellParent(parent, answer_to_parent(last, parent.event_id)),)
     return (*events[:-1], last), (*actions, *_endings(last, left), *told)
 
 
@@ -106,7 +106,8 @@ def _next_execution(last: OrchestrationContinuedAsNew, host: EngineHost, kernel:
     return ContinueAsNewAction(start, last.version)
 
 
-def _answer_to_parent(last: Event, event_id: int) -> Event:
+def answer_to_parent(last: Event, event_id: int) -> Event:
+    """What the parent is told of how its child ended."""
     match last:
         case OrchestrationCompleted():
             return ChildCompleted(answers=event_id, payload=last.payload)

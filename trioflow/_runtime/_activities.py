@@ -20,6 +20,7 @@ from trioflow._runtime._dispatcher import Fetched
 from trioflow._runtime._ears import Ears
 from trioflow._runtime._leases import LeaseKeeper, Renewed
 from trioflow._runtime._options import RuntimeOptions
+from trioflow._runtime._sessions import SessionKeeper
 from trioflow._runtime._settling import Settlement, Settler
 from trioflow._runtime._slots import Slots
 from trioflow._runtime._troubles import log, persistently
@@ -76,6 +77,7 @@ class Activities:
     keeper: LeaseKeeper[Attempt]
     settler: Settler
     ears: Ears
+    sessions: SessionKeeper
     work: trio.Nursery
     offer: Offer = lambda attempt, event: False
     on_gone: Callable[[str, int], None] = lambda instance, execution: None
@@ -96,12 +98,19 @@ class Activities:
         """Take up to `limit` from the store and start them."""
         since = self.env.monotonic()
         options = self.options
-        request = LockActivities(worker=self.worker, limit=limit, lease=options.activity_lease, tags=options.tag_filter)
+        request = LockActivities(
+            worker=self.worker,
+            limit=limit,
+            lease=options.activity_lease,
+            tags=options.tag_filter,
+            sessions=self.sessions.claim,
+        )
         answer = await persistently("looking for activities", lambda: self.store.lock_activities(request))
         self.clock.heard(answer.now)
         self.backlog = len(answer.activities) >= limit
         for item in answer.activities:
             self.env.reached("activity.locked")
+            self.sessions.took(item.session)
             self.start(item, since)
         due_in = None if answer.next_due is None else answer.next_due - answer.now
         return Fetched(len(answer.activities), due_in)

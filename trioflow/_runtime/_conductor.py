@@ -77,6 +77,24 @@ class Conductor:
         due_in = None if answer.next_due is None else answer.next_due - answer.now
         return Fetched(len(answer.turns), due_in)
 
+    async def adopt(self, limit: int, overdue: float) -> None:
+        """Take instances that nobody can run and that have been due for so many seconds, to say so."""
+        room = min(limit, self.slots.free)
+        if not room:
+            return
+        since = self.env.monotonic()
+        request = LockTurns(
+            worker=self.worker,
+            limit=room,
+            lease=self.options.turn_lease,
+            can_run=self._capabilities(),
+            others=True,
+            overdue=overdue,
+        )
+        answer = await persistently("looking for what nobody runs", lambda: self.store.lock_turns(request))
+        for turn in answer.turns:
+            self._begin(turn, since, foreign=True)
+
     def _capabilities(self) -> Capabilities:
         """What this worker can run, by name, version and semantics."""
         keys = [key for key, _ in self.evaluator.app.definitions() if key[0] == "orchestration"]
@@ -84,8 +102,9 @@ class Conductor:
             orchestrations=tuple((name, version) for _, name, version in keys), semantics=(REPLAY_SEMANTICS,)
         )
 
-    def _begin(self, turn: LockedTurn, since: float) -> None:
+    def _begin(self, turn: LockedTurn, since: float, *, foreign: bool = False) -> None:
         hold = Hold.of(turn)
+        hold.foreign = foreign
         before = self._holds.get(turn.lock.instance)
         if before is not None:
             before.lost()  # the store would not have given it to us again otherwise

@@ -14,19 +14,20 @@ from typing import Final
 
 import attrs
 
+from trioflow._engine import answer_to_parent
 from trioflow._runtime._turns import STATES, TurnWriter
 from trioflow.abc import CommitTurn, EventRow, InstanceRecord, MessageRow, OutMessage, State, TurnLock
 from trioflow.errors import HistoryError
 from trioflow.history import (
     Answer,
+    CancelRequested,
     CarriedEvent,
-    ChildFailed,
     ChildScheduled,
-    ChildTerminated,
     Event,
     EventCodec,
     EventReceived,
     Failure,
+    OrchestrationCancelled,
     OrchestrationFailed,
     OrchestrationTerminated,
     ParentLink,
@@ -36,6 +37,7 @@ from trioflow.history import (
 
 PAUSING: Final = ("Suspended", "Resumed")
 TERMINATED: Final = "OrchestrationTerminated"
+CANCEL: Final = "CancelRequested"
 STARTED: Final = "OrchestrationStarted"
 
 
@@ -98,6 +100,17 @@ class Administration:
         assert isinstance(event, OrchestrationTerminated)
         return self._ended(event)
 
+    @property
+    def may_end_cancelled(self) -> bool:
+        """Whether it was cancelled before it began: then no code of it has to unwind."""
+        return not self._begun and any(message.draft.kind == CANCEL for message in self.messages)
+
+    def end_cancelled(self) -> CommitTurn:
+        """It ends as cancelled, never having begun."""
+        event = self._read(next(message for message in self.messages if message.draft.kind == CANCEL))
+        assert isinstance(event, CancelRequested)
+        return self._ended(OrchestrationCancelled(reason=event.reason))
+
     # -- parts
 
     @property
@@ -127,18 +140,17 @@ class Administration:
                 found.append(CarriedEvent(name=event.name, payload=event.payload))
         return tuple(found)
 
-    def _ended(self, last: OrchestrationTerminated | OrchestrationFailed, before: Sequence[Event] = ()) -> CommitTurn:
+    def _ended(
+        self,
+        last: OrchestrationTerminated | OrchestrationFailed | OrchestrationCancelled,
+        before: Sequence[Event] = (),
+    ) -> CommitTurn:
         events = [*before, attrs.evolve(last, unread=self._unread())]
         messages = [self.writer.terminate_child(child, self.lock, None) for child in self._children()]
         parent = self.record.parent
         if parent is not None:
             link = ParentLink(instance=parent.instance, execution=parent.execution, event_id=parent.event_id)
-            answer: Event = (
-                ChildFailed(answers=link.event_id, failure=last.failure)
-                if isinstance(last, OrchestrationFailed)
-                else ChildTerminated(answers=link.event_id, reason=last.reason)
-            )
-            messages.append(self.writer.tell_parent(link, answer))
+            messages.append(self.writer.tell_parent(link, answer_to_parent(last, link.event_id)))
         consumed = tuple(message.seq for message in self.messages)
         return self._commit(events, STATES[type(last)], consumed, messages=tuple(messages))
 

@@ -53,6 +53,11 @@ def _grace(instance: object, attribute: attrs.Attribute[Any], value: Any) -> Non
         )
 
 
+def _whole_or_none(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None:
+        _whole(instance, attribute, value)
+
+
 def _policy(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value not in ("park", "fail"):
         raise ConfigurationError(f"RuntimeOptions({attribute.name}=...) is 'park' or 'fail', not {value!r}")
@@ -83,6 +88,14 @@ class RuntimeOptions:
         lease_margin: seconds before its end at which a lease is renewed; a lease below 15 s is renewed at half.
         max_attempts: times that an instance or an activity may be taken without getting anywhere before it counts as
         poison.
+        sessions: sessions that this runtime may have at once; 0 leaves activities with a session to others.
+        session_lease: seconds for which a session is ours unless renewed.
+        session_idle: seconds without any use after which a session is given back.
+        unclaimed_after: seconds for which an instance may be due without any worker that has its orchestration, before
+            it is parked (or, if it was cancelled before it began, ends); None lets it wait for ever.
+        retention: seconds after its end at which an instance is deleted, with its descendants; None keeps it.
+        keep_executions: histories of an instance that are kept as it continues as new, the current one counted; None
+            keeps all.
         poll_interval: seconds after which a dispatcher looks again although nobody woke it, `math.inf` for never; None
             is never for a store in memory, which wakes everybody by itself, and 5 s for others.
         grace: seconds that running activities get to end when the runtime stops.
@@ -109,6 +122,12 @@ class RuntimeOptions:
     activity_lease: float = attrs.field(default=30.0, validator=_seconds)
     lease_margin: float = attrs.field(default=5.0, validator=_seconds)
     max_attempts: int = attrs.field(default=10, validator=_whole)
+    sessions: int = attrs.field(default=10, validator=_whole_or_zero)
+    session_lease: float = attrs.field(default=30.0, validator=_seconds)
+    session_idle: float = attrs.field(default=300.0, validator=_seconds)
+    unclaimed_after: float | None = attrs.field(default=300.0, validator=_seconds_or_none)
+    retention: float | None = attrs.field(default=None, validator=_seconds_or_none)
+    keep_executions: int | None = attrs.field(default=None, validator=_whole_or_none)
     poll_interval: float | None = attrs.field(default=None, validator=_patience)
     grace: float = attrs.field(default=10.0, validator=_grace)
     cache_executions: int = attrs.field(default=2_000, validator=_whole_or_zero)
@@ -121,6 +140,14 @@ class RuntimeOptions:
     record_tracebacks: bool = False
     fuse: bool = True
     born_leased: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        between = self.renew_after(self.activity_lease)
+        if self.session_idle <= between:
+            raise ConfigurationError(
+                f"RuntimeOptions(session_idle={self.session_idle!r}) would give back sessions in which an activity "
+                f"runs: its use is noted every {between:g} s only; choose more than that"
+            )
 
     @property
     def poll(self) -> float:

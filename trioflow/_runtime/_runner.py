@@ -32,11 +32,21 @@ from trioflow.abc import (
     Env,
     EventRow,
     LockedActivity,
+    LockedTurn,
+    PruneExecutions,
     SettleActivity,
     Store,
     TurnCommitted,
 )
-from trioflow.errors import LimitExceeded, LockLost, NondeterminismError, StoreCorrupt, StoreReadOnly, StoreSchemaNewer
+from trioflow.errors import (
+    LimitExceeded,
+    LockLost,
+    NondeterminismError,
+    StoreCorrupt,
+    StoreReadOnly,
+    StoreSchemaNewer,
+    UnregisteredError,
+)
 from trioflow.history import Category, Failure
 
 FATAL: Final = (LockLost, StoreCorrupt, StoreReadOnly, StoreSchemaNewer, MemoryError)
@@ -62,6 +72,8 @@ class TurnRunner:
         self.env.reached("turn.locked")
         if needs_control(hold.turn.state, hold.messages):
             return await self._administer(hold, None)
+        if hold.foreign:
+            return await self._administer(hold, Unclaimed(hold.turn, self.options.unclaimed_after))
         if hold.turn.attempts > self.options.max_attempts:
             return await self._administer(hold, Poisoned(self.options.max_attempts))
         try:
@@ -94,6 +106,9 @@ class TurnRunner:
             slots.give(reserved)
         self._hurt(answer.hurt)
         emit_logs(result)
+        if request.next_execution is not None and self.options.keep_executions is not None:
+            prune = PruneExecutions(instance=hold.lock.instance, keep=self.options.keep_executions)
+            await persistently("pruning an instance", lambda: self.store.prune_executions(prune))
         return hold.held
 
     def _births(self, result: TurnResult) -> dict[int, BornLeased]:
@@ -186,6 +201,8 @@ class TurnRunner:
             return administration.control()
         if asks_for_termination(hold.messages):
             return administration.terminate()
+        if isinstance(problem, Unclaimed) and administration.may_end_cancelled:
+            return administration.end_cancelled()
         failure = self._failure(problem)
         return administration.fail(failure) if self._ends(problem) else administration.park(failure)
 
@@ -210,6 +227,20 @@ class Poisoned(Exception):
     def __init__(self, attempts: int) -> None:
         super().__init__(
             f"the instance was taken {attempts} times without a turn being committed: something in it ends its workers"
+        )
+
+
+class Unclaimed(UnregisteredError):
+    """An instance has been due for long, and nobody has its orchestration."""
+
+    def __init__(self, turn: LockedTurn, seconds: float | None) -> None:
+        version = "" if turn.version is None else f" {turn.version}"
+        super().__init__(
+            f"no worker has taken it for {seconds or 0:g} s, so it seems that none has orchestration "
+            f"{turn.name!r}{version}",
+            kind="orchestration",
+            name=turn.name,
+            version=turn.version,
         )
 
 

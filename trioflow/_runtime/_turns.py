@@ -40,8 +40,9 @@ from trioflow.abc import (
     State,
     TurnLock,
 )
-from trioflow.app import encode_options
+from trioflow.app import TIMED_OUT, encode_options
 from trioflow.history import (
+    ActivityFailed,
     CancelRequested,
     Category,
     ChildFailed,
@@ -156,7 +157,7 @@ class TurnWriter:
     ) -> None:
         match action:
             case ScheduleActivity():
-                to.activities.append(_new_activity(action, born.get(action.event.id)))
+                to.activities.append(self._new_activity(action, born.get(action.event.id)))
             case CancelActivity():
                 to.cancel_activities.append(action.event_id)
             case StartChild():
@@ -243,21 +244,35 @@ class TurnWriter:
             on_refused=on_refused,
         )
 
+    # -- activities
+
+    def _new_activity(self, action: ScheduleActivity, born: BornLeased | None) -> NewActivity:
+        event, limit = action.event, action.options.get("schedule_timeout")
+        return NewActivity(
+            event_id=event.id,
+            name=event.name,
+            tag=event.tag,
+            session=event.session,
+            data=encode_options(action.options, event.headers),
+            payload=event.payload,
+            born=born,
+            start_within=limit,
+            late=None if limit is None else self.draft(never_begun(event.id, event.name, limit)),
+        )
+
     def _to_self(self, lock: TurnLock, event: Event) -> OutMessage:
         return OutMessage(instance=lock.instance, execution=lock.execution, draft=self.draft(event))
 
 
-def _new_activity(action: ScheduleActivity, born: BornLeased | None) -> NewActivity:
-    event = action.event
-    return NewActivity(
-        event_id=event.id,
-        name=event.name,
-        tag=event.tag,
-        session=event.session,
-        data=encode_options(action.options, event.headers),
-        payload=event.payload,
-        born=born,
+def never_begun(event_id: int, name: str, limit: float) -> ActivityFailed:
+    """What an orchestration is told when nobody has begun an activity in time."""
+    failure = Failure(
+        type=TIMED_OUT,
+        message=f"activity {name!r} was not taken within {limit:g} s",
+        category=Category.INFRASTRUCTURE,
+        attempts=1,
     )
+    return ActivityFailed(answers=event_id, failure=failure)
 
 
 def _id_is_taken(noun: str, instance: str) -> Failure:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import attrs
 
 from trioflow._runtime._body import Ending, Raised, Returned, Stopped
+from trioflow._runtime._turns import never_begun
 from trioflow.abc import LockedActivity
 from trioflow.app import TIMED_OUT, ActivityOptions, App
 from trioflow.errors import ActivityTimedOut, UnregisteredError
@@ -101,7 +102,7 @@ def too_late(item: LockedActivity, options: ActivityOptions, elapsed: float) -> 
     """It was not taken in time, so it is not begun."""
     limit, total = options.schedule_timeout, options.retry.total_timeout
     if limit is not None and not item.failures and item.attempt == 1 and elapsed > limit:
-        return _failed(item, _timed_out(f"activity {item.name!r} was not taken within {limit:g} s", item.failures))
+        return Answered(never_begun(item.lock.event_id, item.name, limit))
     if total is not None and elapsed >= total:
         return _failed(item, _timed_out(f"activity {item.name!r} did not end within {total:g} s in all", item.failures))
     return None

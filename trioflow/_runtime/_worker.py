@@ -24,9 +24,11 @@ from trioflow._runtime._dispatcher import dispatch
 from trioflow._runtime._ears import Ears
 from trioflow._runtime._evaluating import Evaluator
 from trioflow._runtime._holds import Hold
+from trioflow._runtime._janitor import Janitor
 from trioflow._runtime._leases import LeaseKeeper
 from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._runner import TurnRunner
+from trioflow._runtime._sessions import SessionKeeper
 from trioflow._runtime._settling import Settler
 from trioflow._runtime._slots import Slots
 from trioflow._runtime._turns import TurnWriter
@@ -60,6 +62,7 @@ class Worker:
     turns: Slots = attrs.field(init=False)
     slots: Slots = attrs.field(init=False)  # of activities
     cache: LiveCache = attrs.field(init=False)
+    _sessions: SessionKeeper = attrs.field(init=False)
     _clock: StoreClock = attrs.field(init=False)
     _watchdog: Watchdog = attrs.field(init=False)
     _codec: EventCodec = attrs.field(factory=EventCodec, init=False)
@@ -70,9 +73,15 @@ class Worker:
         self.name = options.worker or f"worker-{self.env.token()[:12]}"
         self.turns = Slots(options.turn_concurrency)
         self.slots = Slots(options.activity_concurrency)
+        self._sessions = SessionKeeper(self.store, options, self.name)
         self._clock = StoreClock(self.env)
         self._watchdog = Watchdog(options.slow_turn)
         self.cache = LiveCache(options.cache_executions, options.cache_bytes, self._watchdog)
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions this worker has."""
+        return len(self._sessions.held)
 
     def stop(self) -> None:
         """Begin to stop."""
@@ -88,6 +97,7 @@ class Worker:
                 raise RuntimeError(f"{self.name} has ended although nobody stopped or cancelled it")
         finally:
             with trio.move_on_after(LAST_WORDS, shield=True):
+                await self._sessions.stop()
                 await self.store.unregister_worker(self.name)
 
     async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
@@ -107,6 +117,7 @@ class Worker:
                         services.start_soon(attempts.run, activities.renew)
                         services.start_soon(holds.run, conductor.renew)
                         services.start_soon(ears.run)
+                        services.start_soon(self._sessions.run)
                         over = trio.Event()
                         work.start_soon(self._leave_threads_behind, activities, over)
                         task_status.started()
@@ -121,6 +132,7 @@ class Worker:
                 attempts.stop()
                 holds.stop()
                 ears.stop()
+                self._sessions.end()
 
     async def _dispatch(self, activities: Activities, conductor: Conductor) -> None:
         """Take work until told to stop."""
@@ -128,6 +140,7 @@ class Worker:
         async with trio.open_nursery() as dispatchers:
             dispatchers.start_soon(dispatch, signals, TURNS, self.turns, poll, conductor.fetch)
             dispatchers.start_soon(dispatch, signals, ACTIVITIES, self.slots, poll, activities.fetch)
+            dispatchers.start_soon(Janitor(self.store, self.env, self.options, conductor).run)
             await self._stop.wait()
             dispatchers.cancel_scope.cancel()
 
@@ -169,6 +182,7 @@ class Worker:
             keeper=keeper,
             settler=settler,
             ears=ears,
+            sessions=self._sessions,
             work=work,
         )
 

@@ -93,7 +93,7 @@ class Conductor:
         )
         answer = await persistently("looking for what nobody runs", lambda: self.store.lock_turns(request))
         for turn in answer.turns:
-            self._begin(turn, since, foreign=True)
+            self._begin(turn, since, overdue)
 
     def _capabilities(self) -> Capabilities:
         """What this worker can run, by name, version and semantics."""
@@ -102,9 +102,9 @@ class Conductor:
             orchestrations=tuple((name, version) for _, name, version in keys), semantics=(REPLAY_SEMANTICS,)
         )
 
-    def _begin(self, turn: LockedTurn, since: float, *, foreign: bool = False) -> None:
+    def _begin(self, turn: LockedTurn, since: float, overdue: float | None = None) -> None:
         hold = Hold.of(turn)
-        hold.foreign = foreign
+        hold.overdue = overdue
         before = self._holds.get(turn.lock.instance)
         if before is not None:
             before.lost()  # the store would not have given it to us again otherwise

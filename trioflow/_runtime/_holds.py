@@ -34,7 +34,7 @@ class Hold:
     finished: list[Finished] = attrs.field(factory=list)  # not yet part of a turn
     fusing: list[Finished] = attrs.field(factory=list)  # part of the turn being evaluated or committed
     wake_at: float | None = None
-    foreign: bool = False  # taken although nobody has its orchestration
+    overdue: float | None = None  # seconds for which nobody who has its orchestration took it
     held: bool = True  # the lock is ours, as far as we know
     changed: trio.Event = attrs.field(factory=trio.Event)  # set when whoever serves it should look
 

@@ -72,8 +72,8 @@ class TurnRunner:
         self.env.reached("turn.locked")
         if needs_control(hold.turn.state, hold.messages):
             return await self._administer(hold, None)
-        if hold.foreign:
-            return await self._administer(hold, Unclaimed(hold.turn, self.options.unclaimed_after))
+        if hold.overdue is not None:
+            return await self._administer(hold, unclaimed(hold.turn, hold.overdue))
         if hold.turn.attempts > self.options.max_attempts:
             return await self._administer(hold, Poisoned(self.options.max_attempts))
         try:
@@ -201,7 +201,7 @@ class TurnRunner:
             return administration.control()
         if asks_for_termination(hold.messages):
             return administration.terminate()
-        if isinstance(problem, Unclaimed) and administration.may_end_cancelled:
+        if hold.overdue is not None and administration.may_end_cancelled:
             return administration.end_cancelled()
         failure = self._failure(problem)
         return administration.fail(failure) if self._ends(problem) else administration.park(failure)
@@ -230,18 +230,15 @@ class Poisoned(Exception):
         )
 
 
-class Unclaimed(UnregisteredError):
-    """An instance has been due for long, and nobody has its orchestration."""
-
-    def __init__(self, turn: LockedTurn, seconds: float | None) -> None:
-        version = "" if turn.version is None else f" {turn.version}"
-        super().__init__(
-            f"no worker has taken it for {seconds or 0:g} s, so it seems that none has orchestration "
-            f"{turn.name!r}{version}",
-            kind="orchestration",
-            name=turn.name,
-            version=turn.version,
-        )
+def unclaimed(turn: LockedTurn, seconds: float) -> UnregisteredError:
+    """An instance has been due for so many seconds, and nobody has its orchestration."""
+    version = "" if turn.version is None else f" {turn.version}"
+    return UnregisteredError(
+        f"no worker has taken it for {seconds:g} s, so it seems that none has orchestration {turn.name!r}{version}",
+        kind="orchestration",
+        name=turn.name,
+        version=turn.version,
+    )
 
 
 def _born_items(request: CommitTurn, answer: TurnCommitted) -> Iterator[LockedActivity]:

@@ -181,7 +181,7 @@ def test_the_cause_comes_back_too() -> None:
     assert isinstance(back.__cause__, ValueError)
     link = back.__cause__.__cause__
     assert isinstance(link, OperationFailed)
-    assert (link.type, link.message) == ("trioflow.errors.OperationFailed", "inner")
+    assert (link.type, link.message) == ("trioflow.OperationFailed", "inner")
     assert isinstance(link.__cause__, KeyError)
 
 

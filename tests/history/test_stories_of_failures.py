@@ -81,7 +81,7 @@ def test_a_story_behind_the_exception_it_tells_of_says_where_that_was() -> None:
     error.__cause__ = ActivityFailed("activity 'boom' failed: x", type="builtins.ValueError", message="x", attempts=2)
     failure = CODEC.to_failure(error)
     assert failure.cause == Failure(
-        type="trioflow.errors.ActivityFailed", message="activity 'boom' failed: x", attempts=2
+        type="trioflow.ActivityFailed", message="activity 'boom' failed: x", attempts=2
     )
 
 
@@ -95,7 +95,7 @@ def test_a_note_on_a_story_is_kept() -> None:
 def test_a_program_may_raise_them_itself() -> None:
     """Then they tell of nothing but themselves."""
     failure = CODEC.to_failure(ActivityFailed("no", category="poison", attempts=2))
-    assert failure == Failure(type="trioflow.errors.ActivityFailed", message="no", category=Category.POISON, attempts=2)
+    assert failure == Failure(type="trioflow.ActivityFailed", message="no", category=Category.POISON, attempts=2)
     assert CODEC.to_failure(ActivityTimedOut("slow")) == Failure(type=TIMED_OUT, message="slow")
 
 
@@ -157,4 +157,4 @@ def test_no_story_can_break_its_description(odd: Any) -> None:
     assert failure.attempts == 1
     failure.type.encode()
     vars(error).clear()
-    assert CODEC.to_failure(error).type == "trioflow.errors.ActivityFailed"
+    assert CODEC.to_failure(error).type == "trioflow.ActivityFailed"

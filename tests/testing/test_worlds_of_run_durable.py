@@ -234,5 +234,5 @@ async def test_a_child_that_was_refused_is_not_cancelled(taken: bool) -> None:
     async def _keep(definition: Any) -> None:
         kept.append(await definition())
 
-    expected = ["trioflow.InstanceExists", "well"] if taken else ["trioflow.errors.UnregisteredError"]
+    expected = ["trioflow.InstanceExists", "well"] if taken else ["trioflow.UnregisteredError"]
     assert await run_durable(main) == " ".join(expected)

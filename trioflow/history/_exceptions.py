@@ -330,7 +330,8 @@ def _with_args(exc: Any) -> Exception:
 
 
 def _qualified(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+    module = "trioflow" if cls.__module__ == "trioflow.errors" else cls.__module__  # where users import it from
+    return f"{module}.{cls.__qualname__}"
 
 
 def _told(cls: type[OperationFailed], text: str, failure: Failure) -> OperationFailed:

@@ -21,7 +21,7 @@ import attrs
 import pytest
 
 from trioflow.abc import TagFilter
-from trioflow.stores import MemoryStore, _memory_tables
+from trioflow.stores import MemoryStore, _memory_activities, _memory_tables
 from trioflow.stores._memory_tables import MemoryTables
 from trioflow.stores._rules import _activities, _checks, _reads, _rows, _starts, _turns, _work
 from trioflow.testing._store_contract import Examined
@@ -35,6 +35,7 @@ PLACES: dict[str, Any] = {
     "rows": _rows,
     "starts": _starts,
     "store": MemoryStore,
+    "items_module": _memory_activities,
     "tables": MemoryTables,
     "tables_module": _memory_tables,
     "turns": _turns,

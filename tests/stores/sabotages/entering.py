@@ -57,7 +57,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "row.unread + row.mail >=",
         "row.unread + row.queued >=",
         "check_other_messages_do_not_fill_the_mailbox", "check_a_replacement_starts_afresh"),
-    mistake("request ids are compared by verb", "starts._recall",
+    mistake("request ids are compared by verb", "starts.recall",
         "(answer.verb, answer.instance) != (verb, instance)",
         "answer.verb != verb",
         "check_a_request_id_belongs_to_one_request", "check_a_post_id_belongs_to_one_request"),

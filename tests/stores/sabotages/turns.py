@@ -35,7 +35,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "1000",
         "check_limit_is_kept", "check_the_longest_waiting_comes_first", "check_a_busy_instance_starves_nobody"),
     mistake("next_due without instances", "turns.lock_turns",
-        "(work.tables.next_due_instance(work.now),",
+        "(tables.next_due_instance(work.now),",
         "(None,",
         "check_delayed_start_is_announced", "check_next_due_tells_of_leases", "check_the_earliest_time_is_announced"),
     mistake("a commit is known by its token", "turns.commit_turn",

@@ -223,9 +223,11 @@ class Subject:
         """Start an instance whose first turn schedules these items."""
         return await self.waiting(instance, *(["Scheduled"] * len(items)), activities=items, **fields)
 
-    async def lock_items(self, limit: int = 10, lease: float = LEASE, **fields: Any) -> LockedActivities:
+    async def lock_items(
+        self, limit: int = 10, lease: float = LEASE, worker: str = "worker", **fields: Any
+    ) -> LockedActivities:
         """Take items."""
-        return await self.store.lock_activities(LockActivities(worker="worker", limit=limit, lease=lease, **fields))
+        return await self.store.lock_activities(LockActivities(worker=worker, limit=limit, lease=lease, **fields))
 
     async def item(self, **fields: Any) -> LockedActivity:
         """Take all items that are eligible, which has to be one."""

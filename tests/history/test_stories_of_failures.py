@@ -80,9 +80,7 @@ def test_a_story_behind_the_exception_it_tells_of_says_where_that_was() -> None:
     error = ValueError("x")
     error.__cause__ = ActivityFailed("activity 'boom' failed: x", type="builtins.ValueError", message="x", attempts=2)
     failure = CODEC.to_failure(error)
-    assert failure.cause == Failure(
-        type="trioflow.ActivityFailed", message="activity 'boom' failed: x", attempts=2
-    )
+    assert failure.cause == Failure(type="trioflow.ActivityFailed", message="activity 'boom' failed: x", attempts=2)
 
 
 def test_a_note_on_a_story_is_kept() -> None:

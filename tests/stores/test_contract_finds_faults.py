@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.stores.sabotages import activities, entering, races, rows, turns, twins
+from tests.stores.sabotages import activities, administration, entering, races, rows, sessions, turns, twins
 from tests.stores.sabotages._kit import Sabotage, Sabotaged
 from trioflow.stores import MemoryStore
 from trioflow.testing import check_store
@@ -16,7 +16,9 @@ from trioflow.testing._check_store import run_check
 from trioflow.testing._store_contract import CHECKS, CORE, Examined, Feature, need_of
 
 BY_NAME = {check.__name__: check for check in CHECKS}
-IN_MEMORY = [one for theme in (turns, entering, activities, rows, races) for one in theme.SABOTAGES]
+IN_MEMORY = [
+    one for theme in (turns, entering, activities, sessions, administration, rows, races) for one in theme.SABOTAGES
+]
 
 
 async def passed(examined: Examined, *names: str) -> list[str]:

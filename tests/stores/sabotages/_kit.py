@@ -23,18 +23,32 @@ import pytest
 from trioflow.abc import TagFilter
 from trioflow.stores import MemoryStore, _memory_activities, _memory_tables
 from trioflow.stores._memory_tables import MemoryTables
-from trioflow.stores._rules import _activities, _checks, _reads, _rows, _starts, _turns, _work
+from trioflow.stores._rules import (
+    _activities,
+    _administration,
+    _checks,
+    _reads,
+    _rows,
+    _sessions,
+    _starts,
+    _turns,
+    _work,
+)
 from trioflow.testing._store_contract import Examined
 
 PLACES: dict[str, Any] = {
     "activities": _activities,
+    "admin": _administration,
     "activity": _rows.ActivityRow,
     "checks": _checks,
+    "held": _sessions.Held,
     "instance": _rows.InstanceRow,
     "reads": _reads,
     "rows": _rows,
+    "sessions": _sessions,
     "starts": _starts,
     "store": MemoryStore,
+    "items": _memory_activities.MemoryActivities,
     "items_module": _memory_activities,
     "tables": MemoryTables,
     "tables_module": _memory_tables,
@@ -53,7 +67,9 @@ class Sabotage:
 
 
 def mutated(function: Any, old: str, new: str) -> Any:
-    """The same function with another piece of text in it."""
+    """The same function, or property, with another piece of text in it."""
+    if isinstance(function, property):
+        function = function.fget
     source = textwrap.dedent(inspect.getsource(function))
     assert source.count(old) == 1, f"{function.__qualname__} holds {old!r} {source.count(old)} times"
     source = source.replace(old, new)

@@ -176,6 +176,30 @@ class KnowsItsOwnIds(Twin):
         return await self.inner.start_instance(attrs.evolve(request, if_exists="attach"))
 
 
+class ClaimsApart(Twin):
+    """Takes a worker that comes through another twin for another worker."""
+
+    breaks = ("check_the_cap_holds_when_calls_meet",)
+
+    def __init__(self, path: Any, clock: Any) -> None:
+        super().__init__(path, clock)
+        self.number = next(NUMBERS)
+
+    async def lock_activities(self, request):
+        return await self.inner.lock_activities(attrs.evolve(request, worker=f"{request.worker}/{self.number}"))
+
+
+class ForgetsClaims(Twin):
+    """Gives a session back as soon as an item of it is taken."""
+
+    breaks = ("check_a_session_is_claimed_once",)
+
+    async def lock_activities(self, request):
+        answer = await self.inner.lock_activities(request)
+        await self.inner.release_sessions(request.worker)
+        return answer
+
+
 def _on_files(cls: type[Twin]) -> Sabotage:
     return Sabotage(
         cls.__name__,

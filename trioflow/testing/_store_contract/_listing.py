@@ -33,6 +33,7 @@ async def check_a_list_is_newest_first(s: Subject) -> None:
     await s.start("x")
     await s.start("z")
     await s.start("y")
+    await s.commit((await s.lock_turns(limit=1)).turns[0], "Started")
     expect_equal(await listed(s), ["z", "y", "x", "a", "c", "b"], "the list")
 
 
@@ -117,7 +118,7 @@ async def check_names_and_versions_are_told_apart(s: Subject) -> None:
 @needs(Feature.MANAGEMENT)
 async def check_a_prefix_is_no_pattern(s: Subject) -> None:
     """A query by prefix finds ids that begin with it, to the letter, whatever its letters mean elsewhere."""
-    await started(s, "a_1", "a%1", "A_1", "ab1", "a_", "b_1", "ä_1", "a\\1", "a*1")
+    await started(s, "a_1", "a%1", "A_1", "ab1", "a_", "ba_1", "ä_1", "a\\1", "a*1")
     expect_equal(await listed(s, prefix="a_"), ["a_", "a_1"], "with an underscore")
     expect_equal(await listed(s, prefix="a%"), ["a%1"], "with a percent sign")
     expect_equal(await listed(s, prefix="a\\"), ["a\\1"], "with a backslash")
@@ -184,9 +185,11 @@ async def check_all_that_is_said_has_to_hold(s: Subject) -> None:
 @needs(Feature.MANAGEMENT)
 async def check_a_replacement_is_a_new_instance(s: Subject) -> None:
     """An instance that replaces another is listed at the time of its own start, with its own parent and attributes."""
-    await s.ended("a")
+    await s.start("a", attributes={"old": "v"})
+    await s.run("a", "Started", state=State.COMPLETED)
     s.advance(1)
     await started(s, "b")
     await s.start("a", if_exists="replace_finished", attributes={"k": "v"})
     expect_equal(await listed(s), ["a", "b"], "the list")
     expect_equal(await listed(s, attributes={"k": "v"}), ["a"], "by its attributes")
+    expect_equal(await listed(s, attributes={"old": "v"}), [], "by those of the old one")

@@ -8,6 +8,7 @@ from trioflow.abc import (
     RenewActivities,
     RenewSessions,
     SettleActivity,
+    TagFilter,
 )
 from trioflow.testing._store_contract._marks import Feature, needs
 from trioflow.testing._store_contract._session_claims import of, taken
@@ -197,6 +198,9 @@ async def check_the_end_of_a_session_is_announced(s: Subject) -> None:
     await claimed(s, lease=500.0)
     locked = await s.lock_items(worker="two", sessions=CLAIM)
     expect_equal((locked.activities, locked.next_due), ((), s.clock.now + LEASE), "what another hears")
+    s.advance(LEASE)
+    locked = await s.lock_items(worker="two", tags=TagFilter(untagged=False), sessions=CLAIM)
+    expect_equal(locked.next_due, None, "what is heard of it afterwards")
 
 
 @needs(Feature.SESSIONS)

@@ -10,6 +10,7 @@ import sys
 import trio
 
 from tests.stores.sqlite_helpers import subject
+from trioflow.abc import SessionClaim
 from trioflow.stores import SqliteStore
 from trioflow.testing._store_contract._subject import an_item
 
@@ -19,7 +20,7 @@ def say(fact: str) -> None:
 
 
 async def hold(path: str) -> None:
-    """Lease a turn and an item for an hour, mark another item, and wait for ever."""
+    """Lease a turn, an item and its session for an hour, mark another item, and wait for ever."""
     async with SqliteStore(path) as store:
         s = subject(store)
         await store.register_worker("worker")
@@ -27,9 +28,10 @@ async def hold(path: str) -> None:
             await s.start(name, request_id=f"start {name}")
         one, two = (await s.lock_turns(lease=3600.0)).turns
         item = one if one.lock.instance == "item" else two
-        activities = (an_item(1), an_item(2))
+        activities = (an_item(1, session="s"), an_item(2))
         await s.commit(item, "Scheduled", "Scheduled", request_id="c1", activities=activities)
-        assert len((await s.lock_items(lease=3600.0)).activities) == 2
+        claim = SessionClaim(lease=3600.0, limit=1)
+        assert len((await s.lock_items(lease=3600.0, sessions=claim)).activities) == 2
         await s.post("item", request_id="p1")
         turn = (await s.lock_turns(lease=3600.0)).turns[0]
         await s.commit(turn, request_id="c2", cancel_activities=(2,))

@@ -16,6 +16,7 @@ import trio
 from tests.stores.sqlite_helpers import subject
 from trioflow.errors import ConfigurationError
 from trioflow.stores import SqliteStore
+from trioflow.testing._store_contract._subject import CLAIM
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("sqlite_process.py")
@@ -76,7 +77,8 @@ async def take_over(store: Any) -> None:
                 await watch.wait_beyond(seen)
     assert turns["turn"].attempts == 2
     assert [message.draft.kind for message in turns["item"].messages] == ["ActivityCancelled"]
-    assert [(item.lock.event_id, item.attempt) for item in (await s.lock_items()).activities] == [(1, 2)]
+    items = (await s.lock_items(worker="heir", sessions=CLAIM)).activities  # of a session that the dead one had
+    assert [(item.lock.event_id, item.attempt) for item in items] == [(1, 2)]
 
 
 async def test_leases_of_a_killed_process_are_free_at_the_next_start(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.stores import postgres_helpers, sqlite_helpers
 from trioflow.stores import MemoryStore
 from trioflow.testing._check_store import run_check
-from trioflow.testing._store_contract import CHECKS, Check, Examined, Feature, need_of
+from trioflow.testing._store_contract import CHECKS, Check, Examined, Part, part_of
 
 
 @pytest.fixture(params=["memory", "sqlite file", "sqlite in memory", "postgres"])
@@ -34,14 +34,14 @@ def examined(request: pytest.FixtureRequest, tmp_path: Path) -> Examined:
 
 @pytest.mark.parametrize(
     "check",
-    [pytest.param(check, marks=pytest.mark.slow) if need_of(check) is Feature.PROCESSES else check for check in CHECKS],
+    [pytest.param(check, marks=pytest.mark.slow) if part_of(check) is Part.PROCESSES else check for check in CHECKS],
     ids=lambda check: check.__name__,
 )
 async def test_the_store_keeps_the_contract(check: Check, examined: Examined) -> None:
     """The store does what this check examines."""
     missing = examined.lacks(check)
     if missing is not None:
-        pytest.skip(f"the store offers no {missing}")
+        pytest.skip(f"the store offers no {missing.offers}")
     await run_check(check, examined)
 
 

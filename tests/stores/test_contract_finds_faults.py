@@ -13,7 +13,7 @@ from tests.stores.sabotages._kit import Sabotage, Sabotaged
 from trioflow.stores import MemoryStore
 from trioflow.testing import check_store
 from trioflow.testing._check_store import run_check
-from trioflow.testing._store_contract import CHECKS, CORE, Examined, Feature, need_of
+from trioflow.testing._store_contract import CHECKS, Examined, Part, part_of
 
 BY_NAME = {check.__name__: check for check in CHECKS}
 IN_MEMORY = [
@@ -45,7 +45,7 @@ async def test_a_mistake_is_found(
 @pytest.mark.parametrize(
     ("sabotage", "name"),
     [
-        pytest.param(one, name, marks=[pytest.mark.slow] if need_of(BY_NAME[name]) is Feature.PROCESSES else [])
+        pytest.param(one, name, marks=[pytest.mark.slow] if part_of(BY_NAME[name]) is Part.PROCESSES else [])
         for one in twins.SABOTAGES
         for name in one.breaks
     ],
@@ -73,17 +73,16 @@ class ConsumesEverything(Sabotaged):
 
 
 async def test_check_store_reports_all_that_it_found(autojump_clock: Any) -> None:
-    """The public entry goes on after a failure and names each check that failed."""
-    with pytest.raises(ExceptionGroup, match="checks failed") as caught:
+    """The public entry goes on after a failure, names each check that failed and its part, and counts by part."""
+    with pytest.raises(ExceptionGroup, match=r"checks failed \(core \d+\)") as caught:
         await check_store(ConsumesEverything, core_only=True)
     notes = [note for error in caught.value.exceptions for note in error.__notes__]
     for name in ("check_messages_during_a_turn_wait", "check_commit_removes_exactly_what_was_consumed"):
-        assert any(f"found by {name}:" in note for note in notes)
+        assert any(f"found by {name}, of the part core:" in note for note in notes)
 
 
 async def test_check_store_tells_what_it_left_out(autojump_clock: Any) -> None:
     """A good store passes, and the answer names the checks that it was spared, which are those about twins."""
-    others = [check.__name__ for check in CHECKS if need_of(check) in (Feature.TWINS, Feature.PROCESSES)]
+    others = [check.__name__ for check in CHECKS if part_of(check) in (Part.TWINS, Part.PROCESSES)]
     assert list(await check_store(MemoryStore)) == others
     assert await check_store(MemoryStore, core_only=True) == ()
-    assert 100 < len(CORE) < len(CHECKS) - 100

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from trioflow.testing._store_contract import CHECKS, CORE
+from trioflow.testing._store_contract import CHECKS, chosen
 
 pytest_plugins = ["pytester"]
 
@@ -45,6 +45,13 @@ class TestCore(StoreContract):
     def store_factory(self):
         return Forgetful
 
+class TestParts(StoreContract):
+    parts = ("children", "fused")
+
+    @pytest.fixture
+    def store_factory(self):
+        return MemoryStore
+
 class TestTwins(StoreContract):
     @pytest.fixture
     def store_factory(self):
@@ -57,10 +64,14 @@ class TestTwins(StoreContract):
 
 
 def test_each_check_is_an_item(pytester: pytest.Pytester) -> None:
-    """A class of a user's becomes one item for each check, or for each of the core."""
+    """A class of a user's becomes one item for each check, or for each of the core, or of the parts that it names."""
     pytester.makepyfile(test_stores=STORES)
     lines = pytester.runpytest_inprocess("--collect-only", "-q").outlines
-    for name, checks in (("TestWhole", CHECKS), ("TestCore", CORE)):
+    for name, checks in (
+        ("TestWhole", CHECKS),
+        ("TestCore", chosen(["core"])),
+        ("TestParts", chosen(["children", "fused"])),
+    ):
         found = [line for line in lines if line.startswith(f"test_stores.py::{name}::")]
         wanted = [f"test_stores.py::{name}::test_contract[{check.__name__.removeprefix('check_')}]" for check in checks]
         assert found == wanted
@@ -74,7 +85,11 @@ def test_an_item_passes_or_fails(pytester: pytest.Pytester, options: tuple[str, 
     result = pytester.runpytest_inprocess("-v", *options, *only)
     result.assert_outcomes(passed=5, failed=1)
     result.stdout.fnmatch_lines(
-        ["*TestCore::test_contract?a_message_makes_eligible? FAILED*", "*ContractBroken: what is eligible*"]
+        [
+            "*TestCore::test_contract?a_message_makes_eligible? FAILED*",
+            "*ContractBroken: what is eligible*",
+            "*found by check_a_message_makes_eligible, of the part core:*",
+        ]
     )
 
 

@@ -150,7 +150,7 @@ async def inside_run_durable(seq: testing.Sequencer) -> None:
 class TestStore(StoreContract):
     """The store contract, as an author of a store runs it."""
 
-    core_only = True
+    parts = ("core", "children")
 
     @pytest.fixture
     def store_factory(self) -> testing.StoreFactory:
@@ -166,6 +166,7 @@ class TestStore(StoreContract):
 async def checked(factory: testing.StoreFactory) -> None:
     """The store contract without pytest."""
     assert_type(await testing.check_store(factory, twins=None, processes=False, core_only=True), tuple[str, ...])
+    await testing.check_store(stores.MemoryStore, parts=[testing.Part.CORE, "children"])
     await testing.check_store(stores.MemoryStore)
     await testing.check_store(lambda clock: stores.SqliteStore(":memory:", clock=clock))
     print(testing.ContractBroken)

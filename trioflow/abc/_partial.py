@@ -7,8 +7,7 @@ Who calls it: authors of stores that keep no sessions or offer no administration
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Never, Self
+from typing import Never
 
 from trioflow.abc._administration import (
     DeleteInstances,
@@ -20,27 +19,12 @@ from trioflow.abc._administration import (
     StoreMetrics,
 )
 from trioflow.abc._records import RenewSessions, SessionsRenewed
+from trioflow.abc._store import Store
 from trioflow.errors import StoreError
 
 
-class PartialStore:
-    """A base for stores: opening and workers need nothing, sessions and administration are refused.
-
-    All that is refused raises `StoreError`.
-    """
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None: ...
-
-    async def register_worker(self, worker: str) -> None:
-        """Nothing to note: dead workers' leases run out."""
-
-    async def unregister_worker(self, worker: str) -> None:
-        """See `register_worker`."""
+class PartialStore(Store):
+    """A base for stores that keep no sessions and offer no administration: these verbs raise `StoreError`."""
 
     def _cannot(self, verb: str) -> Never:
         raise StoreError(f"{type(self).__name__} has no `{verb}`. Use a store that has, or give it one.")

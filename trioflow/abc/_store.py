@@ -68,6 +68,8 @@ class Store(Protocol):
 
     A store is opened with `async with store:` by each runtime and client that uses it; the last to leave closes it. All
     methods are checkpoints. All raise `StoreError` subclasses and nothing of the driver underneath.
+
+    A store may be derived from this class. It inherits what is here and has a body: verbs that may do nothing.
     """
 
     @property
@@ -75,22 +77,24 @@ class Store(Protocol):
         """Hints that something changed. Bumped after the commit that made the change, never before."""
         ...
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        return
 
     async def register_worker(self, worker: str) -> None:
         """Say that `worker` lives in this process.
 
         A store on one machine may use this to notice dead owners: leases of a worker that has died expire at once.
         """
-        ...
+        return
 
     async def unregister_worker(self, worker: str) -> None:
         """Say that `worker` has stopped; leases it still holds are left to expire."""
-        ...
+        return
 
     # -- clients
 
@@ -157,8 +161,11 @@ class Store(Protocol):
         ...
 
     async def release_turn(self, request: ReleaseTurn) -> None:
-        """Give a lock back; nothing happens if it is no longer ours. Clean: attempts - 1, those before still count."""
-        ...
+        """Give a lock back; nothing happens if it is no longer ours. Clean: attempts - 1, those before still count.
+
+        A store that does nothing here lets the lease run out.
+        """
+        return
 
     async def renew_turns(self, request: RenewTurns) -> TurnsRenewed:
         """Extend leases from now. A lock that has expired but that nobody has taken is renewed."""
@@ -187,7 +194,7 @@ class Store(Protocol):
 
     async def release_activity(self, request: ReleaseActivity) -> None:
         """Give an attempt back unrun; nothing happens if it is no longer ours."""
-        ...
+        return
 
     async def renew_activities(self, request: RenewActivities) -> ActivitiesRenewed:
         """Extend leases from now, keep heartbeats, and hear of cancellations."""

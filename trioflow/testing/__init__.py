@@ -19,6 +19,7 @@ from trioflow.testing._run_durable import run_durable as run_durable
 from trioflow.testing._sequencer import Sequencer as Sequencer
 from trioflow.testing._store_contract import (
     ContractBroken as ContractBroken,
+    Part as Part,
     StoreFactory as StoreFactory,
     Twins as Twins,
 )
@@ -28,6 +29,7 @@ __all__ = (
     "Crash",
     "FailpointEnv",
     "FaultyStore",
+    "Part",
     "Sequencer",
     "StoreFactory",
     "Twins",

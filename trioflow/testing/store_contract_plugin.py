@@ -21,7 +21,7 @@ import pytest
 import trio
 
 from trioflow.testing._check_store import run_check
-from trioflow.testing._store_contract import CHECKS, CORE, Check, Examined, StoreFactory, Twins
+from trioflow.testing._store_contract import Check, Examined, StoreFactory, Twins, chosen
 
 __all__ = ("StoreContract",)
 
@@ -34,15 +34,17 @@ class StoreContract:
     overridden likewise; checks that need them are skipped where they are not.
 
     Attributes:
-        core_only: leave out what a store may do without that only runs orchestrations unfused, in one process.
+        core_only: short for `parts = ("core",)`: what every store needs that runs orchestrations in one process.
+        parts: names of parts, as docs/writing-a-store.md explains them; None is all of them.
     """
 
     core_only: ClassVar[bool] = False
+    parts: ClassVar[tuple[str, ...] | None] = None
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make one item of each check."""
         if "check" in metafunc.fixturenames:
-            checks = CORE if self.core_only else CHECKS
+            checks = chosen(self.parts, core_only=self.core_only)
             metafunc.parametrize("check", checks, ids=[check.__name__.removeprefix("check_") for check in checks])
 
     @pytest.fixture
@@ -62,5 +64,5 @@ class StoreContract:
         examined = Examined(factory=store_factory, twins=store_twins, processes=store_processes)
         missing = examined.lacks(check)
         if missing is not None:
-            pytest.skip(f"the store offers no {missing}")
+            pytest.skip(f"the store offers no {missing.offers}")
         trio.run(run_check, check, examined)

@@ -12,18 +12,18 @@ from trioflow.abc import (
     State,
     TagFilter,
 )
-from trioflow.testing._store_contract._marks import Feature, needs
-from trioflow.testing._store_contract._subject import CLAIM, LEASE, Subject, an_item, draft, expect, expect_equal, kinds
+from trioflow.testing._store_contract._marks import Part, belongs_to
+from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect, expect_equal, kinds
 
 
 async def check_a_scheduled_item_is_taken(s: Subject) -> None:
     """An item comes out as it was scheduled, with its first attempt counted."""
-    await s.scheduled(an_item(1, tag=None, session="s1", data=b"\x00opt", payload=b"\xff" * 10_000))
-    item = await s.item(sessions=CLAIM)
+    await s.scheduled(an_item(1, data=b"\x00opt", payload=b"\xff" * 10_000))
+    item = await s.item()
     expect_equal((item.lock.instance, item.lock.execution, item.lock.event_id), ("a", 1, 1), "whose item it is")
     expect_equal(
         (item.name, item.tag, item.session, item.data, item.payload, item.heartbeat),
-        ("work", None, "s1", b"\x00opt", b"\xff" * 10_000, None),
+        ("work", None, None, b"\x00opt", b"\xff" * 10_000, None),
         "the item",
     )
     expect_equal((item.attempt, item.failures, item.fetches, item.scheduled_at), (1, 0, 1, s.clock.now), "counts")
@@ -47,7 +47,7 @@ async def check_item_limit_is_kept(s: Subject) -> None:
     expect_equal(len((await s.lock_items(limit=10)).activities), 3, "how many were left")
 
 
-@needs(Feature.FAIRNESS)
+@belongs_to(Part.FAIRNESS)
 async def check_items_come_oldest_first(s: Subject) -> None:
     """Items are taken by age, those of one turn in the order of their events."""
     await s.scheduled(an_item(2), an_item(1), instance="b")
@@ -57,7 +57,7 @@ async def check_items_come_oldest_first(s: Subject) -> None:
     expect_equal(order, [("b", 1), ("b", 2), ("a", 1)], "the order of items")
 
 
-@needs(Feature.FAIRNESS)
+@belongs_to(Part.FAIRNESS)
 async def check_a_wide_instance_starves_nobody(s: Subject) -> None:
     """Items that were scheduled at the same moment alternate between instances."""
     await s.scheduled(*(an_item(number) for number in range(1, 50)), instance="wide")
@@ -66,7 +66,7 @@ async def check_a_wide_instance_starves_nobody(s: Subject) -> None:
     expect("z" in [item.lock.instance for item in taken], "an item of the small instance is taken")
 
 
-@needs(Feature.TAGS)
+@belongs_to(Part.TAGS)
 async def check_tags_choose_workers(s: Subject) -> None:
     """A worker gets untagged items, or items of its tags, or both, or all."""
     names = (None, "gpu", "disk")
@@ -86,7 +86,7 @@ async def check_tags_choose_workers(s: Subject) -> None:
     expect_equal(await taken(TagFilter(untagged=False, tags=None)), ["gpu", "disk"], "everything tagged")
 
 
-@needs(Feature.TAGS)
+@belongs_to(Part.TAGS)
 async def check_other_tags_do_not_starve(s: Subject) -> None:
     """Many items for other workers do not keep a worker from its own, nor wake it."""
     await s.scheduled(*(an_item(number, tag="gpu") for number in range(1, 200)), an_item(200))
@@ -94,7 +94,7 @@ async def check_other_tags_do_not_starve(s: Subject) -> None:
     expect_equal([item.lock.event_id for item in answer.activities], [200], "what the worker takes")
 
 
-@needs(Feature.TAGS)
+@belongs_to(Part.TAGS)
 async def check_item_next_due(s: Subject) -> None:
     """`next_due` tells when a lease may run out or a retry comes, for items that this worker takes."""
     await s.scheduled(an_item(1), an_item(2, tag="gpu"))
@@ -123,6 +123,7 @@ async def check_a_late_outcome_is_taken_if_nobody_came(s: Subject) -> None:
     await s.no_items("it was settled")
 
 
+@belongs_to(Part.RELEASES)
 async def check_outcomes_are_settled_each_for_itself(s: Subject) -> None:
     """One lost lock does not keep the other outcomes of a call from being written, in order."""
     await s.scheduled(an_item(1), an_item(2), an_item(3))
@@ -146,7 +147,7 @@ async def check_an_outcome_for_an_ended_instance_is_dropped(s: Subject) -> None:
     await s.no_items("it was settled")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_an_outcome_for_an_old_execution_is_dropped(s: Subject) -> None:
     """An outcome never reaches a later execution of the same id."""
     await s.scheduled(an_item())
@@ -182,6 +183,7 @@ async def check_a_retry_may_keep_its_options(s: Subject) -> None:
     expect_equal((await s.item()).data, b"options", "the options of a retry")
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_clean_item_release_does_not_count(s: Subject) -> None:
     """An item given back clean is as it was before, at once or after a delay."""
     await s.scheduled(an_item())
@@ -193,6 +195,7 @@ async def check_a_clean_item_release_does_not_count(s: Subject) -> None:
     expect_equal((again.attempt, again.fetches), (1, 1), "counts after a clean release")
 
 
+@belongs_to(Part.RELEASES)
 async def check_an_unclean_item_release_counts(s: Subject) -> None:
     """An item given back unclean keeps its attempt."""
     await s.scheduled(an_item())
@@ -215,7 +218,7 @@ async def check_item_renewal_extends(s: Subject) -> None:
     await s.item()
 
 
-@needs(Feature.HEARTBEATS)
+@belongs_to(Part.HEARTBEATS)
 async def check_heartbeats_reach_the_next_attempt(s: Subject) -> None:
     """The last heartbeat of an attempt is handed to the next one; a renewal without one keeps it."""
     await s.scheduled(an_item())
@@ -227,7 +230,7 @@ async def check_heartbeats_reach_the_next_attempt(s: Subject) -> None:
     expect_equal((await s.item()).heartbeat, b"half way", "the heartbeat")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_a_born_leased_item_is_leased(s: Subject) -> None:
     """An item may enter the queue leased to its committer: that is attempt 1, under the token that was given."""
     born = BornLeased(worker="worker", token="born-1", lease=10.0)  # noqa: S106 - a lock's token
@@ -240,7 +243,7 @@ async def check_a_born_leased_item_is_leased(s: Subject) -> None:
     expect_equal((again.lock.event_id, again.attempt, again.fetches), (1, 2, 2), "a born leased item that was lost")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_a_born_leased_item_settles(s: Subject) -> None:
     """The committer settles a born leased item with its own token."""
     born = BornLeased(worker="worker", token="born-1", lease=10.0)  # noqa: S106 - a lock's token

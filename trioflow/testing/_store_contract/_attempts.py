@@ -13,7 +13,7 @@ from trioflow.abc import (
     State,
     TagFilter,
 )
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import CLAIM, LEASE, Subject, an_item, draft, expect_equal, kinds
 
 GPU = TagFilter(untagged=False, tags=("gpu",))
@@ -21,7 +21,7 @@ BORN = BornLeased(worker="worker", token="born-1", lease=10.0)  # noqa: S106 - a
 BORN_LOCK = ActivityLock("a", 1, 1, "born-1")
 
 
-@needs(Feature.TAGS)
+@belongs_to(Part.SESSIONS)
 async def check_tag_and_session_survive(s: Subject) -> None:
     """An item has its name, tag, session and time of scheduling after a retry, a release and a lost lease."""
     await s.scheduled(an_item(1, tag="gpu", session="s1"))
@@ -41,6 +41,7 @@ async def check_tag_and_session_survive(s: Subject) -> None:
         s.advance(LEASE)
 
 
+@belongs_to(Part.RELEASES)
 async def check_failures_survive_a_release(s: Subject) -> None:
     """A clean release takes back the attempt, not the failures before it, nor options that came with a retry."""
     await s.scheduled(an_item())
@@ -72,7 +73,7 @@ async def check_every_failure_counts(s: Subject) -> None:
         await s.settle(item.lock, retry_in=0.0)
 
 
-@needs(Feature.HEARTBEATS)
+@belongs_to(Part.HEARTBEATS)
 async def check_a_heartbeat_survives_a_retry(s: Subject) -> None:
     """A heartbeat is handed on over a retry and a release, until another takes its place."""
     await s.scheduled(an_item())
@@ -87,7 +88,7 @@ async def check_a_heartbeat_survives_a_retry(s: Subject) -> None:
             await s.settle(item.lock, retry_in=0.0)
 
 
-@needs(Feature.HEARTBEATS)
+@belongs_to(Part.HEARTBEATS)
 async def check_each_item_has_its_own_heartbeat(s: Subject) -> None:
     """Heartbeats of one renewal go to the items whose tokens they name."""
     await s.scheduled(an_item(1), an_item(2))
@@ -99,7 +100,7 @@ async def check_each_item_has_its_own_heartbeat(s: Subject) -> None:
     expect_equal(found, {1: b"one", 2: b"two"}, "heartbeats")
 
 
-@needs(Feature.HEARTBEATS)
+@belongs_to(Part.HEARTBEATS)
 async def check_a_stale_heartbeat_is_dropped(s: Subject) -> None:
     """Who lost its lease neither extends the next holder's nor leaves it a heartbeat."""
     await s.scheduled(an_item())
@@ -125,6 +126,7 @@ async def check_a_late_item_renewal_succeeds_if_nobody_came(s: Subject) -> None:
     await s.no_items("the lease was renewed")
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_settled_item_is_not_renewed(s: Subject) -> None:
     """A lock whose item was settled, retried or given back is lost."""
     await s.scheduled(an_item(1), an_item(2), an_item(3))
@@ -147,6 +149,7 @@ async def check_an_item_lease_starts_when_taken(s: Subject) -> None:
     await s.item()
 
 
+@belongs_to(Part.FUSED)
 async def check_a_silent_settlement_posts_nothing(s: Subject) -> None:
     """An item may be settled without a word: it is gone, and its instance is told nothing."""
     await s.scheduled(an_item())
@@ -175,7 +178,7 @@ async def check_outcomes_arrive_as_they_were_settled(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["3", "2", "1"], "the inbox")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_a_born_leased_item_keeps_its_tag(s: Subject) -> None:
     """A born leased item that was lost goes to workers of its tag, with all that it was scheduled with."""
     await s.scheduled(an_item(1, born=BORN, tag="gpu", session="s1"))
@@ -185,7 +188,7 @@ async def check_a_born_leased_item_keeps_its_tag(s: Subject) -> None:
     expect_equal((item.tag, item.session, item.data, item.payload), ("gpu", "s1", b"options", b"arguments"), "it")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_a_born_leased_item_is_renewed(s: Subject) -> None:
     """The committer of a born leased item renews it as any holder does, and leaves heartbeats."""
     await s.scheduled(an_item(1, born=BORN))
@@ -198,7 +201,7 @@ async def check_a_born_leased_item_is_renewed(s: Subject) -> None:
     expect_equal((await s.item()).heartbeat, b"half", "the heartbeat")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_a_born_leased_item_can_be_given_back(s: Subject) -> None:
     """A born leased item that was given back clean is as if nobody had held it."""
     await s.scheduled(an_item(1, born=BORN))
@@ -207,13 +210,14 @@ async def check_a_born_leased_item_can_be_given_back(s: Subject) -> None:
     expect_equal((item.attempt, item.failures, item.fetches), (1, 0, 1), "counts")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_a_born_leased_item_is_announced(s: Subject) -> None:
     """`next_due` tells when a born leased item falls free if its holder vanishes."""
     await s.scheduled(an_item(1, born=BORN))
     expect_equal((await s.lock_items()).next_due, s.clock.now + 10.0, "next_due")
 
 
+@belongs_to(Part.CANCELLING)
 async def check_a_renewal_tells_each_lock_apart(s: Subject) -> None:
     """One renewal may find some locks held, some cancelled and some lost, and says which."""
     await s.scheduled(an_item(1), an_item(2), an_item(3))

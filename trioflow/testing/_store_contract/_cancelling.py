@@ -15,8 +15,10 @@ from trioflow.abc import (
     State,
     activity_topic,
 )
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect, expect_equal, kinds
+
+PART = Part.CANCELLING
 
 
 def _cancellations(messages: tuple[MessageRow, ...]) -> list[tuple[str, int, str]]:
@@ -72,7 +74,7 @@ async def check_a_leased_item_is_marked(s: Subject) -> None:
     await s.nothing_eligible("the holder has not ended")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_repeated_cancel_names_the_same(s: Subject) -> None:
     """A repeated commit names the leased items again."""
     item = await _leased(s)
@@ -166,7 +168,7 @@ async def check_only_this_execution_is_cancelled(s: Subject) -> None:
     expect_equal((await s.item()).lock.instance, "b", "the item that is left")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_termination_cancels_everything(s: Subject) -> None:
     """A commit may cancel all items: free ones go, leased ones are marked and run out without a message."""
     born = BornLeased(worker="worker", token="born-1", lease=LEASE)  # noqa: S106 - a lock's token
@@ -229,6 +231,7 @@ async def check_a_marked_item_may_settle_late(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Done"], "the inbox")
 
 
+@belongs_to(Part.FUSED)
 async def check_a_marked_item_may_end_silently(s: Subject) -> None:
     """A marked item that is settled without a word is gone, and its instance is told nothing."""
     item = await _leased(s)
@@ -264,7 +267,7 @@ async def check_many_lost_items_are_all_posted(s: Subject) -> None:
     expect_equal(sorted(found), wanted, "the inbox")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_a_born_leased_item_can_be_cancelled_at_once(s: Subject) -> None:
     """A turn may cancel an item that it schedules born leased: it is marked, and its holder is named."""
     born = BornLeased(worker="worker", token="born-1", lease=LEASE)  # noqa: S106 - a lock's token

@@ -6,8 +6,10 @@ from typing import Any
 
 from trioflow.abc import Capabilities, Draft, OutMessage, Parent, StartInstance, State
 from trioflow.errors import LockLost
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import LEASE, Subject, draft, expect_equal, expect_raises, kinds
+
+PART = Part.CHILDREN
 
 
 def _child(s: Subject, instance: str, **fields: Any) -> StartInstance:
@@ -119,6 +121,7 @@ async def check_an_answer_reaches_the_parent(s: Subject) -> None:
     expect_equal(kinds((await s.turn("a")).messages), ["ChildCompleted"], "the parent's inbox")
 
 
+@belongs_to(Part.CAPABILITIES)
 async def check_a_childs_start_is_kept_whole(s: Subject) -> None:
     """A start out of a turn carries all that one from a client does: version, semantics, attributes, the message."""
     start = Draft("Started", b"\x00", b"\xff")
@@ -132,7 +135,7 @@ async def check_a_childs_start_is_kept_whole(s: Subject) -> None:
     expect_equal((turn.lock.instance, turn.messages[0].draft), ("child", start), "its first turn")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_a_turn_may_attach(s: Subject) -> None:
     """A start out of a turn that attaches finds what is there, and the starter is told that it has started."""
     await s.waiting("child")
@@ -141,7 +144,7 @@ async def check_a_turn_may_attach(s: Subject) -> None:
     expect_equal(kinds((await s.turn("a")).messages), ["ChildStarted"], "the starter's inbox")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_a_turn_may_replace(s: Subject) -> None:
     """A start out of a turn may replace what has ended, and is refused, and told so, where that runs."""
     await s.ended("over")

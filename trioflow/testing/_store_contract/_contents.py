@@ -8,7 +8,7 @@ import attrs
 
 from trioflow.abc import Draft, EventRow, OutMessage, ReleaseTurn, RenewActivities, RenewTurns, State, TagFilter
 from trioflow.errors import LimitExceeded, LockLost, TrioflowError
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
@@ -80,7 +80,7 @@ async def check_odd_keys_are_kept(s: Subject) -> None:
     expect_equal(await s.store.read_kv("a"), left, "values that were not cleared")
 
 
-@needs(Feature.LIMITS)
+@belongs_to(Part.REFUSALS)
 async def check_bad_keys_are_refused(s: Subject) -> None:
     """Keys that are empty, endless or unprintable are refused with a typed error, and the commit writes nothing."""
     await s.start()
@@ -93,7 +93,7 @@ async def check_bad_keys_are_refused(s: Subject) -> None:
     await s.commit(turn)
 
 
-@needs(Feature.LIMITS)
+@belongs_to(Part.REFUSALS)
 async def check_bad_names_are_refused(s: Subject) -> None:
     """Names of orchestrations that are empty, endless or unprintable are refused with a typed error."""
     for bad in BAD:
@@ -111,7 +111,7 @@ async def check_odd_names_are_kept(s: Subject) -> None:
         expect_equal((turn.name, turn.version), (name, name[::-1]), "a name and a version")
 
 
-@needs(Feature.LIMITS)
+@belongs_to(Part.REFUSALS)
 async def check_bad_children_are_refused(s: Subject) -> None:
     """A commit that starts an instance under an id that nobody could keep is refused as a whole."""
     await s.start()
@@ -123,7 +123,7 @@ async def check_bad_children_are_refused(s: Subject) -> None:
     await s.commit(turn)
 
 
-@needs(Feature.LIMITS)
+@belongs_to(Part.REFUSALS)
 async def check_a_post_to_a_bad_id_is_refused(s: Subject) -> None:
     """A message to an id that nobody could keep is refused with a typed error, not with one of the driver."""
     for bad in BAD:
@@ -131,7 +131,7 @@ async def check_a_post_to_a_bad_id_is_refused(s: Subject) -> None:
             await s.post(bad)
 
 
-@needs(Feature.LIMITS)
+@belongs_to(Part.REFUSALS)
 async def check_a_turn_may_write_to_a_bad_id(s: Subject) -> None:
     """A turn's message to an id that nobody could have is dropped, like any that nobody can take."""
     await s.waiting("b")
@@ -170,7 +170,7 @@ async def check_an_outcome_of_all_bytes_is_kept(s: Subject) -> None:
     expect_equal([message.draft for message in (await s.turn()).messages], drafts, "the inbox")
 
 
-@needs(Feature.HEARTBEATS)
+@belongs_to(Part.HEARTBEATS)
 async def check_a_heartbeat_of_all_bytes_is_kept(s: Subject) -> None:
     """A heartbeat comes out byte for byte, an empty one apart from none."""
     await s.scheduled(an_item(1), an_item(2), an_item(3))
@@ -182,7 +182,7 @@ async def check_a_heartbeat_of_all_bytes_is_kept(s: Subject) -> None:
     expect_equal(found, [BYTES, b"", None], "heartbeats")
 
 
-@needs(Feature.TAGS)
+@belongs_to(Part.TAGS)
 async def check_tags_are_told_apart_to_the_letter(s: Subject) -> None:
     """A tag is the very text that was given; an empty one is not the same as none."""
     tags = ("gpu", "GPU", "", "g%", "é", "e\u0301")
@@ -207,7 +207,7 @@ async def check_odd_tokens_hold_nothing(s: Subject) -> None:
     await s.nothing_eligible("the lock is held")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_request_ids_are_told_apart_to_the_letter(s: Subject) -> None:
     """Two request ids that differ at all belong to two requests."""
     await s.waiting()
@@ -219,7 +219,7 @@ async def check_request_ids_are_told_apart_to_the_letter(s: Subject) -> None:
     expect_equal((await s.record()).queued, len(ODD), "messages in the inbox after repeats")
 
 
-@needs(Feature.LIMITS)
+@belongs_to(Part.REFUSALS)
 async def check_reading_a_bad_id_finds_nothing(s: Subject) -> None:
     """Reading under an id that nobody could keep answers with nothing, not with an error of the driver."""
     await s.start()
@@ -248,7 +248,7 @@ async def _refused(s: Subject, where: str, **fields: Any) -> None:
     s.advance(LEASE)
 
 
-@needs(Feature.LIMITS)
+@belongs_to(Part.REFUSALS)
 async def check_endless_payloads_are_refused(s: Subject) -> None:
     """What is larger than any payload may be is refused with an error that names the limit, and nothing is kept."""
     endless = bytes(64 * 1024 * 1024 + 1)
@@ -284,6 +284,7 @@ async def check_a_commit_of_many_values(s: Subject) -> None:
     expect_equal(await s.store.read_kv("a"), {"key-0": b"0"}, "values that were not cleared")
 
 
+@belongs_to(Part.CHILDREN)
 async def check_a_commit_of_many_messages(s: Subject) -> None:
     """One commit may send a thousand messages to one inbox; all come, in order, in one turn, and one commit takes
     them.
@@ -298,6 +299,7 @@ async def check_a_commit_of_many_messages(s: Subject) -> None:
     await s.nothing_eligible("everything was consumed")
 
 
+@belongs_to(Part.CHILDREN)
 async def check_a_commit_of_many_starts(s: Subject) -> None:
     """One commit may start a hundred instances."""
     await s.start("a")

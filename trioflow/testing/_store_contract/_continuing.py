@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from trioflow.abc import NextExecution, OutMessage, Parent, ReleaseTurn, SettleActivity, State
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect, expect_equal, kinds
+
+PART = Part.EXECUTIONS
 
 NEXT = NextExecution(start=draft("Again"), version="2.0.0")
 
@@ -78,7 +80,7 @@ async def check_a_version_may_be_left_open(s: Subject) -> None:
     expect_equal((await s.record()).version, None, "the version of the next execution")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_the_lock_may_be_kept_over_it(s: Subject) -> None:
     """A kept lock goes over to the next execution and gets its start message."""
     await s.start()
@@ -88,7 +90,7 @@ async def check_the_lock_may_be_kept_over_it(s: Subject) -> None:
     await s.nothing_eligible("the lock was kept")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_many_executions_follow(s: Subject) -> None:
     """Execution numbers and revisions go on over many executions, and a replacement goes on from there."""
     await s.start()
@@ -126,7 +128,7 @@ async def check_a_continuing_turn_writes_to_what_follows(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Again", "To None", "To 2"], "the inbox of the next execution")
 
 
-@needs(Feature.MAILBOXES)
+@belongs_to(Part.MAILBOXES)
 async def check_a_mailbox_goes_over(s: Subject) -> None:
     """Events that go over to the next execution count against its mailbox; what was dropped does not."""
     await s.waiting()
@@ -162,7 +164,7 @@ async def check_an_old_time_does_not_wake_the_next(s: Subject) -> None:
     await s.nothing_eligible("it has no time")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_a_continuing_turn_starts_and_schedules(s: Subject) -> None:
     """A turn that continues as new has its starts carried out, and its settlements; answers to it are dropped."""
     await s.scheduled(an_item())
@@ -191,7 +193,7 @@ async def check_identity_stays_over_it(s: Subject) -> None:
     )
 
 
-@needs(Feature.MAILBOXES)
+@belongs_to(Part.MAILBOXES)
 async def check_unread_events_are_set_with_it(s: Subject) -> None:
     """The unread count that a continuing turn sets goes over with it, and counts against the mailbox."""
     await s.start()

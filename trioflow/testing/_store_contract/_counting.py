@@ -5,13 +5,14 @@ from __future__ import annotations
 from trioflow.abc import LockTurns, LockedTurns, QueueDepth, ReleaseActivity, State
 from trioflow.testing._store_contract._capabilities import can
 from trioflow.testing._store_contract._deleting import continued, pruned
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import CLAIM, LEASE, Subject, an_item, expect_equal
+
+PART = Part.MANAGEMENT
 
 # -- executions
 
 
-@needs(Feature.MANAGEMENT)
 async def check_executions_are_told_of_in_short(s: Subject) -> None:
     """Each execution has its number, its size, and its first and last event without their payloads."""
     begin = s.clock.now
@@ -27,7 +28,6 @@ async def check_executions_are_told_of_in_short(s: Subject) -> None:
     expect_equal((second.last.kind, second.last.at), ("Now", begin + 1), "the last event of the second")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_executions_are_told_of_without_payloads(s: Subject) -> None:
     """Payloads count for the size, and are left out."""
     await s.start()
@@ -40,7 +40,6 @@ async def check_executions_are_told_of_without_payloads(s: Subject) -> None:
     expect_equal((found.first.data, found.first.payload, found.history_bytes), (b"data", None, 11), "the event")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_an_execution_that_has_not_begun_is_told_of(s: Subject) -> None:
     """The current execution is among them, though it has no events yet."""
     await s.start()
@@ -48,7 +47,6 @@ async def check_an_execution_that_has_not_begun_is_told_of(s: Subject) -> None:
     expect_equal((found.execution, found.history_length, found.first, found.last), (1, 0, None, None), "the execution")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_executions_come_in_parts(s: Subject) -> None:
     """From a number on, and so many; what was pruned is left out."""
     await continued(s, 5)
@@ -63,7 +61,6 @@ async def check_executions_come_in_parts(s: Subject) -> None:
 # -- queues and numbers
 
 
-@needs(Feature.MANAGEMENT)
 async def check_turns_are_counted(s: Subject) -> None:
     """Instances that are due, leased, or due later are counted, and how long the first has waited."""
     await s.start("waits")
@@ -79,7 +76,6 @@ async def check_turns_are_counted(s: Subject) -> None:
     expect_equal((await s.store.read_depths()).turns.ready, 2, "when the lease has run out")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_nothing_to_do_is_counted_as_nothing(s: Subject) -> None:
     """Instances that have nothing to do, and those that have ended, are in no queue."""
     await s.waiting("waiting")
@@ -89,7 +85,6 @@ async def check_nothing_to_do_is_counted_as_nothing(s: Subject) -> None:
     expect_equal((depths.turns, depths.activities, dict(depths.tagged)), (nothing, nothing, {}), "the queues")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_activities_are_counted_by_tag(s: Subject) -> None:
     """Items are counted as turns are, all together and for each tag."""
     await s.scheduled(an_item(1), an_item(2, tag="gpu"), an_item(3, tag="gpu"), an_item(4), an_item(5, tag="disk"))
@@ -109,7 +104,6 @@ async def check_activities_are_counted_by_tag(s: Subject) -> None:
     )
 
 
-@needs(Feature.MANAGEMENT)
 async def check_everything_is_counted(s: Subject) -> None:
     """Instances by name and state, executions, events, messages, items and sessions."""
     await continued(s, 1, "a")
@@ -128,7 +122,6 @@ async def check_everything_is_counted(s: Subject) -> None:
     expect_equal((metrics.messages, metrics.activities, metrics.sessions), (1, 2, 1), "messages, items, sessions")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_an_empty_store_counts_nothing(s: Subject) -> None:
     """There is nothing to count."""
     metrics = await s.store.read_metrics()
@@ -149,7 +142,7 @@ async def left(s: Subject, overdue: float = 0.0, *pairs: tuple[str, str]) -> lis
     return sorted(turn.lock.instance for turn in locked.turns)
 
 
-@needs(Feature.CAPABILITIES)
+@belongs_to(Part.CAPABILITIES)
 async def check_others_are_those_one_cannot_run(s: Subject) -> None:
     """A worker that looks for others' instances gets those that it cannot run: by name, version or semantics."""
     await s.start("mine", name="flow", version="1")
@@ -161,7 +154,7 @@ async def check_others_are_those_one_cannot_run(s: Subject) -> None:
     expect_equal(await left(s, 0.0, ("flow", "1")), [], "what it gets while these are leased")
 
 
-@needs(Feature.CAPABILITIES)
+@belongs_to(Part.CAPABILITIES)
 async def check_all_are_others_to_whoever_can_run_nothing(s: Subject) -> None:
     """A worker that can run nothing is shown everything; one that can run anything, nothing."""
     await s.start("a", version="1")
@@ -171,7 +164,7 @@ async def check_all_are_others_to_whoever_can_run_nothing(s: Subject) -> None:
     expect_equal(await left(s), ["a", "b"], "who can run nothing")
 
 
-@needs(Feature.CAPABILITIES)
+@belongs_to(Part.CAPABILITIES)
 async def check_a_control_message_is_nothing_that_others_wait_for(s: Subject) -> None:
     """What one could run is not shown as others', whatever waits for it."""
     await s.waiting("a")
@@ -180,7 +173,7 @@ async def check_a_control_message_is_nothing_that_others_wait_for(s: Subject) ->
     expect_equal(await left(s, 0.0, ("flow", "1")), [], "what it gets")
 
 
-@needs(Feature.CAPABILITIES)
+@belongs_to(Part.CAPABILITIES)
 async def check_only_what_is_overdue_is_taken(s: Subject) -> None:
     """A worker that asks for what has waited so long gets that, and nothing younger."""
     await s.start("old", name="other")
@@ -193,7 +186,7 @@ async def check_only_what_is_overdue_is_taken(s: Subject) -> None:
     expect_equal(await left(s, 60.0), ["young"], "what has waited for a minute by now")
 
 
-@needs(Feature.CAPABILITIES)
+@belongs_to(Part.CAPABILITIES)
 async def check_a_time_that_came_is_waited_from(s: Subject) -> None:
     """A deadline that has come is overdue from then on, and a lease that ran out from its end."""
     await s.start("timer", name="other")

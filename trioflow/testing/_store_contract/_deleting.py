@@ -17,7 +17,7 @@ from trioflow.abc import (
 )
 from trioflow.errors import DuplicateRequestError, InstanceNotFinished, InstanceNotFound, LockLost
 from trioflow.testing._store_contract._listing import listed
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
@@ -28,6 +28,8 @@ from trioflow.testing._store_contract._subject import (
     expect_raises,
     kinds,
 )
+
+PART = Part.MANAGEMENT
 
 
 async def deleted(s: Subject, *ids: str, **fields: Any) -> int:
@@ -62,7 +64,6 @@ async def lengths(s: Subject, executions: int, instance: str = "a") -> list[int]
 # -- deleting
 
 
-@needs(Feature.MANAGEMENT)
 async def check_a_deleted_instance_is_gone(s: Subject) -> None:
     """Nothing of it can be read, listed, or written to, and nobody else is touched."""
     for name in ("a", "b"):
@@ -77,7 +78,6 @@ async def check_a_deleted_instance_is_gone(s: Subject) -> None:
     expect_equal((len(await s.store.read_history("b", 1)), await s.store.read_kv("b")), (2, {"k": b"v"}), "the other")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_who_watches_hears_of_the_deletion(s: Subject) -> None:
     """Whoever waits for the instance is woken."""
     await s.ended()
@@ -87,7 +87,6 @@ async def check_who_watches_hears_of_the_deletion(s: Subject) -> None:
         expect(watch.seen > seen, "it is woken")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_descendants_go_with_it(s: Subject) -> None:
     """Children, and theirs, are deleted with an instance, and no one else's."""
     await s.ended("p")
@@ -100,7 +99,6 @@ async def check_descendants_go_with_it(s: Subject) -> None:
     expect_equal(sorted(await listed(s)), ["d", "q"], "who is left")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_several_are_deleted_at_once(s: Subject) -> None:
     """Several ids go in one transaction; who is named twice, or as a descendant of another, is counted once."""
     await s.ended("p")
@@ -110,7 +108,6 @@ async def check_several_are_deleted_at_once(s: Subject) -> None:
     expect_equal(await listed(s), [], "who is left")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_a_child_may_go_alone(s: Subject) -> None:
     """Deleting a child leaves its parent, which is told nothing by that."""
     await s.waiting("p")
@@ -120,7 +117,6 @@ async def check_a_child_may_go_alone(s: Subject) -> None:
     await s.nothing_eligible("the parent hears nothing")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_who_has_not_ended_is_not_deleted(s: Subject) -> None:
     """One that has not ended is refused, and so is everything that was asked for with it."""
     await s.ended("done")
@@ -135,7 +131,6 @@ async def check_who_has_not_ended_is_not_deleted(s: Subject) -> None:
     expect_equal(len(await s.store.read_history("done", 1)), 2, "events of the one that has ended")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_a_living_descendant_saves_its_family(s: Subject) -> None:
     """An instance of which a descendant goes on is refused."""
     await s.ended("p")
@@ -146,7 +141,6 @@ async def check_a_living_descendant_saves_its_family(s: Subject) -> None:
     expect_equal(sorted(await listed(s)), ["c", "g", "p"], "who is left")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_force_deletes_what_goes_on(s: Subject) -> None:
     """With force, what has not ended is deleted, too; its holder's commit is refused and brings nothing back."""
     await s.waiting("p")
@@ -160,7 +154,6 @@ async def check_force_deletes_what_goes_on(s: Subject) -> None:
     expect_equal((await listed(s), await s.store.read_history("p", 1)), ([], ()), "what is left")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_items_go_with_their_instance(s: Subject) -> None:
     """Its items are not handed out; one that somebody has is lost to its holder, who is woken to hear so."""
     await s.scheduled(an_item(1), an_item(2))
@@ -175,7 +168,6 @@ async def check_items_go_with_their_instance(s: Subject) -> None:
     expect_equal((await s.settle(item.lock)).lost, (item.lock,), "what it hears when it settles")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_nothing_of_the_dead_reaches_the_living(s: Subject) -> None:
     """A new instance with the id of a deleted one goes on counting executions, and gets nothing of the old one's."""
     await s.scheduled(an_item(1))
@@ -193,7 +185,6 @@ async def check_nothing_of_the_dead_reaches_the_living(s: Subject) -> None:
     expect_equal((record.execution, record.history_length, record.queued), (2, 1, 0), "what is known of it")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_numbers_go_on_after_every_deletion(s: Subject) -> None:
     """Execution numbers of an id never start again, however often it is deleted."""
     for number in range(1, 4):
@@ -202,7 +193,6 @@ async def check_numbers_go_on_after_every_deletion(s: Subject) -> None:
         await deleted(s, "a")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_those_who_wait_are_told(s: Subject) -> None:
     """Messages that come with a deletion are posted with it."""
     await s.waiting("p")
@@ -212,7 +202,6 @@ async def check_those_who_wait_are_told(s: Subject) -> None:
     expect_equal(kinds(await s.inbox("p")), ["ChildGone"], "what the parent gets")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_a_refused_deletion_tells_nobody(s: Subject) -> None:
     """Messages that come with a deletion that is refused are not posted."""
     await s.waiting("p")
@@ -223,7 +212,7 @@ async def check_a_refused_deletion_tells_nobody(s: Subject) -> None:
     await s.nothing_eligible("the parent hears nothing")
 
 
-@needs(Feature.MANAGEMENT)
+@belongs_to(Part.REPEATS)
 async def check_a_repeated_deletion_is_one(s: Subject) -> None:
     """A deletion that is repeated answers as the first did and hurts nobody who has the id by then."""
     await s.ended("p")
@@ -244,7 +233,6 @@ async def pruned(s: Subject, instance: str = "a", **fields: Any) -> int:
     return await s.store.prune_executions(PruneExecutions(instance=instance, **fields))
 
 
-@needs(Feature.MANAGEMENT)
 async def check_the_newest_executions_are_kept(s: Subject) -> None:
     """As many as are to be kept stay, the current one counted, with all their events."""
     await continued(s, 4)
@@ -253,7 +241,6 @@ async def check_the_newest_executions_are_kept(s: Subject) -> None:
     expect_equal(await pruned(s, keep=3), 0, "how many at the repeat")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_the_current_execution_is_never_pruned(s: Subject) -> None:
     """However few are to be kept, the current one stays, also when it has ended."""
     await continued(s, 2)
@@ -265,7 +252,6 @@ async def check_the_current_execution_is_never_pruned(s: Subject) -> None:
     expect_equal((await s.record()).state, State.COMPLETED, "where it stands")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_pruning_by_age(s: Subject) -> None:
     """Only executions whose last event is older go, and of these only those that need not be kept."""
     begin = s.clock.now
@@ -277,7 +263,6 @@ async def check_pruning_by_age(s: Subject) -> None:
     expect_equal(await lengths(s, 5), [0, 0, 0, 2, 2], "events of each execution")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_pruning_touches_nothing_else(s: Subject) -> None:
     """Values, status, inbox and items stay, and so do other instances."""
     await continued(s, 2)
@@ -292,7 +277,6 @@ async def check_pruning_touches_nothing_else(s: Subject) -> None:
     expect_equal(await lengths(s, 3, "b"), [2, 2, 2], "events of the other")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_pruning_nobody_is_nothing(s: Subject) -> None:
     """An id that is not there, or cannot be, has no histories."""
     expect_equal((await pruned(s, "nobody"), await pruned(s, "")), (0, 0), "how many")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from trioflow.abc import BornLeased, NewActivity, NextExecution, ReleaseActivity, State
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect_equal, kinds
+
+PART = Part.EXPIRY
 
 
 def a_late_item(event_id: int = 1, within: float = 60.0, **fields: Any) -> NewActivity:
@@ -14,7 +16,6 @@ def a_late_item(event_id: int = 1, within: float = 60.0, **fields: Any) -> NewAc
     return an_item(event_id, start_within=within, late=draft(f"Late{event_id}", b"data"), **fields)
 
 
-@needs(Feature.EXPIRY)
 async def check_what_nobody_begins_is_over(s: Subject) -> None:
     """At its time an item that nobody took is gone, and its word reaches the very call that finds it."""
     await s.scheduled(a_late_item())
@@ -26,7 +27,6 @@ async def check_what_nobody_begins_is_over(s: Subject) -> None:
     await s.no_items("it is gone")
 
 
-@needs(Feature.EXPIRY)
 async def check_who_looks_for_items_finds_it_too(s: Subject) -> None:
     """A worker that looks for items at that time does not get it, and its word is posted."""
     await s.scheduled(a_late_item(1), an_item(2))
@@ -35,7 +35,6 @@ async def check_who_looks_for_items_finds_it_too(s: Subject) -> None:
     expect_equal(kinds(await s.inbox()), ["Late1"], "the word")
 
 
-@needs(Feature.EXPIRY)
 async def check_the_time_to_begin_is_announced(s: Subject) -> None:
     """Who looks for turns or for items hears when the next item is over."""
     await s.scheduled(a_late_item(1, 90.0), a_late_item(2, 60.0, tag="gpu"))
@@ -43,7 +42,6 @@ async def check_the_time_to_begin_is_announced(s: Subject) -> None:
     expect_equal((await s.lock_items(lease=500.0)).next_due, s.clock.now + 60, "what lock_activities says")
 
 
-@needs(Feature.EXPIRY)
 async def check_what_was_begun_may_take_its_time(s: Subject) -> None:
     """An item that somebody has is not over, nor while it waits for a retry."""
     await s.scheduled(a_late_item())
@@ -57,7 +55,6 @@ async def check_what_was_begun_may_take_its_time(s: Subject) -> None:
     expect_equal((await s.item()).attempt, 2, "the attempt after the pause")
 
 
-@needs(Feature.EXPIRY)
 async def check_who_died_had_begun(s: Subject) -> None:
     """An item whose holder was lost was begun, whatever the next one does with it."""
     await s.scheduled(a_late_item())
@@ -70,7 +67,6 @@ async def check_who_died_had_begun(s: Subject) -> None:
     expect_equal((await s.item()).attempt, 2, "the attempt after the pause")
 
 
-@needs(Feature.EXPIRY)
 async def check_what_was_given_back_unrun_is_over(s: Subject) -> None:
     """An item that was taken and given back unrun is as one that nobody took."""
     await s.scheduled(a_late_item())
@@ -81,7 +77,6 @@ async def check_what_was_given_back_unrun_is_over(s: Subject) -> None:
     await s.no_items("it is gone")
 
 
-@needs(Feature.EXPIRY)
 async def check_a_cancelled_item_is_not_late(s: Subject) -> None:
     """An item has one outcome: one that is cancelled in time has no other."""
     await s.scheduled(a_late_item(1), a_late_item(2))
@@ -93,7 +88,7 @@ async def check_a_cancelled_item_is_not_late(s: Subject) -> None:
     expect_equal(kinds(await s.inbox()), ["ActivityCancelled"] * 2, f"outcomes, one of which was {taken.name}")
 
 
-@needs(Feature.EXPIRY)
+@belongs_to(Part.FUSED)
 async def check_a_born_leased_item_was_begun(s: Subject) -> None:
     """An item that is born leased is begun by that."""
     born = BornLeased(worker="worker", token="born-1", lease=LEASE)  # noqa: S106 - a lock's token
@@ -104,7 +99,6 @@ async def check_a_born_leased_item_was_begun(s: Subject) -> None:
     expect_equal((await s.item()).attempt, 2, "the attempt after its holder is lost")
 
 
-@needs(Feature.EXPIRY)
 async def check_lateness_of_an_old_execution_is_dropped(s: Subject) -> None:
     """The word of an execution that is not current goes with the item."""
     await s.scheduled(a_late_item())
@@ -116,7 +110,6 @@ async def check_lateness_of_an_old_execution_is_dropped(s: Subject) -> None:
     await s.no_items("it is gone")
 
 
-@needs(Feature.EXPIRY)
 async def check_many_late_items_are_all_posted(s: Subject) -> None:
     """However many are over at once, each has its word."""
     await s.scheduled(*(a_late_item(number, 10.0) for number in range(1, 41)))

@@ -6,7 +6,7 @@ import attrs
 
 from trioflow.abc import OutMessage, PostMessage, ReleaseActivity, ReleaseTurn, State
 from trioflow.errors import DuplicateRequestError, LockLost
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
@@ -59,6 +59,7 @@ async def check_a_wrong_revision_is_refused(s: Subject) -> None:
     await s.commit(turn)
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_commit_after_release_is_refused(s: Subject) -> None:
     """Who gave a lock back holds it no more."""
     await s.start()
@@ -68,6 +69,7 @@ async def check_a_commit_after_release_is_refused(s: Subject) -> None:
         await s.commit(turn)
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_stale_release_changes_nothing(s: Subject) -> None:
     """A release by somebody who no longer holds the lock leaves the holder alone."""
     await s.start()
@@ -88,7 +90,7 @@ async def check_a_commit_to_nobody_is_refused(s: Subject) -> None:
         await s.store.commit_turn(attrs.evolve(commit, lock=attrs.evolve(turn.lock, instance="nobody")))
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_repeated_commit_happens_once(s: Subject) -> None:
     """A commit that is repeated unchanged answers with the same revision and writes nothing twice."""
     await s.waiting("b")
@@ -111,7 +113,7 @@ async def check_a_repeated_commit_happens_once(s: Subject) -> None:
     expect_equal(len((await s.lock_items()).activities), 1, "the items")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_repeat_is_known_while_another_holds(s: Subject) -> None:
     """A repeated commit is still recognised when somebody else has taken the next turn."""
     await s.start()
@@ -125,7 +127,7 @@ async def check_a_repeat_is_known_while_another_holds(s: Subject) -> None:
         await s.store.commit_turn(commit)
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_repeated_last_commit_is_known(s: Subject) -> None:
     """The commit that ended an instance may be repeated, too."""
     await s.start()
@@ -134,7 +136,7 @@ async def check_a_repeated_last_commit_is_known(s: Subject) -> None:
     expect_equal((await s.store.commit_turn(commit)).revision, first.revision, "the answer to the repeat")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_repeated_start_happens_once(s: Subject) -> None:
     """A start that is repeated unchanged gets its first answer, even after the instance has ended."""
     request = s.a_start("a")
@@ -144,7 +146,7 @@ async def check_a_repeated_start_happens_once(s: Subject) -> None:
     expect_equal(await s.store.start_instance(request), first, "the answer to a late repeat")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_repeated_replacement_happens_once(s: Subject) -> None:
     """A repeated replacement does not replace its own instance."""
     await s.ended()
@@ -155,7 +157,7 @@ async def check_a_repeated_replacement_happens_once(s: Subject) -> None:
     expect_equal((await s.record()).execution, 2, "the execution")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_repeated_post_happens_once(s: Subject) -> None:
     """A message that is posted again with its request id enters once, even if it was consumed meanwhile."""
     await s.waiting()
@@ -169,7 +171,7 @@ async def check_a_repeated_post_happens_once(s: Subject) -> None:
     await s.nothing_eligible("every repeat was recognised")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_repeated_post_to_an_ended_instance_succeeds(s: Subject) -> None:
     """A repeat gets the first answer although the instance would refuse a new message."""
     await s.waiting()
@@ -187,7 +189,7 @@ async def check_equal_messages_with_different_ids_are_two(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Same", "Same"], "the inbox")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_request_id_belongs_to_one_request(s: Subject) -> None:
     """A request id that comes back with a different request is refused."""
     await s.start("a", request_id="mine")
@@ -212,7 +214,7 @@ async def check_a_stale_settlement_is_lost(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Fresh"], "the inbox")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_repeated_settlement_happens_once(s: Subject) -> None:
     """A settlement that is repeated is not lost and posts nothing twice."""
     await s.scheduled(an_item())
@@ -224,7 +226,7 @@ async def check_a_repeated_settlement_happens_once(s: Subject) -> None:
     expect_equal(len((await s.turn()).messages), 1, "messages")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_repeated_retry_happens_once(s: Subject) -> None:
     """A settlement that asked for a retry counts once, however often it is repeated."""
     await s.scheduled(an_item())
@@ -246,6 +248,7 @@ async def check_a_settled_item_is_gone(s: Subject) -> None:
     await s.no_items("it was settled")
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_stale_item_release_changes_nothing(s: Subject) -> None:
     """Giving an item back that somebody else holds leaves the holder alone."""
     await s.scheduled(an_item())

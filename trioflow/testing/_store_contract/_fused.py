@@ -6,7 +6,7 @@ import attrs
 
 from trioflow.abc import ActivityLock, BornLeased, OutMessage, ReleaseTurn, RenewTurns, SettleActivity, State
 from trioflow.errors import LockLost
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
@@ -19,8 +19,9 @@ from trioflow.testing._store_contract._subject import (
     kinds,
 )
 
+PART = Part.FUSED
 
-@needs(Feature.FUSED)
+
 async def check_a_kept_lock_is_held(s: Subject) -> None:
     """A commit may keep the lock: it is renewed, and the next commit needs no other."""
     await s.start()
@@ -34,7 +35,6 @@ async def check_a_kept_lock_is_held(s: Subject) -> None:
     await s.turn()
 
 
-@needs(Feature.FUSED)
 async def check_a_kept_lock_expires(s: Subject) -> None:
     """A kept lock runs out like any other, and its holder is refused from then on."""
     await s.start()
@@ -47,7 +47,6 @@ async def check_a_kept_lock_expires(s: Subject) -> None:
         await s.commit(attrs.evolve(turn, revision=answer.revision, messages=()))
 
 
-@needs(Feature.FUSED)
 async def check_a_kept_lock_is_renewed(s: Subject) -> None:
     """A kept lock is renewed with the verb that renews all locks."""
     await s.start()
@@ -60,7 +59,6 @@ async def check_a_kept_lock_is_renewed(s: Subject) -> None:
     await s.nothing_eligible("the lock was renewed")
 
 
-@needs(Feature.FUSED)
 async def check_what_arrived_is_answered(s: Subject) -> None:
     """A kept lock comes with the messages that arrived during the turn, and only those."""
     await s.start()
@@ -74,7 +72,6 @@ async def check_what_arrived_is_answered(s: Subject) -> None:
     expect_equal(kinds((await s.commit(following, keep=10.0)).messages), ["Three"], "what arrived next")
 
 
-@needs(Feature.FUSED)
 async def check_a_repeated_keep_answers_again(s: Subject) -> None:
     """A repeated commit that kept the lock answers that it is kept, with what is in the inbox now."""
     await s.start()
@@ -86,7 +83,6 @@ async def check_a_repeated_keep_answers_again(s: Subject) -> None:
     expect_equal((again.kept, kinds(again.messages), again.revision), (True, ["Late"], 1), "the answer to the repeat")
 
 
-@needs(Feature.FUSED)
 async def check_a_repeat_does_not_claim_a_lost_lock(s: Subject) -> None:
     """A repeated commit does not say that a lock is kept which somebody else holds."""
     await s.start()
@@ -98,7 +94,6 @@ async def check_a_repeat_does_not_claim_a_lost_lock(s: Subject) -> None:
     expect(not (await s.store.commit_turn(commit)).kept, "a repeat claims no lock that somebody else holds")
 
 
-@needs(Feature.FUSED)
 async def check_an_ended_instance_keeps_no_lock(s: Subject) -> None:
     """Nothing is kept of an instance that has ended."""
     await s.start()
@@ -106,7 +101,6 @@ async def check_an_ended_instance_keeps_no_lock(s: Subject) -> None:
     expect_equal((answer.kept, answer.messages), (False, ()), "the answer")
 
 
-@needs(Feature.FUSED)
 async def check_a_fused_settlement_removes_the_item(s: Subject) -> None:
     """A commit may settle an item whose outcome it delivers itself: the item is gone and nothing is posted."""
     born = BornLeased(worker="worker", token="born-1", lease=LEASE)  # noqa: S106 - a lock's token
@@ -122,7 +116,6 @@ async def check_a_fused_settlement_removes_the_item(s: Subject) -> None:
     await s.no_items("it was settled")
 
 
-@needs(Feature.FUSED)
 async def check_a_fused_step_is_all_or_nothing(s: Subject) -> None:
     """If the lease of a settled item had gone the turn is refused, and items settled beside it are still held."""
     await s.scheduled(an_item(1), an_item(2))
@@ -135,7 +128,6 @@ async def check_a_fused_step_is_all_or_nothing(s: Subject) -> None:
     expect_equal((await s.settle(one.lock)).lost, (), "the item that was held")
 
 
-@needs(Feature.FUSED)
 async def check_a_fused_settlement_may_post_and_retry(s: Subject) -> None:
     """A settlement inside a commit may also post a message or ask for a retry."""
     await s.scheduled(an_item(1), an_item(2))
@@ -148,7 +140,6 @@ async def check_a_fused_settlement_may_post_and_retry(s: Subject) -> None:
     expect_equal((await s.item()).failures, 1, "failures")
 
 
-@needs(Feature.FUSED)
 async def check_a_long_chain_of_fused_steps(s: Subject) -> None:
     """Schedule, settle, schedule again under one kept lock, fifty times, leaves one history and no items."""
     await s.start()
@@ -172,7 +163,6 @@ async def check_a_long_chain_of_fused_steps(s: Subject) -> None:
     await s.no_items("all were settled")
 
 
-@needs(Feature.FUSED)
 async def check_a_kept_lock_can_be_given_back(s: Subject) -> None:
     """A kept lock is released like any other, and the instance is eligible for what arrived."""
     await s.start()
@@ -183,7 +173,6 @@ async def check_a_kept_lock_can_be_given_back(s: Subject) -> None:
     expect_equal((await s.turn()).attempts, 1, "attempts, which never go below zero")
 
 
-@needs(Feature.FUSED)
 async def check_a_kept_lock_counts_attempts_anew(s: Subject) -> None:
     """A holder that vanished after a commit that kept the lock has used up no attempt."""
     await s.start()
@@ -196,7 +185,6 @@ async def check_a_kept_lock_counts_attempts_anew(s: Subject) -> None:
     expect_equal((await s.turn()).attempts, 1, "attempts")
 
 
-@needs(Feature.FUSED)
 async def check_a_kept_lock_holds_against_time(s: Subject) -> None:
     """An instance whose time comes while its lock is kept is left to its holder, and is due when the lease ends."""
     await s.start()
@@ -208,7 +196,6 @@ async def check_a_kept_lock_holds_against_time(s: Subject) -> None:
     await s.turn()
 
 
-@needs(Feature.FUSED)
 async def check_a_kept_answer_has_the_turns_own_messages(s: Subject) -> None:
     """What a commit posts to its own instance is in its answer: replies to starts, cancelled items, messages."""
     reply = OutMessage(instance="a", execution=1, draft=draft("ChildStarted"))
@@ -225,7 +212,6 @@ async def check_a_kept_answer_has_the_turns_own_messages(s: Subject) -> None:
     expect_equal(kinds(answer.messages), ["ActivityCancelled", "ChildStarted", "Self"], "what has arrived")
 
 
-@needs(Feature.FUSED)
 async def check_an_answer_that_keeps_nothing_brings_nothing(s: Subject) -> None:
     """A commit that gives the lock back answers with no messages, whatever has arrived."""
     await s.start()
@@ -235,7 +221,6 @@ async def check_an_answer_that_keeps_nothing_brings_nothing(s: Subject) -> None:
     expect_equal((answer.kept, answer.messages), (False, ()), "the answer")
 
 
-@needs(Feature.FUSED)
 async def check_a_fused_settlement_may_be_late(s: Subject) -> None:
     """A turn may settle an item whose lease has run out, if nobody has taken it."""
     await s.scheduled(an_item())
@@ -247,7 +232,6 @@ async def check_a_fused_settlement_may_be_late(s: Subject) -> None:
     await s.no_items("it was settled")
 
 
-@needs(Feature.FUSED)
 async def check_a_fused_settlement_needs_the_lease(s: Subject) -> None:
     """A turn cannot settle an item that somebody else has taken, and that one goes on."""
     await s.scheduled(an_item())
@@ -261,7 +245,6 @@ async def check_a_fused_settlement_needs_the_lease(s: Subject) -> None:
     expect_equal((await s.settle(fresh.lock)).lost, (), "locks lost by the other holder")
 
 
-@needs(Feature.FUSED)
 async def check_a_fused_retry_after_the_mark_ends_it(s: Subject) -> None:
     """A retry that a turn asks for, for an item marked before, ends the item as cancelled."""
     await s.scheduled(an_item())
@@ -274,7 +257,6 @@ async def check_a_fused_retry_after_the_mark_ends_it(s: Subject) -> None:
     await s.no_items("it was cancelled")
 
 
-@needs(Feature.FUSED)
 async def check_a_kept_lock_keeps_out_other_revisions(s: Subject) -> None:
     """Under a kept lock each commit has to build on the one before."""
     await s.start()
@@ -285,7 +267,6 @@ async def check_a_kept_lock_keeps_out_other_revisions(s: Subject) -> None:
     await s.commit(attrs.evolve(turn, revision=1, messages=()), "Two", keep=LEASE)
 
 
-@needs(Feature.FUSED)
 async def check_a_kept_lock_may_start_and_end(s: Subject) -> None:
     """The last commit under a kept lock ends the instance, and what it held is free."""
     await s.start()

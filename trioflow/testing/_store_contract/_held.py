@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trioflow.abc import State
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import Subject, an_item, expect_equal, kinds
 
 
@@ -78,7 +78,7 @@ async def check_a_held_instance_can_end(s: Subject) -> None:
     await s.nothing_eligible("it has ended")
 
 
-@needs(Feature.MAILBOXES)
+@belongs_to(Part.MAILBOXES)
 async def check_a_mailbox_fills_while_held(s: Subject) -> None:
     """Events for a held instance count against its mailbox like any others."""
     await s.waiting("a", state=State.SUSPENDED, unread=1)

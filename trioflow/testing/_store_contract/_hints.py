@@ -20,7 +20,7 @@ from trioflow.abc import (
     State,
     instance_topic,
 )
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect, expect_equal
 
 
@@ -32,19 +32,21 @@ async def _wakes(s: Subject, topic: str, call: Awaitable[object]) -> None:
         await watch.wait_beyond(seen)
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_release_wakes_dispatchers(s: Subject) -> None:
     """Whoever waits for turns is woken when one is given back."""
     await s.start()
     await _wakes(s, TURNS, s.store.release_turn(ReleaseTurn(lock=(await s.turn()).lock)))
 
 
+@belongs_to(Part.RELEASES)
 async def check_an_item_release_wakes_dispatchers(s: Subject) -> None:
     """Whoever waits for items is woken when one is given back."""
     await s.scheduled(an_item())
     await _wakes(s, ACTIVITIES, s.store.release_activity(ReleaseActivity(lock=(await s.item()).lock)))
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_a_born_leased_item_wakes_dispatchers(s: Subject) -> None:
     """Whoever sleeps until `next_due` hears of an item that may fall free sooner."""
     born = BornLeased(worker="worker", token="born-1", lease=1.0)  # noqa: S106 - a lock's token
@@ -53,12 +55,14 @@ async def check_a_born_leased_item_wakes_dispatchers(s: Subject) -> None:
     await _wakes(s, ACTIVITIES, s.commit(turn, "Scheduled", activities=(an_item(born=born),)))
 
 
+@belongs_to(Part.CHILDREN)
 async def check_a_child_wakes_dispatchers(s: Subject) -> None:
     """Whoever waits for turns is woken by what a turn starts."""
     await s.start()
     await _wakes(s, TURNS, s.run("a", "Ended", state=State.COMPLETED, starts=(s.a_start("child"),)))
 
 
+@belongs_to(Part.CHILDREN)
 async def check_a_message_out_of_a_turn_wakes_dispatchers(s: Subject) -> None:
     """Whoever waits for turns is woken by a turn's message to another instance."""
     await s.waiting("b")
@@ -75,6 +79,7 @@ async def check_messages_left_over_wake_dispatchers(s: Subject) -> None:
     await _wakes(s, TURNS, s.commit(turn))
 
 
+@belongs_to(Part.CANCELLING)
 async def check_a_marked_item_given_back_wakes_dispatchers(s: Subject) -> None:
     """Whoever waits for turns is woken when a cancelled item is given back, since its instance is told."""
     await s.scheduled(an_item())
@@ -103,6 +108,7 @@ async def check_every_commit_wakes_watchers(s: Subject) -> None:
     expect_equal(found, [b"half"], "what a watcher read when it was woken")
 
 
+@belongs_to(Part.RELEASES)
 async def check_every_write_is_a_checkpoint(s: Subject) -> None:
     """No verb that writes does so once its caller was cancelled."""
     await s.scheduled(an_item())
@@ -151,7 +157,7 @@ async def _all_cancelled(verbs: tuple[Callable[[], Awaitable[object]], ...]) -> 
         expect(scope.cancelled_caught, f"verb {number} is a checkpoint")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_a_commit_cancelled_midway_is_whole(s: Subject) -> None:
     """A commit whose caller is cancelled while it is under way has happened whole or not at all."""
     await s.start()

@@ -17,7 +17,7 @@ from trioflow.abc import (
     State,
 )
 from trioflow.errors import LockLost
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
@@ -41,6 +41,7 @@ async def check_a_lock_is_for_one_execution(s: Subject) -> None:
     await s.commit(turn, events=())
 
 
+@belongs_to(Part.RELEASES)
 async def check_other_verbs_know_the_execution_too(s: Subject) -> None:
     """A renewal and a release under another execution's number change nothing."""
     await s.start()
@@ -79,6 +80,7 @@ async def check_an_item_lock_names_its_item(s: Subject) -> None:
     await s.no_items("both items are held")
 
 
+@belongs_to(Part.RELEASES)
 async def check_tokens_are_never_the_same(s: Subject) -> None:
     """Every lock has a token of its own, however often and at whatever moment it is taken."""
     await s.scheduled(an_item(1), an_item(2), instance="a")
@@ -96,6 +98,7 @@ async def check_tokens_are_never_the_same(s: Subject) -> None:
     expect_equal(len(dict.fromkeys(tokens)), 10, "tokens of ten locks")
 
 
+@belongs_to(Part.EXECUTIONS)
 async def check_items_of_two_executions_are_two(s: Subject) -> None:
     """An item of an old execution and one of the current with the same event id have nothing to do with each other."""
     await s.scheduled(an_item(1, payload=b"old"))
@@ -110,6 +113,7 @@ async def check_items_of_two_executions_are_two(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["New"], "the inbox")
 
 
+@belongs_to(Part.EXECUTIONS)
 async def check_a_cancel_leaves_old_executions_alone(s: Subject) -> None:
     """A commit cancels items of its own execution; one of an older execution with that event id goes on."""
     await s.scheduled(an_item(1))
@@ -122,6 +126,7 @@ async def check_a_cancel_leaves_old_executions_alone(s: Subject) -> None:
     expect_equal((renewal.lost, renewal.cancelled), ((), ()), "the answer to a renewal")
 
 
+@belongs_to(Part.EXECUTIONS)
 async def check_terminating_leaves_old_executions_alone(s: Subject) -> None:
     """A commit that cancels everything cancels what is of its own execution."""
     await s.scheduled(an_item(1))
@@ -136,7 +141,7 @@ async def check_terminating_leaves_old_executions_alone(s: Subject) -> None:
     expect_equal((await s.settle(old.lock)).lost, (), "locks lost by the old one")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_a_message_for_a_replaced_execution_is_dropped(s: Subject) -> None:
     """What was meant for an instance that was replaced does not reach the replacement."""
     await s.ended()
@@ -146,6 +151,7 @@ async def check_a_message_for_a_replaced_execution_is_dropped(s: Subject) -> Non
     expect_equal(kinds((await s.turn()).messages), ["Started", "New"], "the inbox of the replacement")
 
 
+@belongs_to(Part.EXECUTIONS)
 async def check_a_child_is_known_by_its_parents_execution(s: Subject) -> None:
     """A message to a child does not reach one that an earlier execution of the same parent started."""
     first = Parent(instance="a", execution=1, event_id=1)
@@ -156,7 +162,7 @@ async def check_a_child_is_known_by_its_parents_execution(s: Subject) -> None:
     expect_equal(kinds((await s.turn("child")).messages), ["Right"], "the child's inbox")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_a_replacement_has_its_own_parent(s: Subject) -> None:
     """A replacement has the parent that it was started with, or none."""
     await s.start("a", parent=Parent(instance="p", execution=1, event_id=1), attributes={"k": "v"})
@@ -166,7 +172,7 @@ async def check_a_replacement_has_its_own_parent(s: Subject) -> None:
     expect_equal((record.parent, dict(record.attributes)), (None, {}), "what was said at the start")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_a_replacement_starts_afresh(s: Subject) -> None:
     """A replacement inherits no attempts, no unread events, no full mailbox, no time to wake and no status."""
     await s.start("a")
@@ -185,7 +191,7 @@ async def check_a_replacement_starts_afresh(s: Subject) -> None:
     expect_equal((turn.attempts, turn.history_length, turn.history_bytes), (1, 0, 0), "its first turn")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_a_replacement_may_be_delayed(s: Subject) -> None:
     """A replacement waits for its delay as any start does."""
     await s.ended()
@@ -196,7 +202,7 @@ async def check_a_replacement_may_be_delayed(s: Subject) -> None:
     await s.turn()
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_revisions_are_never_the_same(s: Subject) -> None:
     """An id never comes back to a revision, over executions and replacements: it goes up with each commit, and with
     nothing else.
@@ -212,7 +218,7 @@ async def check_revisions_are_never_the_same(s: Subject) -> None:
     expect_equal(seen, [1, 2, 3], "revisions")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_old_histories_are_kept_apart(s: Subject) -> None:
     """Each execution's history is read by its number, whichever is current."""
     for number in range(1, 4):
@@ -223,6 +229,7 @@ async def check_old_histories_are_kept_apart(s: Subject) -> None:
         expect_equal([row.kind for row in rows], [f"E{number}"] * number, f"the history of execution {number}")
 
 
+@belongs_to(Part.EXECUTIONS)
 async def check_a_message_out_of_a_turn_knows_the_execution(s: Subject) -> None:
     """A turn's message for one execution of another instance is dropped once that execution is over."""
     await s.start("b")

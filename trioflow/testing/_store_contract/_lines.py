@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trioflow.abc import OutMessage, ReleaseActivity, ReleaseTurn, State, TagFilter
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import LEASE, Subject, an_item, draft, expect_equal
 
 
@@ -23,6 +23,7 @@ async def check_times_and_messages_share_one_line(s: Subject) -> None:
     expect_equal(await _order(s), ["early", "message", "late"], "the order of turns")
 
 
+@belongs_to(Part.DELAYS)
 async def check_a_delayed_start_lines_up_when_it_is_due(s: Subject) -> None:
     """A delayed start takes its place by the end of its delay, not by when it was asked for."""
     await s.start("delayed", delay=20.0)
@@ -32,6 +33,7 @@ async def check_a_delayed_start_lines_up_when_it_is_due(s: Subject) -> None:
     expect_equal(await _order(s), ["prompt", "delayed"], "the order of turns")
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_released_turn_lines_up_when_it_is_due(s: Subject) -> None:
     """A turn that was given back for a while takes its place by the end of that while."""
     await s.start("released")
@@ -62,7 +64,7 @@ async def check_the_oldest_message_counts(s: Subject) -> None:
     expect_equal(await _order(s), ["first", "second"], "the order of turns")
 
 
-@needs(Feature.FAIRNESS)
+@belongs_to(Part.FAIRNESS)
 async def check_messages_left_over_do_not_jump_the_line(s: Subject) -> None:
     """An instance that left old messages unconsumed is behind those that waited when it committed."""
     await s.waiting("a")
@@ -92,6 +94,7 @@ async def check_a_time_that_has_come_already_is_due(s: Subject) -> None:
         await s.turn(name)
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_released_turn_of_time_is_still_due(s: Subject) -> None:
     """A turn that time made eligible is eligible again after it was given back, and after its lease has run out."""
     await s.waiting("a", wake_at=s.clock.now + 5)
@@ -102,6 +105,7 @@ async def check_a_released_turn_of_time_is_still_due(s: Subject) -> None:
     expect_equal((await s.turn()).messages, (), "the inbox")
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_release_delay_is_announced(s: Subject) -> None:
     """`next_due` says when an instance that was given back for a while is eligible again."""
     await s.start()
@@ -109,6 +113,7 @@ async def check_a_release_delay_is_announced(s: Subject) -> None:
     expect_equal((await s.lock_turns()).next_due, s.clock.now + 7.0, "next_due")
 
 
+@belongs_to(Part.RELEASES)
 async def check_an_item_release_delay_is_announced(s: Subject) -> None:
     """`next_due` says when an item that was given back for a while may be taken."""
     await s.scheduled(an_item())
@@ -130,6 +135,7 @@ async def check_an_ended_instance_announces_nothing(s: Subject) -> None:
     expect_equal((await s.record()).wake_at, None, "when it is woken")
 
 
+@belongs_to(Part.CANCELLING)
 async def check_all_kinds_of_time_are_announced(s: Subject) -> None:
     """`next_due` is the earlier of when an instance wakes and when a cancelled item may be lost."""
     await s.scheduled(an_item())
@@ -142,7 +148,7 @@ async def check_all_kinds_of_time_are_announced(s: Subject) -> None:
     expect_equal((await s.lock_turns()).next_due, s.clock.now + LEASE - 10, "next_due before it wakes")
 
 
-@needs(Feature.TAGS)
+@belongs_to(Part.TAGS)
 async def check_times_of_other_tags_are_not_announced(s: Subject) -> None:
     """`next_due` of items is about those that the worker takes."""
     await s.scheduled(an_item(1, tag="gpu"))
@@ -171,7 +177,7 @@ async def check_a_retry_lines_up_when_it_is_due(s: Subject) -> None:
     expect_equal(order, [2, 1], "the order of items")
 
 
-@needs(Feature.TAGS)
+@belongs_to(Part.TAGS)
 async def check_many_tags_of_a_worker_count(s: Subject) -> None:
     """A worker may name many tags, and the last counts as much as the first."""
     tags = tuple(f"tag-{number}" for number in range(100))
@@ -180,6 +186,7 @@ async def check_many_tags_of_a_worker_count(s: Subject) -> None:
     expect_equal([item.tag for item in found], ["tag-0", "tag-50", "tag-99"], "what the worker takes")
 
 
+@belongs_to(Part.CHILDREN)
 async def check_a_message_out_of_a_turn_lines_up(s: Subject) -> None:
     """An instance that another one wrote to takes its place by when that was."""
     await s.waiting("told")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from trioflow.abc import InstancePage, InstanceQuery, ListInstances, ListPlace, Parent, State
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part
 from trioflow.testing._store_contract._subject import Subject, expect_equal
+
+PART = Part.MANAGEMENT
 
 
 async def page(s: Subject, limit: int = 100, after: ListPlace | None = None, **query: Any) -> InstancePage:
@@ -26,7 +28,6 @@ async def started(s: Subject, *ids: str, **fields: Any) -> None:
         s.advance(1)
 
 
-@needs(Feature.MANAGEMENT)
 async def check_a_list_is_newest_first(s: Subject) -> None:
     """Instances come by the time of their start, newest first; those of one moment by id, last first."""
     await started(s, "b", "c", "a")
@@ -37,14 +38,12 @@ async def check_a_list_is_newest_first(s: Subject) -> None:
     expect_equal(await listed(s), ["z", "y", "x", "a", "c", "b"], "the list")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_an_empty_store_lists_nothing(s: Subject) -> None:
     """There is nothing to list, and nothing to go on with."""
     found = await page(s)
     expect_equal((found.instances, found.next), ((), None), "the list")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_a_list_shows_what_reading_shows(s: Subject) -> None:
     """A listed instance is told of as if it had been read alone."""
     await s.start("a", attributes={"k": "v"}, parent=Parent(instance="p", execution=1, event_id=2), delay=5.0)
@@ -55,7 +54,6 @@ async def check_a_list_shows_what_reading_shows(s: Subject) -> None:
         expect_equal(record, await s.record(record.instance), f"{record.instance} in the list")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_pages_follow_each_other(s: Subject) -> None:
     """Going on from each page, every instance is seen once; the last page says that it is the last."""
     for number in range(10):
@@ -70,14 +68,12 @@ async def check_pages_follow_each_other(s: Subject) -> None:
     expect_equal((len(seen), place), (10, None), "how many, and what follows")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_a_full_last_page_is_the_last(s: Subject) -> None:
     """A page that is full and behind which there is nothing is the last."""
     await started(s, "a", "b")
     expect_equal((await page(s, limit=2)).next, None, "what follows")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_a_place_stays_where_it_is(s: Subject) -> None:
     """What starts, moves or ends between two pages neither hides nor repeats an instance."""
     await started(s, "a", "b", "c", "d")
@@ -89,7 +85,6 @@ async def check_a_place_stays_where_it_is(s: Subject) -> None:
     expect_equal([record.instance for record in second.instances], ["b", "a"], "the second page")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_states_are_told_apart(s: Subject) -> None:
     """A query by states finds instances in any of these."""
     await s.ended("failed", State.FAILED)
@@ -102,7 +97,6 @@ async def check_states_are_told_apart(s: Subject) -> None:
     expect_equal(len(await listed(s)), 5, "all")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_names_and_versions_are_told_apart(s: Subject) -> None:
     """A query by name and version finds those to the letter; one that is not pinned has no version."""
     await started(s, "a", name="flow", version="1")
@@ -115,7 +109,6 @@ async def check_names_and_versions_are_told_apart(s: Subject) -> None:
     expect_equal(await listed(s, name="flo"), [], "by a part of a name")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_a_prefix_is_no_pattern(s: Subject) -> None:
     """A query by prefix finds ids that begin with it, to the letter, whatever its letters mean elsewhere."""
     await started(s, "a_1", "a%1", "A_1", "ab1", "a_", "ba_1", "ä_1", "a\\1", "a*1")
@@ -127,7 +120,6 @@ async def check_a_prefix_is_no_pattern(s: Subject) -> None:
     expect_equal(await listed(s, prefix="zz"), [], "that nobody has")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_children_are_found_by_their_parent(s: Subject) -> None:
     """A query by parent finds its children, of all its executions; one for roots finds those without a parent."""
     await started(s, "p", "q", 'p"')
@@ -139,7 +131,6 @@ async def check_children_are_found_by_their_parent(s: Subject) -> None:
     expect_equal(await listed(s, roots=True), ['p"', "q", "p"], "roots")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_attributes_are_found(s: Subject) -> None:
     """A query by attributes finds instances that have each of these pairs, to the letter."""
     await started(s, "a", attributes={"city": "Rome", "age": "7"})
@@ -154,7 +145,6 @@ async def check_attributes_are_found(s: Subject) -> None:
     expect_equal(await listed(s, attributes={"ity": "Rome"}), [], "a part of a key")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_times_are_ranges(s: Subject) -> None:
     """A query by times finds what lies from the first on and before the second; what has not ended has no such time."""
     begin = s.clock.now
@@ -169,7 +159,6 @@ async def check_times_are_ranges(s: Subject) -> None:
     expect_equal(await listed(s, ended_after=begin), ["c", "b", "a"], "ended from a time on")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_all_that_is_said_has_to_hold(s: Subject) -> None:
     """A query with several parts finds what fits all of them, page by page as well."""
     for number in range(6):
@@ -182,7 +171,6 @@ async def check_all_that_is_said_has_to_hold(s: Subject) -> None:
     expect_equal([record.instance for record in second.instances], ["x3"], "the second page")
 
 
-@needs(Feature.MANAGEMENT)
 async def check_a_replacement_is_a_new_instance(s: Subject) -> None:
     """An instance that replaces another is listed at the time of its own start, with its own parent and attributes."""
     await s.start("a", attributes={"old": "v"})

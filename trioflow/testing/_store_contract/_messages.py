@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trioflow.abc import Draft, OutMessage, Parent, State
 from trioflow.errors import InstanceFinished, InstanceNotFound, MailboxFull
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import Subject, draft, expect, expect_equal, expect_raises, kinds
 
 
@@ -36,6 +36,7 @@ async def check_unknown_instance_is_refused(s: Subject) -> None:
         await s.post("nobody")
 
 
+@belongs_to(Part.REFUSALS)
 async def check_ended_instance_is_refused(s: Subject) -> None:
     """A message for an instance that has ended is refused."""
     await s.ended()
@@ -43,6 +44,7 @@ async def check_ended_instance_is_refused(s: Subject) -> None:
         await s.post("a")
 
 
+@belongs_to(Part.EXECUTIONS)
 async def check_message_for_another_execution_is_dropped(s: Subject) -> None:
     """A message for an execution that is not current is dropped without an error."""
     await s.waiting()
@@ -52,7 +54,7 @@ async def check_message_for_another_execution_is_dropped(s: Subject) -> None:
     expect_equal(len((await s.turn()).messages), 1, "a message for the current execution")
 
 
-@needs(Feature.MAILBOXES)
+@belongs_to(Part.MAILBOXES)
 async def check_full_mailbox_is_refused(s: Subject) -> None:
     """Unread and queued events together are limited; what is refused leaves no trace."""
     await s.waiting("a", unread=2)
@@ -63,7 +65,7 @@ async def check_full_mailbox_is_refused(s: Subject) -> None:
     expect_equal((await s.record()).queued, 2, "messages in the inbox")
 
 
-@needs(Feature.MAILBOXES)
+@belongs_to(Part.MAILBOXES)
 async def check_other_messages_do_not_fill_the_mailbox(s: Subject) -> None:
     """Only events count against the mailbox, and a full one does not keep other messages out."""
     await s.waiting()
@@ -73,7 +75,7 @@ async def check_other_messages_do_not_fill_the_mailbox(s: Subject) -> None:
     expect_equal((await s.record()).queued, 3, "messages in the inbox")
 
 
-@needs(Feature.MAILBOXES)
+@belongs_to(Part.MAILBOXES)
 async def check_mailbox_empties(s: Subject) -> None:
     """Events that were consumed make room again."""
     await s.waiting()
@@ -92,6 +94,7 @@ async def check_a_message_makes_eligible(s: Subject) -> None:
     await s.turn()
 
 
+@belongs_to(Part.CHILDREN)
 async def check_messages_out_of_a_turn(s: Subject) -> None:
     """Messages of a turn reach other inboxes in order; those nobody can take are dropped and block nothing."""
     await s.ended("gone")
@@ -108,6 +111,7 @@ async def check_messages_out_of_a_turn(s: Subject) -> None:
     expect_equal(kinds((await s.turn("b")).messages), ["One", "Two"], "what reached the other inbox")
 
 
+@belongs_to(Part.CHILDREN)
 async def check_a_turn_may_write_to_itself(s: Subject) -> None:
     """A message of a turn to its own instance waits for the next turn."""
     await s.waiting("a", messages=(OutMessage(instance="a", draft=draft("Self")),))
@@ -147,7 +151,7 @@ async def check_numbers_of_messages_are_not_used_again(s: Subject) -> None:
     expect_equal(len(seqs), 3, "messages")
 
 
-@needs(Feature.MAILBOXES)
+@belongs_to(Part.MAILBOXES)
 async def check_unread_events_that_were_taken_make_room(s: Subject) -> None:
     """The mailbox has room again once the code has taken what was unread."""
     await s.waiting("a", unread=2)
@@ -158,7 +162,7 @@ async def check_unread_events_that_were_taken_make_room(s: Subject) -> None:
     await s.mailbox_is_full("a", 2)
 
 
-@needs(Feature.MAILBOXES)
+@belongs_to(Part.MAILBOXES)
 async def check_a_turn_may_overfill_a_mailbox(s: Subject) -> None:
     """An event out of a turn is never refused, and counts against the mailbox."""
     await s.waiting("b")
@@ -168,7 +172,7 @@ async def check_a_turn_may_overfill_a_mailbox(s: Subject) -> None:
     await s.mailbox_is_full("b", 3)
 
 
-@needs(Feature.MAILBOXES)
+@belongs_to(Part.MAILBOXES)
 async def check_a_mailbox_limit_is_the_senders(s: Subject) -> None:
     """Each post brings its own limit: a higher one finds room where a lower one did not."""
     await s.waiting()
@@ -178,7 +182,7 @@ async def check_a_mailbox_limit_is_the_senders(s: Subject) -> None:
     expect_equal((await s.record()).queued, 2, "messages in the inbox")
 
 
-@needs(Feature.MAILBOXES)
+@belongs_to(Part.MAILBOXES)
 async def check_part_of_a_mailbox_makes_room(s: Subject) -> None:
     """Consuming some of the events makes room for as many."""
     await s.waiting()
@@ -191,6 +195,7 @@ async def check_part_of_a_mailbox_makes_room(s: Subject) -> None:
     await s.mailbox_is_full("a", 3)
 
 
+@belongs_to(Part.CHILDREN)
 async def check_a_post_may_name_a_child(s: Subject) -> None:
     """A client's message for the child of one parent is dropped, without an error, where the id is somebody else's."""
     mine = Parent(instance="p", execution=1, event_id=1)
@@ -203,6 +208,7 @@ async def check_a_post_may_name_a_child(s: Subject) -> None:
     expect_equal(len((await s.turn("a")).messages), 1, "messages of the child")
 
 
+@belongs_to(Part.CHILDREN)
 async def check_an_ending_turn_writes_nothing_to_itself(s: Subject) -> None:
     """A message of a turn to its own instance is dropped where the turn ends it."""
     await s.start()
@@ -210,6 +216,7 @@ async def check_an_ending_turn_writes_nothing_to_itself(s: Subject) -> None:
     expect_equal((await s.record()).queued, 0, "messages in the inbox")
 
 
+@belongs_to(Part.CHILDREN)
 async def check_messages_of_a_turn_are_untouched(s: Subject) -> None:
     """What a turn sends arrives byte for byte, with the time at which it entered."""
     one = Draft("Odd", bytes(range(256)), b"\xff\x00")
@@ -222,6 +229,7 @@ async def check_messages_of_a_turn_are_untouched(s: Subject) -> None:
     expect_equal((message.draft, message.at), (one, s.clock.now), "the message")
 
 
+@belongs_to(Part.CHILDREN)
 async def check_a_control_message_out_of_a_turn_counts(s: Subject) -> None:
     """A turn may send a control message, which makes a held instance eligible."""
     await s.waiting("b", state=State.SUSPENDED)

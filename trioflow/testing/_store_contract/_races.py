@@ -17,7 +17,7 @@ from trioflow.abc import (
     State,
 )
 from trioflow.errors import InstanceFinished, LockLost, MailboxFull, TrioflowError
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import LEASE, Subject, an_event, an_item, draft, expect_equal, kinds
 
 
@@ -54,7 +54,7 @@ async def check_concurrent_commits_of_one_turn(s: Subject) -> None:
     expect_equal([row.kind for row in await s.store.read_history("a", 1)], [f"E{winner}"], "the history")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_concurrent_repeats_of_one_commit(s: Subject) -> None:
     """A commit that is sent several times at once is written once and answered alike."""
     await s.waiting("b")
@@ -65,7 +65,7 @@ async def check_concurrent_repeats_of_one_commit(s: Subject) -> None:
     expect_equal((await s.record("b")).queued, 1, "messages in the other inbox")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_concurrent_repeats_of_one_start(s: Subject) -> None:
     """A start that is sent several times at once creates one instance and is answered alike."""
     request = s.a_start("a")
@@ -74,7 +74,7 @@ async def check_concurrent_repeats_of_one_start(s: Subject) -> None:
     expect_equal((answers[0].created, (await s.record()).queued), (True, 1), "what was created")
 
 
-@needs(Feature.REPEATS)
+@belongs_to(Part.REPEATS)
 async def check_concurrent_repeats_of_one_post(s: Subject) -> None:
     """A message that is sent several times at once enters once."""
     await s.waiting()
@@ -83,7 +83,7 @@ async def check_concurrent_repeats_of_one_post(s: Subject) -> None:
     expect_equal((await s.record()).queued, 1, "messages in the inbox")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_concurrent_replacements(s: Subject) -> None:
     """Of several replacements of one instance that has ended exactly one begins."""
     await s.ended()
@@ -92,7 +92,7 @@ async def check_concurrent_replacements(s: Subject) -> None:
     expect_equal((await s.record()).execution, 2, "the execution")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_concurrent_attaches_create_once(s: Subject) -> None:
     """Of several attaches to a free id one creates the instance and the others find it."""
     answers = await _at_once(*[lambda: s.start("a", if_exists="attach")] * 6)
@@ -100,6 +100,7 @@ async def check_concurrent_attaches_create_once(s: Subject) -> None:
     expect_equal((await s.record()).queued, 1, "messages in the inbox")
 
 
+@belongs_to(Part.CANCELLING)
 async def check_concurrent_settlements_of_one_item(s: Subject) -> None:
     """An item that is settled and cancelled at once has exactly one outcome."""
     await s.scheduled(an_item(1))
@@ -116,7 +117,7 @@ async def check_concurrent_settlements_of_one_item(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Done"], "the inbox")
 
 
-@needs(Feature.MAILBOXES)
+@belongs_to(Part.MAILBOXES)
 async def check_a_mailbox_is_never_overfull(s: Subject) -> None:
     """Many senders at once do not get more events into a mailbox than it may hold."""
     await s.waiting("a", unread=1)
@@ -125,6 +126,7 @@ async def check_a_mailbox_is_never_overfull(s: Subject) -> None:
     expect_equal((await s.record()).queued, 3, "messages in the inbox")
 
 
+@belongs_to(Part.REFUSALS)
 async def check_a_message_enters_or_is_refused(s: Subject) -> None:
     """Messages that race with the end of their instance are refused, or gone with it; none is left over."""
     await s.start()
@@ -140,6 +142,7 @@ async def check_a_message_enters_or_is_refused(s: Subject) -> None:
     await s.nothing_eligible("it has ended")
 
 
+@belongs_to(Part.EXECUTIONS)
 async def check_a_message_races_with_continuing(s: Subject) -> None:
     """Events that race with continue-as-new are all in the next execution, behind its start."""
     await s.start()
@@ -153,6 +156,7 @@ async def check_a_message_races_with_continuing(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Again"] + ["Event"] * 6, "the inbox")
 
 
+@belongs_to(Part.CAPABILITIES)
 async def check_concurrent_workers_with_different_capabilities(s: Subject) -> None:
     """Workers of several kinds at once get each instance once, and only what they can run."""
     for number in range(20):
@@ -167,6 +171,7 @@ async def check_concurrent_workers_with_different_capabilities(s: Subject) -> No
     expect_equal(sorted(taken), sorted(wanted), "who was taken")
 
 
+@belongs_to(Part.CHILDREN)
 async def check_turns_of_many_instances_at_once(s: Subject) -> None:
     """Commits of different instances that write to each other at the same time are all carried out."""
     names = [f"i{number}" for number in range(8)]

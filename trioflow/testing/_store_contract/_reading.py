@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from trioflow.abc import ACTIVITIES, TURNS, EventRow, State, instance_topic
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import Subject, an_item, draft, expect, expect_equal
 
 
@@ -37,6 +38,7 @@ async def check_a_record_counts_the_inbox(s: Subject) -> None:
     expect_equal((await s.record()).queued, 0, "messages in the inbox")
 
 
+@belongs_to(Part.DETAILS)
 async def check_a_record_tells_what_waits(s: Subject) -> None:
     """A record tells whether a control message or a request to cancel waits in the inbox, until it is consumed."""
     await s.waiting("a", state=State.PARKED)
@@ -118,6 +120,7 @@ async def check_items_wake_dispatchers(s: Subject) -> None:
         await watch.wait_beyond(seen)
 
 
+@belongs_to(Part.FAIRNESS)
 async def check_watchers_of_an_instance_are_woken(s: Subject) -> None:
     """Whoever watches an instance is woken by its commits, and nobody by those of another."""
     await s.start("a")
@@ -180,6 +183,7 @@ async def check_a_record_tells_where_messages_stand(s: Subject) -> None:
     expect_equal(((await s.record()).queued, (await s.record()).unread), (2, 5), "queued and unread after a commit")
 
 
+@belongs_to(Part.DETAILS)
 async def check_a_cancel_request_is_known_by_its_kind(s: Subject) -> None:
     """Only a message of the kind `CancelRequested` counts as a request to cancel, in its own inbox."""
     await s.waiting("a")

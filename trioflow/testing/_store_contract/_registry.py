@@ -1,4 +1,4 @@
-"""The list of all checks, by theme, and of those that every store needs.
+"""The list of all checks, by theme, and the choice of some by part.
 
 Law: a check is any function of a theme whose name begins with `check_`; only themes listed here are examined.
 
@@ -7,6 +7,7 @@ Who calls it: `_check_store.py`, `store_contract_plugin.py`, tests of stores. Re
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import ModuleType
 
 from trioflow.testing._store_contract import (
@@ -39,7 +40,7 @@ from trioflow.testing._store_contract import (
     _turn_locks,
     _twins,
 )
-from trioflow.testing._store_contract._marks import need_of
+from trioflow.testing._store_contract._marks import Part, part_of
 from trioflow.testing._store_contract._subject import Check
 
 
@@ -83,5 +84,18 @@ CHECKS: tuple[Check, ...] = tuple(
 )
 """Every check, in the order in which a reader meets them."""
 
-CORE: tuple[Check, ...] = tuple(check for check in CHECKS if need_of(check) is None)
-"""Those that every store has to pass which runs orchestrations unfused, in one process."""
+
+def chosen(parts: Iterable[str] | None, *, core_only: bool = False) -> tuple[Check, ...]:
+    """The checks of these parts, or of the core, or all of them.
+
+    Raises:
+        ValueError: a part has another name, or both were asked for.
+    """
+    if parts is None:
+        return tuple(check for check in CHECKS if not core_only or part_of(check) is Part.CORE)
+    names = tuple(parts)
+    known = [part.value for part in Part]
+    if core_only or any(name not in known for name in names):
+        asked = f"parts={names!r}" + ", core_only=True" * core_only
+        raise ValueError(f"{asked}: give parts by name, or core_only, not both. The parts are {', '.join(known)}.")
+    return tuple(check for check in CHECKS if part_of(check) in names)

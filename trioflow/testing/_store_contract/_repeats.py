@@ -22,7 +22,7 @@ from trioflow.abc import (
     State,
 )
 from trioflow.errors import DuplicateRequestError, InstanceExists, InstanceNotFound, LockLost, MailboxFull
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
@@ -34,6 +34,8 @@ from trioflow.testing._store_contract._subject import (
     kinds,
 )
 
+PART = Part.REPEATS
+
 NEXT = NextExecution(start=draft("Again"))
 
 
@@ -41,7 +43,6 @@ def _a_post(s: Subject, instance: str = "a", **fields: Any) -> PostMessage:
     return PostMessage(request_id=s.request_id(), message=OutMessage(instance=instance, draft=draft(), **fields))
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeated_attach_gets_its_first_answer(s: Subject) -> None:
     """An attach that is repeated after its instance was replaced answers with the execution that it found."""
     await s.ended()
@@ -52,7 +53,6 @@ async def check_a_repeated_attach_gets_its_first_answer(s: Subject) -> None:
     expect_equal(await s.store.start_instance(request), first, "the answer to the repeat")
 
 
-@needs(Feature.REPEATS)
 async def check_an_old_replacement_is_not_repeated(s: Subject) -> None:
     """A replacement that is repeated after its instance was replaced in turn answers as before and replaces nothing."""
     await s.ended()
@@ -65,7 +65,6 @@ async def check_an_old_replacement_is_not_repeated(s: Subject) -> None:
     expect_equal((await s.record()).execution, 3, "the execution")
 
 
-@needs(Feature.REPEATS)
 async def check_a_start_is_remembered_for_an_hour(s: Subject) -> None:
     """A start is recognised for an hour, whatever else is written and forgotten in that time."""
     request = s.a_start("a")
@@ -76,7 +75,6 @@ async def check_a_start_is_remembered_for_an_hour(s: Subject) -> None:
     expect_equal(await s.store.start_instance(request), first, "the answer to the repeat")
 
 
-@needs(Feature.REPEATS)
 async def check_a_settlement_is_remembered_for_an_hour(s: Subject) -> None:
     """A settled token is recognised for an hour, whatever else is written and forgotten in that time."""
     await s.scheduled(an_item())
@@ -88,7 +86,6 @@ async def check_a_settlement_is_remembered_for_an_hour(s: Subject) -> None:
     expect_equal((await s.settle(item.lock)).lost, (), "locks lost by the repeat")
 
 
-@needs(Feature.REPEATS)
 async def check_a_refused_start_may_be_tried_again(s: Subject) -> None:
     """A refusal is no answer to be remembered: the same request succeeds once it can."""
     await s.waiting()
@@ -100,7 +97,6 @@ async def check_a_refused_start_may_be_tried_again(s: Subject) -> None:
     expect((await s.store.start_instance(request)).created, "the request succeeds once the instance has ended")
 
 
-@needs(Feature.REPEATS)
 async def check_a_refused_post_may_be_tried_again(s: Subject) -> None:
     """A message that was refused for want of room or of an instance enters once it can."""
     request = _a_post(s, mailbox=True)
@@ -113,7 +109,6 @@ async def check_a_refused_post_may_be_tried_again(s: Subject) -> None:
     expect_equal((await s.record()).queued, 1, "messages in the inbox")
 
 
-@needs(Feature.REPEATS)
 async def check_a_post_id_belongs_to_one_request(s: Subject) -> None:
     """The id of a post that comes back for another instance, or with a start, is refused and writes nothing."""
     await s.waiting("a")
@@ -126,7 +121,6 @@ async def check_a_post_id_belongs_to_one_request(s: Subject) -> None:
     expect_equal((await s.record("b")).queued, 0, "the inbox of the other instance")
 
 
-@needs(Feature.REPEATS)
 async def check_a_post_is_not_repeated_into_a_replacement(s: Subject) -> None:
     """A message that an instance has had does not enter the inbox of what replaces it."""
     await s.waiting()
@@ -138,7 +132,6 @@ async def check_a_post_is_not_repeated_into_a_replacement(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Started"], "the inbox of the replacement")
 
 
-@needs(Feature.REPEATS)
 async def check_a_dropped_post_stays_dropped(s: Subject) -> None:
     """A message that was dropped, since it was for another execution, does not enter when that one has come."""
     await s.start()
@@ -149,7 +142,6 @@ async def check_a_dropped_post_stays_dropped(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Again"], "the inbox of the next execution")
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeated_continuation_happens_once(s: Subject) -> None:
     """A repeated continue-as-new names the same next execution and begins no other."""
     await s.start()
@@ -162,7 +154,6 @@ async def check_a_repeated_continuation_happens_once(s: Subject) -> None:
     expect_equal((turn.lock.execution, kinds(turn.messages)), (2, ["Again", "Late"]), "the next execution")
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeat_does_not_reach_a_replacement(s: Subject) -> None:
     """The last commit of an instance that was replaced is refused, and writes nothing to the replacement."""
     await s.start()
@@ -175,7 +166,6 @@ async def check_a_repeat_does_not_reach_a_replacement(s: Subject) -> None:
     expect_equal((record.state, record.history_length), (State.PENDING, 0), "the replacement")
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeated_commit_gives_no_lock_back(s: Subject) -> None:
     """A commit that is repeated after others took, renewed and gave back the lock leaves the lock as it is."""
     await s.start()
@@ -191,7 +181,6 @@ async def check_a_repeated_commit_gives_no_lock_back(s: Subject) -> None:
     await s.commit(other)
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeated_commit_does_not_keep_again(s: Subject) -> None:
     """A commit that kept the lock, repeated late, does not extend it, nor claim it once it was given back."""
     await s.start()
@@ -203,7 +192,6 @@ async def check_a_repeated_commit_does_not_keep_again(s: Subject) -> None:
     await s.turn()
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeated_fused_step_happens_once(s: Subject) -> None:
     """A commit that settled an item is recognised although the item is gone by now."""
     await s.scheduled(an_item())
@@ -217,7 +205,6 @@ async def check_a_repeated_fused_step_happens_once(s: Subject) -> None:
     expect_equal((await s.record()).queued, 1, "messages in the inbox")
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeated_turn_starts_and_tells_once(s: Subject) -> None:
     """A repeated commit starts nothing again, even where what it started has ended, and tells nobody twice."""
     child = s.a_start("child", on_started=OutMessage(instance="a", draft=draft("ChildStarted")))
@@ -231,7 +218,6 @@ async def check_a_repeated_turn_starts_and_tells_once(s: Subject) -> None:
     expect_equal((await s.record("a")).queued, 1, "messages in the starter's inbox")
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeated_cancel_leaves_out_what_ended(s: Subject) -> None:
     """A repeated commit names those of its marked items that are still held, and no others."""
     await s.scheduled(an_item(1), an_item(2))
@@ -243,7 +229,6 @@ async def check_a_repeated_cancel_leaves_out_what_ended(s: Subject) -> None:
     expect_equal((await s.store.commit_turn(commit)).hurt, (two.lock,), "items hurt by the repeat")
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeated_retry_disturbs_nobody(s: Subject) -> None:
     """A settlement with a retry, repeated when somebody else runs the next attempt, leaves that one alone."""
     await s.scheduled(an_item())
@@ -255,7 +240,6 @@ async def check_a_repeated_retry_disturbs_nobody(s: Subject) -> None:
     expect_equal((await s.settle(second.lock)).lost, (), "locks lost")
 
 
-@needs(Feature.REPEATS)
 async def check_a_settlement_may_be_repeated_in_another_call(s: Subject) -> None:
     """A settled token is recognised in whatever company it comes back."""
     await s.scheduled(an_item(1), an_item(2))
@@ -266,7 +250,6 @@ async def check_a_settlement_may_be_repeated_in_another_call(s: Subject) -> None
     expect_equal(kinds((await s.turn()).messages), ["One", "Both"], "the inbox")
 
 
-@needs(Feature.REPEATS)
 async def check_a_settlement_may_be_repeated_after_the_end(s: Subject) -> None:
     """A settled token is recognised after its instance has gone on, to another execution or to its end."""
     await s.scheduled(an_item())
@@ -278,7 +261,6 @@ async def check_a_settlement_may_be_repeated_after_the_end(s: Subject) -> None:
     expect_equal((await s.settle(item.lock)).lost, (), "locks lost after the end")
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeated_release_changes_nothing(s: Subject) -> None:
     """A turn that is given back twice stays away for the first delay and has one attempt taken off."""
     await s.start()
@@ -291,7 +273,6 @@ async def check_a_repeated_release_changes_nothing(s: Subject) -> None:
     expect_equal((await s.turn()).attempts, 2, "attempts after one that counted")
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeated_item_release_changes_nothing(s: Subject) -> None:
     """An item that is given back twice stays away for the first delay and has one attempt taken off."""
     await s.scheduled(an_item())
@@ -314,7 +295,6 @@ async def _everything(s: Subject) -> object:
     return seen
 
 
-@needs(Feature.REPEATS)
 async def check_any_write_may_be_repeated_at_any_time(s: Subject) -> None:
     """Starts, posts, commits, settlements and releases are repeated in both orders after each write that follows, as
     long as their answers are promised, and readers see no difference.
@@ -353,7 +333,6 @@ async def check_any_write_may_be_repeated_at_any_time(s: Subject) -> None:
     expect_equal((await s.record("a")).queued, 2, "messages of the starter")
 
 
-@needs(Feature.REPEATS)
 async def check_a_repeat_is_no_news(s: Subject) -> None:
     """A repeated write leaves the time of the last change as it was, and the counts of attempts."""
     await s.start()

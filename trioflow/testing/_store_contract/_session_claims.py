@@ -7,8 +7,10 @@ from typing import Any
 import trio
 
 from trioflow.abc import NewActivity, ReleaseActivity, SessionClaim, TagFilter
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import CLAIM, LEASE, Subject, an_item, expect_equal
+
+PART = Part.SESSIONS
 
 
 def of(session: str | None, *event_ids: int, **fields: Any) -> tuple[NewActivity, ...]:
@@ -27,7 +29,6 @@ def at_most(limit: int) -> SessionClaim:
     return SessionClaim(lease=LEASE, limit=limit)
 
 
-@needs(Feature.SESSIONS)
 async def check_a_session_belongs_to_whoever_takes_its_first_item(s: Subject) -> None:
     """All items of a session go to the worker that took the first, and to no other."""
     await s.scheduled(*of("s", 1, 2, 3))
@@ -36,7 +37,6 @@ async def check_a_session_belongs_to_whoever_takes_its_first_item(s: Subject) ->
     expect_equal(await taken(s, "one"), [2, 3], "what the first gets then")
 
 
-@needs(Feature.SESSIONS)
 async def check_items_without_a_session_are_for_all(s: Subject) -> None:
     """What has no session goes to whoever comes, and past those that wait for their owner."""
     await s.scheduled(*of("s", 1, 2), *of(None, 3, 4))
@@ -45,7 +45,6 @@ async def check_items_without_a_session_are_for_all(s: Subject) -> None:
     expect_equal(await taken(s, "three", None), [4], "what a worker without sessions gets")
 
 
-@needs(Feature.SESSIONS)
 async def check_who_takes_no_sessions_gets_none(s: Subject) -> None:
     """A worker that asks for no sessions gets only items without one, whatever is free, or was once its own."""
     await s.scheduled(*of("s", 1, 2))
@@ -54,7 +53,6 @@ async def check_who_takes_no_sessions_gets_none(s: Subject) -> None:
     expect_equal(await taken(s, "one", None), [], "what it gets when it does not any more")
 
 
-@needs(Feature.SESSIONS)
 async def check_sessions_are_apart(s: Subject) -> None:
     """Two sessions may belong to two workers, and their names are told apart to the letter."""
     await s.scheduled(*of("s", 1), *of("S", 2), *of("s ", 3), *of("s", 4), *of("S", 5), *of("s ", 6))
@@ -66,7 +64,6 @@ async def check_sessions_are_apart(s: Subject) -> None:
     expect_equal(await taken(s, "two"), [5], "what is left for the second")
 
 
-@needs(Feature.SESSIONS)
 async def check_a_session_spans_instances(s: Subject) -> None:
     """A session is one for items of all instances."""
     await s.scheduled(*of("s", 1), instance="a")
@@ -76,7 +73,6 @@ async def check_a_session_spans_instances(s: Subject) -> None:
     expect_equal(await taken(s, "one"), [2], "what the owner gets")
 
 
-@needs(Feature.SESSIONS)
 async def check_a_worker_has_so_many_sessions(s: Subject) -> None:
     """A worker claims as many sessions as it may have, over all its calls, and goes on with those."""
     await s.scheduled(*of("1", 1), *of("2", 2), *of("3", 3), *of("1", 4), *of("2", 5))
@@ -87,7 +83,6 @@ async def check_a_worker_has_so_many_sessions(s: Subject) -> None:
     expect_equal(await taken(s, "two", at_most(2)), [3, 7], "what is left for another")
 
 
-@needs(Feature.SESSIONS)
 async def check_sessions_beyond_the_cap_hide_nothing(s: Subject) -> None:
     """However many items of others wait in front, a worker at its cap gets those behind that it may have."""
     await s.scheduled(*of("mine", 1), *of("theirs", *range(2, 31)), *of(None, 31), *of("mine", 32))
@@ -95,7 +90,6 @@ async def check_sessions_beyond_the_cap_hide_nothing(s: Subject) -> None:
     expect_equal(await taken(s, "one", at_most(1), limit=5), [31, 32], "what it gets")
 
 
-@needs(Feature.SESSIONS)
 async def check_one_call_claims_within_the_cap(s: Subject) -> None:
     """Within one call, too, no session more is claimed than may be, and the room goes to what is behind."""
     await s.scheduled(*of("1", 1), *of("2", 2), *of("3", 3), *of(None, 4, 5, 6))
@@ -103,7 +97,6 @@ async def check_one_call_claims_within_the_cap(s: Subject) -> None:
     expect_equal(await taken(s, "two", at_most(1)), [2, 6], "what another gets")
 
 
-@needs(Feature.SESSIONS)
 async def check_items_of_a_session_come_in_order(s: Subject) -> None:
     """The oldest item of a session comes first, among all others."""
     await s.scheduled(*of("s", 1), *of(None, 2))
@@ -112,7 +105,6 @@ async def check_items_of_a_session_come_in_order(s: Subject) -> None:
     expect_equal(await taken(s, "one"), [1, 2, 3, 4], "the order")
 
 
-@needs(Feature.SESSIONS)
 async def check_tags_and_sessions_go_together(s: Subject) -> None:
     """An item of a session is for workers of its tag only; others cannot claim its session."""
     await s.scheduled(*of("s", 1, tag="gpu"), *of("s", 2))
@@ -121,7 +113,6 @@ async def check_tags_and_sessions_go_together(s: Subject) -> None:
     expect_equal(await taken(s, "one", tags=TagFilter(tags=("gpu",))), [1], "what the owner gets with the tag")
 
 
-@needs(Feature.SESSIONS)
 async def check_a_given_back_item_stays_in_its_session(s: Subject) -> None:
     """An item that is given back, or retried, goes to the session's owner again."""
     await s.scheduled(*of("s", 1))
@@ -134,7 +125,7 @@ async def check_a_given_back_item_stays_in_its_session(s: Subject) -> None:
     expect_equal(await taken(s, "one"), [1], "what the owner gets")
 
 
-@needs(Feature.TWINS)
+@belongs_to(Part.TWINS)
 async def check_a_session_is_claimed_once(s: Subject) -> None:
     """Of many workers that try at the same moment, one has the session afterwards, and all of its items."""
     await s.scheduled(*of("s", *range(1, 21)), *of("t", *range(21, 41)))
@@ -154,7 +145,7 @@ async def check_a_session_is_claimed_once(s: Subject) -> None:
     expect_equal(len({owner[0] for owner in owners[20:]}), 1, "owners of the second")
 
 
-@needs(Feature.TWINS)
+@belongs_to(Part.TWINS)
 async def check_the_cap_holds_when_calls_meet(s: Subject) -> None:
     """Two calls of one worker at the same moment do not claim more sessions than it may have."""
     await s.scheduled(*(of(f"s{number}", number)[0] for number in range(1, 31)))

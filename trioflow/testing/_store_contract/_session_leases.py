@@ -10,9 +10,11 @@ from trioflow.abc import (
     SettleActivity,
     TagFilter,
 )
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._session_claims import of, taken
 from trioflow.testing._store_contract._subject import CLAIM, LEASE, Subject, draft, expect, expect_equal
+
+PART = Part.SESSIONS
 
 IDLE = 100.0
 
@@ -30,7 +32,6 @@ async def claimed(s: Subject, worker: str = "one", lease: float = LEASE) -> Lock
     return item
 
 
-@needs(Feature.SESSIONS)
 async def check_a_session_that_is_not_renewed_is_free(s: Subject) -> None:
     """A session's lease runs from its claim; when it has run out, whoever comes first has the session."""
     await claimed(s)
@@ -41,7 +42,6 @@ async def check_a_session_that_is_not_renewed_is_free(s: Subject) -> None:
     expect_equal(await taken(s, "one"), [], "what the former owner gets")
 
 
-@needs(Feature.SESSIONS)
 async def check_renewal_goes_on_from_now(s: Subject) -> None:
     """A renewal holds all sessions of the worker for one lease more, and says which."""
     await s.scheduled(*of("s", 1, 2), *of("t", 3))
@@ -55,7 +55,6 @@ async def check_renewal_goes_on_from_now(s: Subject) -> None:
     expect_equal(await taken(s, "two"), [4], "what it gets one lease later")
 
 
-@needs(Feature.SESSIONS)
 async def check_an_expired_session_that_nobody_claimed_is_renewed(s: Subject) -> None:
     """A session that has run out and that nobody has claimed is its owner's again by a renewal."""
     await claimed(s, lease=500.0)
@@ -64,7 +63,6 @@ async def check_an_expired_session_that_nobody_claimed_is_renewed(s: Subject) ->
     expect_equal(await taken(s, "two"), [], "what another gets")
 
 
-@needs(Feature.SESSIONS)
 async def check_a_lost_session_is_not_renewed(s: Subject) -> None:
     """A session that another has claimed is not its former owner's by a renewal, and its items are not."""
     await claimed(s, lease=500.0)
@@ -75,7 +73,6 @@ async def check_a_lost_session_is_not_renewed(s: Subject) -> None:
     expect_equal(await taken(s, "one"), [], "what the former owner gets")
 
 
-@needs(Feature.SESSIONS)
 async def check_who_has_none_renews_none(s: Subject) -> None:
     """A worker without sessions is told so, and nobody else's are touched."""
     await claimed(s)
@@ -85,7 +82,6 @@ async def check_who_has_none_renews_none(s: Subject) -> None:
     expect_equal(await taken(s, "two", limit=1), [2], "what it gets when the lease has run out")
 
 
-@needs(Feature.SESSIONS)
 async def check_an_idle_session_is_given_back(s: Subject) -> None:
     """A renewal gives a session back that nobody has used for so long: anybody may claim it at once, and hears so."""
     item = await claimed(s)
@@ -100,7 +96,6 @@ async def check_an_idle_session_is_given_back(s: Subject) -> None:
     expect_equal(await taken(s, "two", limit=1), [2], "what another gets")
 
 
-@needs(Feature.SESSIONS)
 async def check_what_is_taken_uses_its_session(s: Subject) -> None:
     """A session is used whenever its owner takes an item."""
     await claimed(s)
@@ -111,7 +106,6 @@ async def check_what_is_taken_uses_its_session(s: Subject) -> None:
     expect_equal(await renewed(s), ["s"], "what is held")
 
 
-@needs(Feature.SESSIONS)
 async def check_what_is_renewed_uses_its_session(s: Subject) -> None:
     """A session is used while an item of it is renewed."""
     item = await claimed(s, lease=500.0)
@@ -122,7 +116,6 @@ async def check_what_is_renewed_uses_its_session(s: Subject) -> None:
     expect_equal(await renewed(s), ["s"], "what is held")
 
 
-@needs(Feature.SESSIONS)
 async def check_what_is_settled_uses_its_session(s: Subject) -> None:
     """A session is used when an item of it is settled."""
     item = await claimed(s, lease=500.0)
@@ -133,7 +126,7 @@ async def check_what_is_settled_uses_its_session(s: Subject) -> None:
     expect_equal(await renewed(s), ["s"], "what is held")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_what_a_turn_settles_uses_its_session(s: Subject) -> None:
     """A session is used when a turn settles an item of it."""
     item = await claimed(s, lease=500.0)
@@ -145,7 +138,6 @@ async def check_what_a_turn_settles_uses_its_session(s: Subject) -> None:
     expect_equal(await renewed(s), ["s"], "what is held")
 
 
-@needs(Feature.SESSIONS)
 async def check_a_former_owner_uses_nothing(s: Subject) -> None:
     """What the former owner of a session does with its items does not count as the new owner's use."""
     item = await claimed(s, lease=500.0)
@@ -158,7 +150,6 @@ async def check_a_former_owner_uses_nothing(s: Subject) -> None:
     expect_equal(await renewed(s, "two"), [], "what the new owner has")
 
 
-@needs(Feature.SESSIONS)
 async def check_an_attempt_outlives_its_session(s: Subject) -> None:
     """An item that was taken belongs to its holder until its own lease runs out, whoever has the session."""
     item = await claimed(s, lease=500.0)
@@ -167,7 +158,6 @@ async def check_an_attempt_outlives_its_session(s: Subject) -> None:
     expect_equal((await s.settle(item.lock)).lost, (), "what is lost of the former owner's")
 
 
-@needs(Feature.SESSIONS)
 async def check_a_session_outlives_an_attempt(s: Subject) -> None:
     """An item whose lease runs out goes to the owner of its session, if that still has it."""
     await s.scheduled(*of("s", 1))
@@ -177,7 +167,6 @@ async def check_a_session_outlives_an_attempt(s: Subject) -> None:
     expect_equal(await taken(s, "one"), [1], "what the owner gets")
 
 
-@needs(Feature.SESSIONS)
 async def check_released_sessions_are_free(s: Subject) -> None:
     """A worker that goes gives all its sessions back, and nobody else's; those who wait are woken."""
     await s.scheduled(*of("s", 1, 2), *of("t", 3, 4))
@@ -192,7 +181,6 @@ async def check_released_sessions_are_free(s: Subject) -> None:
     await s.store.release_sessions("nobody")
 
 
-@needs(Feature.SESSIONS)
 async def check_the_end_of_a_session_is_announced(s: Subject) -> None:
     """Who looks for items of sessions hears when the next may fall free; who wants none is not bothered."""
     await claimed(s, lease=500.0)
@@ -203,7 +191,6 @@ async def check_the_end_of_a_session_is_announced(s: Subject) -> None:
     expect_equal(locked.next_due, None, "what is heard of it afterwards")
 
 
-@needs(Feature.SESSIONS)
 async def check_a_session_of_nobody_is_claimed_again(s: Subject) -> None:
     """A session that has ended is a new one for whoever comes, its former owner among them."""
     item = await claimed(s)

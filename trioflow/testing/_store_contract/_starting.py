@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trioflow.abc import Draft, Parent, State
 from trioflow.errors import InstanceExists, TrioflowError
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import Subject, expect, expect_equal, expect_raises, kinds
 
 
@@ -56,7 +56,7 @@ async def check_ended_id_fails(s: Subject) -> None:
         await s.start("a")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_attach_finds_the_instance(s: Subject) -> None:
     """Attaching answers with what is there and creates nothing."""
     await s.start("a")
@@ -66,13 +66,13 @@ async def check_attach_finds_the_instance(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Started"], "its inbox")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_attach_creates_where_nothing_is(s: Subject) -> None:
     """Attaching creates an instance if the id is free."""
     expect((await s.start("a", if_exists="attach")).created, "an attach to a free id creates")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_replace_refuses_what_runs(s: Subject) -> None:
     """An instance that has not ended is not replaced."""
     await s.waiting()
@@ -80,7 +80,7 @@ async def check_replace_refuses_what_runs(s: Subject) -> None:
         await s.start("a", if_exists="replace_finished")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_replace_goes_on_counting(s: Subject) -> None:
     """A replacement is the next execution, fresh, and the history of the one before stays readable."""
     await s.waiting("a", "Started", "Ended", state=State.COMPLETED, status=b"old", kv_set={"k": b"v"}, unread=3)
@@ -103,6 +103,7 @@ async def check_replace_goes_on_counting(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Started"], "the inbox of the replacement")
 
 
+@belongs_to(Part.DELAYS)
 async def check_delayed_start_waits(s: Subject) -> None:
     """A delayed start is visible at once, eligible after its delay, and not woken by messages before."""
     await s.start("a", delay=60.0)
@@ -114,12 +115,14 @@ async def check_delayed_start_waits(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Started", "Note"], "the inbox after the delay")
 
 
+@belongs_to(Part.DELAYS)
 async def check_delayed_start_is_announced(s: Subject) -> None:
     """`next_due` says when a delayed start becomes eligible."""
     await s.start("a", delay=60.0)
     expect_equal((await s.lock_turns()).next_due, s.clock.now + 60.0, "next_due")
 
 
+@belongs_to(Part.DELAYS)
 async def check_control_does_not_wait_for_a_delayed_start(s: Subject) -> None:
     """A control message makes a delayed start eligible at once: it can be suspended or ended before it begins."""
     await s.start("a", delay=60.0)
@@ -131,6 +134,7 @@ async def check_control_does_not_wait_for_a_delayed_start(s: Subject) -> None:
     expect_equal(kinds(turn.messages), ["Started", "Note", "Suspend"], "its inbox")
 
 
+@belongs_to(Part.DELAYS)
 async def check_a_held_start_keeps_its_delay(s: Subject) -> None:
     """A delayed start that was suspended and resumed begins when it would have begun without that."""
     await s.start("a", delay=60.0)
@@ -146,7 +150,7 @@ async def check_a_held_start_keeps_its_delay(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Started"], "the inbox after the delay")
 
 
-@needs(Feature.LIMITS)
+@belongs_to(Part.REFUSALS)
 async def check_bad_ids_are_refused(s: Subject) -> None:
     """Ids that are empty, endless, or unprintable are refused with a typed error, and nothing is kept."""
     for bad in ("", "x" * 513, "nul\0", "half \ud800"):
@@ -165,7 +169,7 @@ async def check_odd_ids_are_kept(s: Subject) -> None:
     expect_equal(len((await s.lock_turns(limit=100)).turns), len(odd), "how many instances there are")
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_replace_creates_where_nothing_is(s: Subject) -> None:
     """A replacement of what is not there creates execution 1."""
     started = await s.start("a", if_exists="replace_finished")
@@ -173,7 +177,7 @@ async def check_replace_creates_where_nothing_is(s: Subject) -> None:
     await s.turn()
 
 
-@needs(Feature.REPLACING)
+@belongs_to(Part.REPLACING)
 async def check_attach_changes_nothing(s: Subject) -> None:
     """Attaching to an instance, in whatever state, changes nothing about it, and posts nothing."""
     await s.start("pending", delay=60.0)

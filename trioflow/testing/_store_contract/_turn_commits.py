@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trioflow.abc import EventRow, LockedActivity, NextExecution, OutMessage, SettleActivity, State
 from trioflow.errors import LockLost, TrioflowError
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Subject,
@@ -129,6 +129,7 @@ async def check_the_last_event_says_why(s: Subject) -> None:
     expect(ended is not None and (ended.id, ended.kind) == (5, "Ended"), "the last event of an ended instance")
 
 
+@belongs_to(Part.REFUSALS)
 async def check_events_have_to_follow(s: Subject) -> None:
     """Events whose ids do not continue the history are refused, and the lock is still held."""
     await s.waiting("a", "Started")
@@ -140,7 +141,7 @@ async def check_events_have_to_follow(s: Subject) -> None:
     await s.commit(turn, events=(EventRow(2, 0.0, "X", b"", None),))
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_a_refused_commit_writes_nothing(s: Subject) -> None:
     """A commit that is refused late leaves nothing behind: no event, message, item, value, start, or change of
     state.
@@ -179,6 +180,7 @@ async def _a_lost_item(s: Subject) -> LockedActivity:
     return item
 
 
+@belongs_to(Part.REFUSALS)
 async def check_event_ids_have_no_gaps(s: Subject) -> None:
     """Events of one commit are numbered one after the other: a gap, a number twice or a wrong order is refused."""
     await s.start()
@@ -205,6 +207,7 @@ async def check_what_an_ended_instance_left_can_be_read(s: Subject) -> None:
     expect_equal(len(await s.store.read_history("a", 1)), 2, "the history")
 
 
+@belongs_to(Part.EXECUTIONS)
 async def check_the_last_event_is_whole(s: Subject) -> None:
     """The event that says why comes with its data and its payload, and is that of the current execution."""
     await s.start()
@@ -240,7 +243,7 @@ async def check_values_outlive_commits(s: Subject) -> None:
         expect_equal(await s.store.read_kv("a"), wanted, f"values after {changes}")
 
 
-@needs(Feature.FUSED)
+@belongs_to(Part.FUSED)
 async def check_a_commit_does_several_things_at_once(s: Subject) -> None:
     """What a commit schedules, cancels, starts, sends, sets and settles is all there, for whoever looks next."""
     await s.scheduled(an_item(1), an_item(2), kv_set={"old": b"1"})
@@ -266,6 +269,7 @@ async def check_a_commit_does_several_things_at_once(s: Subject) -> None:
     expect_equal(await s.store.read_kv("a"), {"new": b"2"}, "values")
 
 
+@belongs_to(Part.REFUSALS)
 async def check_a_refused_commit_may_be_corrected(s: Subject) -> None:
     """A commit that was refused for what it brought leaves the lock with its holder, who may commit something else,
     even under the same request id.

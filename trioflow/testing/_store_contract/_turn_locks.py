@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trioflow.abc import LockTurns, ReleaseTurn, RenewTurns, State, TurnLock
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import LEASE, Subject, expect, expect_equal, kinds
 
 
@@ -80,6 +80,7 @@ async def check_messages_during_a_turn_wait(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Late"], "the next inbox")
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_clean_release_does_not_count(s: Subject) -> None:
     """A turn given back clean is eligible at once and its attempt is forgotten."""
     await s.start()
@@ -87,6 +88,7 @@ async def check_a_clean_release_does_not_count(s: Subject) -> None:
     expect_equal((await s.turn()).attempts, 1, "attempts after a clean release")
 
 
+@belongs_to(Part.RELEASES)
 async def check_an_unclean_release_counts(s: Subject) -> None:
     """A turn given back unclean keeps its attempt."""
     await s.start()
@@ -94,6 +96,7 @@ async def check_an_unclean_release_counts(s: Subject) -> None:
     expect_equal((await s.turn()).attempts, 2, "attempts after an unclean release")
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_release_may_delay(s: Subject) -> None:
     """A released instance stays away for the delay, even if messages arrive."""
     await s.start()
@@ -105,6 +108,7 @@ async def check_a_release_may_delay(s: Subject) -> None:
     await s.turn()
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_clean_release_takes_back_one_attempt(s: Subject) -> None:
     """A turn given back clean is as if it had not been taken: attempts that were not clean still count."""
     await s.start()
@@ -116,6 +120,7 @@ async def check_a_clean_release_takes_back_one_attempt(s: Subject) -> None:
         await s.store.release_turn(ReleaseTurn(lock=turn.lock))
 
 
+@belongs_to(Part.DELAYS)
 async def check_a_release_delay_holds_for_control(s: Subject) -> None:
     """The pause of a released instance is not cut short by a control message, nor while its start is delayed."""
     await s.start("a", delay=60.0)
@@ -185,7 +190,7 @@ async def check_the_longest_waiting_comes_first(s: Subject) -> None:
     expect_equal(order, ["c", "a", "b"], "the order of turns")
 
 
-@needs(Feature.FAIRNESS)
+@belongs_to(Part.FAIRNESS)
 async def check_a_busy_instance_starves_nobody(s: Subject) -> None:
     """An instance that always has messages goes behind those that wait, even if no time passes."""
     for name in ("a", "b", "c"):
@@ -232,6 +237,7 @@ async def check_the_earliest_time_is_announced(s: Subject) -> None:
     expect_equal((await s.lock_turns()).next_due, now + 10, "next_due")
 
 
+@belongs_to(Part.RELEASES)
 async def check_a_lock_given_back_is_not_renewed(s: Subject) -> None:
     """A lock that was released, or used up by a commit, is lost to a renewal."""
     for name in ("released", "committed", "ended"):
@@ -311,6 +317,7 @@ async def check_created_at_stays(s: Subject) -> None:
         await s.post("a")
 
 
+@belongs_to(Part.DELAYS)
 async def check_a_pending_turn_given_back_is_pending(s: Subject) -> None:
     """A delayed start that a control message woke waits for its delay again once that message is consumed."""
     await s.start("a", delay=60.0)

@@ -12,7 +12,7 @@ import trio
 
 from trioflow.abc import OutMessage, PostMessage, RenewActivities, SettleActivity, State
 from trioflow.errors import InstanceExists, LockLost
-from trioflow.testing._store_contract._marks import Feature, needs
+from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import (
     LEASE,
     Clock,
@@ -27,12 +27,13 @@ from trioflow.testing._store_contract._subject import (
     kinds,
 )
 
+PART = Part.TWINS
+
 T = TypeVar("T")
 Work = Callable[[Subject], Awaitable[T]]
 PATIENCE = 60.0  # seconds for all threads or processes to be there
 
 
-@needs(Feature.TWINS)
 async def check_twins_see_the_same(s: Subject) -> None:
     """What was written through one twin is read through another, at once and whole."""
     async with s.twin() as other:
@@ -45,7 +46,6 @@ async def check_twins_see_the_same(s: Subject) -> None:
         expect_equal((await other.item()).lock.event_id, 1, "the item")
 
 
-@needs(Feature.TWINS)
 async def check_what_was_written_outlives_the_twin(s: Subject) -> None:
     """What a twin wrote is there after it was closed, for a twin that is opened later."""
     async with s.twin("first") as first:
@@ -60,7 +60,6 @@ async def check_what_was_written_outlives_the_twin(s: Subject) -> None:
         expect_equal((await second.item()).payload, b"arguments", "the item")
 
 
-@needs(Feature.TWINS)
 async def check_closing_one_twin_leaves_the_others(s: Subject) -> None:
     """A twin that is closed takes nothing from others: their locks hold, their writes go on."""
     await s.start()
@@ -72,7 +71,6 @@ async def check_closing_one_twin_leaves_the_others(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Note"], "the inbox")
 
 
-@needs(Feature.TWINS)
 async def check_locks_hold_across_twins(s: Subject) -> None:
     """What one twin has leased no other gives out, until the lease has run out; then the first is refused."""
     await s.scheduled(an_item())
@@ -90,7 +88,6 @@ async def check_locks_hold_across_twins(s: Subject) -> None:
         await other.commit(fresh, events=())
 
 
-@needs(Feature.TWINS)
 async def check_a_twin_may_finish_the_work(s: Subject) -> None:
     """A lock is its token, not the twin that took it: a turn may be committed through another one."""
     await s.scheduled(an_item())
@@ -103,7 +100,6 @@ async def check_a_twin_may_finish_the_work(s: Subject) -> None:
     expect_equal(kinds((await s.turn()).messages), ["Done"], "the inbox")
 
 
-@needs(Feature.TWINS)
 async def check_repeats_are_known_across_twins(s: Subject) -> None:
     """A write whose answer was lost with its connection is recognised when it comes back through a twin."""
     start = s.a_start("a")
@@ -123,7 +119,6 @@ async def check_repeats_are_known_across_twins(s: Subject) -> None:
         expect_equal((record.revision, record.queued, record.history_length), (1, 1, 1), "the instance")
 
 
-@needs(Feature.TWINS)
 async def check_a_mark_is_heard_across_twins(s: Subject) -> None:
     """A holder hears of a cancellation that came through a twin at its next renewal."""
     await s.scheduled(an_item())
@@ -135,7 +130,6 @@ async def check_a_mark_is_heard_across_twins(s: Subject) -> None:
     expect_equal(answer.cancelled, (item.lock,), "the answer to a renewal")
 
 
-@needs(Feature.TWINS)
 async def check_messages_of_all_twins_share_one_line(s: Subject) -> None:
     """Messages come out in the order in which they entered, whichever store they came through."""
     await s.waiting()
@@ -146,7 +140,6 @@ async def check_messages_of_all_twins_share_one_line(s: Subject) -> None:
     expect_equal(kinds(messages), [f"N{number}" for number in range(6)], "the inbox")
 
 
-@needs(Feature.TWINS)
 async def check_refusals_hold_across_twins(s: Subject) -> None:
     """An id that one twin took, and a mailbox that it filled, are taken and full for another."""
     await s.waiting("a")
@@ -243,20 +236,17 @@ async def _once_each(s: Subject, run: Callable[[Subject, int, Work[Any]], Awaita
         expect_equal((record.state, record.revision), (State.COMPLETED, 2), f"instance {name}")
 
 
-@needs(Feature.TWINS)
 async def check_threads_do_everything_once(s: Subject) -> None:
     """Workers in several threads run every turn and every item once, and between them all."""
     await _once_each(s, _in_threads, 4)
 
 
-@needs(Feature.TWINS)
 async def check_threads_create_once(s: Subject) -> None:
     """Of several threads that start the same instances each instance is created by one."""
     expect_equal(sum(await _in_threads(s, 4, _start_many)), 10, "instances created")
     expect_equal(len((await s.lock_turns(limit=100)).turns), 10, "instances")
 
 
-@needs(Feature.TWINS)
 async def check_messages_of_all_threads_arrive(s: Subject) -> None:
     """Messages from several threads all arrive, those of each in its order."""
     await s.waiting()
@@ -268,13 +258,13 @@ async def check_messages_of_all_threads_arrive(s: Subject) -> None:
         expect_equal(own, [f"thread-{sender}/{number}" for number in range(10)], "the order of one sender")
 
 
-@needs(Feature.PROCESSES)
+@belongs_to(Part.PROCESSES)
 async def check_processes_do_everything_once(s: Subject) -> None:
     """Workers in several processes run every turn and every item once, and between them all."""
     await _once_each(s, _in_processes, 2)
 
 
-@needs(Feature.PROCESSES)
+@belongs_to(Part.PROCESSES)
 async def check_processes_create_once(s: Subject) -> None:
     """Of several processes that start the same instances each instance is created by one, and all messages arrive."""
     expect_equal(sum(await _in_processes(s, 2, _start_many)), 10, "instances created")

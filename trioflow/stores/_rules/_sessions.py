@@ -19,38 +19,36 @@ from trioflow.stores._rules._work import Work
 
 @attrs.define(eq=False)
 class Held:
-    """The sessions of a worker that looks for items."""
+    """The sessions of a worker that looks for items; they are only read when an item of one is there."""
 
     work: Work
     worker: str
     claim: SessionClaim | None
     refused: bool = attrs.field(default=False, init=False)  # an item came that would have been one session too many
-    _rows: dict[str, SessionRow] = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        rows = [] if self.claim is None else self.work.tables.sessions_of(self.worker)
-        self._rows = {row.session: row for row in rows if row.until > self.work.now}
+    _rows: dict[str, SessionRow] | None = attrs.field(default=None, init=False)
 
     @property
     def wanted(self) -> Sessions:
         """Items of which sessions to look for."""
-        if self.claim is None:
-            return Sessions()
-        return Sessions(self.worker, more=len(self._rows) < self.claim.limit)
+        return Sessions() if self.claim is None else Sessions(self.worker, more=not self.refused)
 
     def takes(self, session: str | None) -> bool:
         """Whether an item is for this worker; claims its session if that is needed, and notes that it is used."""
         if session is None:
             return True
         assert self.claim is not None
+        now = self.work.now
+        if self._rows is None:
+            rows = self.work.tables.sessions_of(self.worker)
+            self._rows = {row.session: row for row in rows if row.until > now}
         row = self._rows.get(session)
         if row is None:
             if len(self._rows) >= self.claim.limit:
                 self.refused = True
                 return False
-            row = SessionRow(session, self.worker, self.work.now + self.claim.lease, self.work.now)
+            row = SessionRow(session, self.worker, now + self.claim.lease, now)
             self._rows[session] = row
-        row.used_at = self.work.now
+        row.used_at = now
         self.work.tables.put_session(row)
         return True
 

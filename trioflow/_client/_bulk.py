@@ -66,6 +66,18 @@ async def post_to_each(
     return await for_each(client, filter, act, limit)
 
 
+async def resume_each(client: Steering, filter: InstanceFilter | None, limit: int | None) -> int:
+    """See `Client.resume_all`."""
+
+    async def act(record: InstanceRecord) -> int:
+        if record.control_queued:
+            return 0  # somebody has let it go on already
+        await client.resume(record.instance)
+        return 1
+
+    return await for_each(client, filter, act, limit)
+
+
 async def delete_each(client: Steering, filter: InstanceFilter, *, force: bool, limit: int | None) -> int:
     """See `Client.delete_all`."""
 

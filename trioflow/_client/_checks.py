@@ -6,11 +6,13 @@ of `_client`. Read next: `_filter.py`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from trioflow.errors import ConfigurationError, EncodeError
+
+FAR: Final = 1e11
+"""Seconds: more than three thousand years. Milliseconds since the Unix epoch are beyond it, too."""
 
 
 def check_text(what: str, text: object) -> None:
@@ -46,5 +48,5 @@ def check_count(what: str, count: object) -> None:
 
 def check_seconds(what: str, seconds: object) -> None:
     """Refuse what is no duration. Raises ConfigurationError."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < FAR:
         raise ConfigurationError(f"{what}= must be a number of seconds, at least 0, not {seconds!r}")

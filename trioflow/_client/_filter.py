@@ -8,14 +8,13 @@ Must never know: how a store searches. Who calls it: users; `_listing.py`, `_bul
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 
 import attrs
 
-from trioflow._client._checks import check_text, checked_attributes
+from trioflow._client._checks import FAR, check_text, checked_attributes
 from trioflow.abc import InstanceQuery, State
 from trioflow.errors import ConfigurationError
 
@@ -44,7 +43,7 @@ def _seconds(moment: Moment | None) -> float | None:
 
 
 def _finite(moment: object) -> float:
-    if isinstance(moment, bool) or not isinstance(moment, (int, float)) or not math.isfinite(moment):
+    if isinstance(moment, bool) or not isinstance(moment, (int, float)) or not -FAR < moment < FAR:
         raise ConfigurationError(f"a time is an aware datetime, or seconds since the Unix epoch, not {moment!r}")
     return float(moment)
 

@@ -14,7 +14,7 @@ from typing import Unpack
 
 import attrs
 
-from trioflow._client._bulk import HELD, MOVING, delete_each, post_to_each, prune_each
+from trioflow._client._bulk import HELD, MOVING, delete_each, post_to_each, prune_each, resume_each
 from trioflow._client._executions import ExecutionInfo, executions_of
 from trioflow._client._figures import Metrics, metrics_of
 from trioflow._client._filter import FilterFields, InstanceFilter, filter_of, narrow_filter_of
@@ -156,11 +156,11 @@ class Management(Steering):
         """Let all that fit go on, at most `limit`; how many. See `resume`.
 
         Only what is parked, as after a fix was deployed, unless the filter's states name "suspended". May be given no
-        filter at all: what still cannot go on is parked again.
+        filter at all: what still cannot go on is parked again. What was told to go on and has not yet is passed over.
         """
         wanted = filter_of(filter, fields)
         found = wanted.only(*HELD) if wanted.states else wanted.only(State.PARKED)
-        return await post_to_each(self, found, self.resume, limit)
+        return await resume_each(self, found, limit)
 
     async def delete_all(
         self,

@@ -79,8 +79,8 @@ async def _beginning(client: Steering, record: InstanceRecord) -> OrchestrationS
         if isinstance(last, OrchestrationContinuedAsNew):
             return last
     raise HistoryError(
-        f"execution {record.execution} of instance {record.instance!r} has not begun, so no input of it is recorded; "
-        'end it and start it with `client.start(..., if_exists="replace_finished")`'
+        f"execution {record.execution} of instance {record.instance!r} has not begun, so no input of it is recorded: "
+        'end it, and give the input to `client.start(..., if_exists="replace_finished")`'
     )
 
 

@@ -177,6 +177,11 @@ async def backed_up(store: stores.SqliteStore) -> None:
     await store.backup(pathlib.Path("copy.db"))
 
 
+def is_large(order: Order) -> bool:
+    """A predicate."""
+    return order.amount > 1
+
+
 async def client_side(client: trioflow.Client) -> None:
     """Everything a client does."""
     handle = await client.start(checkout, Order("o", 1), id="o-1", if_exists="attach")
@@ -193,7 +198,7 @@ async def client_side(client: trioflow.Client) -> None:
     assert_type(await handle.status(), Any)
     assert_type(await handle.kv_value("key", int), int)
     assert_type(await client.kv_value("o-1", "key"), Any)
-    assert_type(await handle.wait_kv("key", lambda order: order.amount > 1, type=Order), Order)
+    assert_type(await handle.wait_kv("key", is_large, type=Order), Order)
     assert_type(await handle.wait_kv("key", timeout=5), Any)
     assert_type(await handle.wait_status(lambda status: bool(status), timeout=5), Any)
     assert_type(await handle.wait_status(type=Order), Order)

@@ -67,6 +67,8 @@ async def test_suspend_and_resume_all(store: Store) -> None:
             await until_state(client.handle(name), State.SUSPENDED)
         assert await client.suspend_all(everything=True) == 0
         assert await client.resume_all() == 0
+        assert await client.cancel_all(prefix="c", limit=1) == 1
+        assert (await client.get("c")).cancel_queued
         assert await client.resume_all(states=["suspended", "waiting"], prefix="b") == 1
         await until_state(client.handle("b"), State.WAITING)
         assert await client.resume_all(states="waiting") == 0
@@ -124,8 +126,9 @@ async def test_deleting_all_tells_the_parents(store: Store) -> None:
 
 
 async def test_prune_all(store: Store) -> None:
-    """Running instances are pruned, too; what has one execution is not touched, and the limit counts instances."""
-    async with running(make_yard().app, store) as client:
+    """Running instances are pruned, too; what has one execution is not asked for, and the limit counts instances."""
+    faulty = FaultyStore(store)
+    async with running(make_yard().app, faulty) as client:
         await ended(client, "e")
         for name, stay in (("c-1", False), ("c-2", True), ("c-3", False)):
             handle = await client.start("count", 4, stay, id=name)
@@ -133,6 +136,7 @@ async def test_prune_all(store: Store) -> None:
         assert await client.prune_all(prefix="c-1", keep=2) == 3
         assert await client.prune_all(name="count", limit=1) == 4
         assert await client.prune_all(everything=True) == 5
+        assert faulty.calls["prune_executions"] == 5
         for name in ("c-1", "c-2", "c-3"):
             assert [one.execution for one in await client.executions(name)] == [5]
 

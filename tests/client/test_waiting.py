@@ -146,15 +146,6 @@ async def test_a_parked_instance_is_not_waited_for(store: Store) -> None:
             await client.handle(handle.id).wait_status(timeout=5)
 
 
-async def test_a_new_execution_is_a_new_look(store: Store) -> None:
-    """A value of an instance that begins again is the new one's, even if nothing else was committed since."""
-    async with running(make_yard().app, store) as client:
-        handle = await client.start("wait", id="w")
-        assert await handle.wait_kv("name", type=str, timeout=5) == "go"
-        await handle.restart(force=True)
-        assert await handle.wait_status(timeout=5) == {"waits": "go"}
-
-
 async def test_status_and_values_have_types(store: Store) -> None:
     """Status and values are plain data, or what is asked for; what does not fit is a DecodeError."""
     async with running(make_app(), store) as client:

@@ -17,9 +17,14 @@ from trioflow import (
 )
 from trioflow._client import (
     Client as Client,
+    ExecutionEnd as ExecutionEnd,
+    ExecutionInfo as ExecutionInfo,
     Handle as Handle,
+    InstanceFilter as InstanceFilter,
     InstanceInfo as InstanceInfo,
     InstanceTree as InstanceTree,
+    ListPage as ListPage,
+    Metrics as Metrics,
 )
 from trioflow._kernel import (
     TreeBranch as TreeBranch,
@@ -36,6 +41,8 @@ from trioflow._runtime import (
     RuntimeOptions as RuntimeOptions,
 )
 from trioflow.abc import (
+    QueueDepth as QueueDepth,
+    QueueDepths as QueueDepths,
     State as State,
 )
 from trioflow.app import (
@@ -99,10 +106,13 @@ __all__ = (
     "DuplicateRequestError",
     "EncodeError",
     "EventTypeError",
+    "ExecutionEnd",
+    "ExecutionInfo",
     "ForeignAwaitError",
     "Handle",
     "HistoryError",
     "InstanceExists",
+    "InstanceFilter",
     "InstanceFinished",
     "InstanceInfo",
     "InstanceNotFinished",
@@ -110,8 +120,10 @@ __all__ = (
     "InstanceParked",
     "InstanceTree",
     "LimitExceeded",
+    "ListPage",
     "LockLost",
     "MailboxFull",
+    "Metrics",
     "NondeterminismError",
     "NotInOrchestration",
     "OperationFailed",
@@ -120,6 +132,8 @@ __all__ = (
     "OrchestrationTerminated",
     "OutcomeUnknown",
     "PayloadError",
+    "QueueDepth",
+    "QueueDepths",
     "Retry",
     "Runtime",
     "RuntimeOptions",

@@ -274,7 +274,7 @@ class InstanceFinished(TrioflowError):
 
 
 class InstanceNotFinished(TrioflowError):
-    """The instance, or one of its descendants, has not ended, so it is not deleted; `force=True` would."""
+    """The instance, or a descendant, has not ended, so it is not deleted or begun again; `force=True` would."""
 
 
 class MailboxFull(TrioflowError):

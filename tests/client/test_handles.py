@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from typing import Any
 
 import attrs
@@ -182,6 +183,24 @@ async def test_reasons_are_texts(client: trioflow.Client) -> None:
             await act(5)  # type: ignore[arg-type]
     with pytest.raises(trioflow.EncodeError, match="reason"):
         await handle.cancel("\ud800")
+    for steer in (client.cancel, client.terminate, client.suspend):
+        with pytest.raises(trioflow.LimitExceeded, match="reason_length") as caught:
+            await steer(handle.id, "x" * 2049)
+        assert (caught.value.limit, caught.value.allowed, caught.value.actual) == ("reason_length", 2048, 2049)
+    info = await handle.info()
+    assert (info.state.ended, info.state.held, info.cancel_queued) == (False, False, False)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "terminate"])
+async def test_reasons_are_given_by_place_or_by_name(client: trioflow.Client, verb: str) -> None:
+    """Handles and clients take a reason alike."""
+    for by_name in (False, True):
+        for of_handle in (False, True):
+            handle = await client.start("wait", "go")
+            act = getattr(handle, verb) if of_handle else functools.partial(getattr(client, verb), handle.id)
+            await (act(reason="x" * 2048) if by_name else act("x" * 2048))
+            with pytest.raises((trioflow.OrchestrationCancelled, trioflow.OrchestrationTerminated), match="xxx"):
+                await handle.result(timeout=5)
 
 
 async def test_progress_can_be_watched(client: trioflow.Client) -> None:

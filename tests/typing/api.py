@@ -178,6 +178,11 @@ async def backed_up(store: stores.SqliteStore) -> None:
     await store.backup(pathlib.Path("copy.db"))
 
 
+def is_large(order: Order) -> bool:
+    """A predicate."""
+    return order.amount > 1
+
+
 async def client_side(client: trioflow.Client) -> None:
     """Everything a client does."""
     handle = await client.start(checkout, Order("o", 1), id="o-1", if_exists="attach")
@@ -187,6 +192,17 @@ async def client_side(client: trioflow.Client) -> None:
     assert_type(await client.start(functools.partial(checkout, order=Order("o", 1))), trioflow.Handle[Any])
     await handle.raise_event("approved", True)
     await handle.cancel(reason="enough")
+    await handle.cancel("enough")
+    await client.cancel("o-1", "enough")
+    await client.terminate("o-1", reason="enough")
+    assert_type(await handle.status(Order), Order | None)
+    assert_type(await handle.status(), Any)
+    assert_type(await handle.kv_value("key", int), int)
+    assert_type(await client.kv_value("o-1", "key"), Any)
+    assert_type(await handle.wait_kv("key", is_large, type=Order), Order)
+    assert_type(await handle.wait_kv("key", timeout=5), Any)
+    assert_type(await handle.wait_status(lambda status: bool(status), timeout=5), Any)
+    assert_type(await handle.wait_status(type=Order), Order)
     async for status in handle.watch():
         print(status)
     info = await client.get("o-1")
@@ -201,6 +217,43 @@ async def client_side(client: trioflow.Client) -> None:
     print(tree)
 
 
+async def management(client: trioflow.Client, handle: trioflow.Handle[str]) -> None:
+    """Everything that finds, counts, removes and begins again."""
+    yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    failed = trioflow.InstanceFilter(states=("failed", trioflow.State.PARKED), name="checkout", ended_after=yesterday)
+    assert_type(failed.states, tuple[trioflow.State, ...])
+    async for info in client.list(failed, prefix="o-", roots=True, attributes={"region": "eu"}):
+        assert_type(info, trioflow.InstanceInfo)
+    client.list(nam="checkout")  # type: ignore[call-arg]
+    client.list(created_after="yesterday")  # type: ignore[arg-type]
+    page = await client.page(states="failed", limit=20, cursor=None)
+    assert_type(page, trioflow.ListPage)
+    assert_type(page.instances, tuple[trioflow.InstanceInfo, ...])
+    assert_type(page.cursor, str | None)
+    executions = await handle.executions()
+    assert_type(executions, tuple[trioflow.ExecutionInfo, ...])
+    assert_type(executions[0].end, trioflow.ExecutionEnd | None)
+    assert_type(await client.delete("o-1", force=True) + await handle.delete(), int)
+    assert_type(await client.prune("o-1", keep=3) + await handle.prune(older_than=86_400), int)
+    assert_type(await client.restart("o-1", force=True, latest=True), trioflow.Handle[Any])
+    await handle.restart()
+    assert_type(await client.delete_all(failed, limit=100), int)
+    await client.delete_all(force=True, everything=True)
+    await client.prune_all(name="checkout", keep=2, older_than=3600)
+    await client.cancel_all(failed, reason="enough")
+    await client.terminate_all(prefix="o-", reason="enough")
+    await client.suspend_all(name="checkout", limit=5)
+    await client.resume_all()
+    metrics = await client.metrics()
+    assert_type(metrics, trioflow.Metrics)
+    assert_type(metrics.count(state=trioflow.State.FAILED), int)
+    depths = await client.queue_depths()
+    assert_type(depths, trioflow.QueueDepths)
+    assert_type(depths.tagged["gpu"], trioflow.QueueDepth)
+    own: trioflow.Client = activity.client()
+    print(own)
+
+
 async def main() -> None:
     """Ways to open a runtime."""
     async with trioflow.open_runtime(app, "sqlite:shop.db", options=trioflow.RuntimeOptions()) as runtime:
@@ -208,6 +261,7 @@ async def main() -> None:
         await client_side(runtime.client)
     async with trioflow.connect(stores.MemoryStore(clock=None), app) as client:
         await client_side(client)
+        await management(client, client.handle("o-1"))
     async with trio.open_nursery() as nursery:
         await nursery.start(trioflow.serve, app, stores.SqliteStore("shop.db"))
     assert_type(await testing.run_durable(checkout, Order("o", 1)), str)

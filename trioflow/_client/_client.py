@@ -11,53 +11,39 @@ Must never know: runtimes, the engine (which `_tree.py` alone does). Who calls i
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, Literal, ParamSpec, TypeVar, cast, overload
 
 import attrs
 
-from trioflow._client._handle import Handle, not_found
-from trioflow._client._info import InstanceInfo, decode_row, describe, plain
+from trioflow._client._checks import check_seconds, checked_attributes
+from trioflow._client._handle import Handle
+from trioflow._client._info import InstanceInfo, decode_row, describe, draft_of, plain
+from trioflow._client._management import Management
 from trioflow._client._requests import until_answered
+from trioflow._client._restarting import restart
 from trioflow._client._tree import InstanceTree, tree_of
-from trioflow.abc import Draft, Env, InstanceRecord, OutMessage, PostMessage, StartInstance, Store
-from trioflow.app import App, OrchestrationDefinition
-from trioflow.errors import ConfigurationError, EncodeError
-from trioflow.history import (
-    REPLAY_SEMANTICS,
-    CancelRequested,
-    Event,
-    EventCodec,
-    EventReceived,
-    OrchestrationStarted,
-    OrchestrationTerminated,
-    Resumed,
-    Suspended,
-)
+from trioflow._client._waiting import read_value
+from trioflow.abc import StartInstance
+from trioflow.app import OrchestrationDefinition
+from trioflow.errors import ConfigurationError
+from trioflow.history import REPLAY_SEMANTICS, Event, OrchestrationStarted
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 IfExists = Literal["fail", "attach", "replace_finished"]
 _IF_EXISTS: Final = ("fail", "attach", "replace_finished")
-POLL_INTERVAL: Final = 2.0
-"""Seconds after which a waiting client looks again although nobody woke it."""
 
 
 @attrs.define(eq=False, repr=False)
-class Client:
-    """Starts orchestrations and asks about them.
+class Client(Management):
+    """Starts orchestrations, steers them, asks about them, and administers them.
 
     Attributes:
         app: whose names, types and exceptions it knows.
         store: where everything is.
     """
-
-    app: App
-    store: Store
-    _env: Env = attrs.field(factory=Env, alias="env")
-    poll_interval: float = POLL_INTERVAL  # `math.inf` for a store that wakes everybody by itself
-    codec: EventCodec = attrs.field(factory=EventCodec, init=False)
 
     def __repr__(self) -> str:
         return f"<Client of {self.app.name!r}>"
@@ -129,30 +115,30 @@ class Client:
         name, definition = self._resolve(orchestration, version)
         if if_exists not in _IF_EXISTS:
             raise ConfigurationError(f"if_exists= must be one of {', '.join(_IF_EXISTS)}, not {if_exists!r}")
-        if delay is not None and not 0 <= delay < float("inf"):
-            raise ConfigurationError(f"delay= must be a number of seconds, at least 0, not {delay!r}")
-        instance = self._new_id(name) if wanted is None else self._checked(wanted)
+        if delay is not None:
+            check_seconds("delay", delay)
+        instance = self._new_id(name) if wanted is None else self.checked(wanted)
         started = OrchestrationStarted(
             instance=instance,
             name=name,
             version=version,
             payload=self._arguments(name, definition, args, kwargs),
-            seed=self._env.token(),
+            seed=self.env.token(),
         )
         request = StartInstance(
-            request_id=self._env.token(),
+            request_id=self.env.token(),
             instance=instance,
             name=name,
             version=version,
             semantics=REPLAY_SEMANTICS,
-            start=self._draft(started),
-            attributes=_checked_attributes(attributes or {}),
+            start=draft_of(started, self.codec),
+            attributes=checked_attributes(attributes),
             delay=delay or 0.0,
             if_exists=if_exists,
         )
-        self._env.reached("client.before_start")
+        self.env.reached("client.before_start")
         await until_answered(lambda: self.store.start_instance(request))
-        self._env.reached("client.after_start")
+        self.env.reached("client.after_start")
         return Handle(instance, self)
 
     def _resolve(self, orchestration: object, version: str | None) -> tuple[str, OrchestrationDefinition[..., Any]]:
@@ -176,80 +162,33 @@ class Client:
         )
 
     def _new_id(self, name: str) -> str:
-        return f"{name[:400]}-{self._env.token()[:12]}"
+        return f"{name[:400]}-{self.env.token()[:12]}"
 
     def handle(self, id: str) -> Handle[Any]:
         """A handle to an instance, which need not exist yet."""
-        return Handle(self._checked(id), self)
+        return Handle(self.checked(id), self)
 
-    # -- steering
+    async def restart(self, id: str, *, force: bool = False, latest: bool = False) -> Handle[Any]:
+        """Begin an instance again from its beginning, as a new execution of the same id.
 
-    async def raise_event(self, id: str, name: str, value: Any = None, *, dedupe_key: str | None = None) -> None:
-        """Send an event to an instance; it waits in the instance's mailbox until the code takes it.
+        It gets the input that its current execution began with (after a continue-as-new that is what this was called
+        with), and keeps its name and attributes. Status, kv and unread events are gone; earlier histories stay, and
+        execution numbers go on. It is nobody's child, even if it was: whoever waited for it was told of its end.
 
         Args:
             id: the instance.
-            name: the event's name.
-            value: plain JSON data, or an instance of a class that `durable.wait_event` names.
-            dedupe_key: a second event with the same key, within an hour, is not a second event.
+            force: if it has not ended it is terminated, and this waits for the end, for which a runtime is needed.
+            latest: begin with the newest version that the worker which begins it knows; otherwise it is the version
+                that the current execution ran, since the store does not keep whether that was asked for.
 
         Raises:
-            InstanceNotFound, InstanceFinished: nobody is there to take it.
-            MailboxFull: too many events wait there already.
+            InstanceNotFound: it is not there.
+            InstanceNotFinished: it has not ended, and `force` was not given.
+            InstanceExists: somebody else began it again meanwhile.
+            HistoryError: its input cannot be read, or was never recorded since it had not begun; nothing was ended.
         """
-        self.app.limits.check_event_name(name)
-        declared = (
-            Any if value is None or isinstance(value, (str, int, float, bool, list, dict, tuple)) else type(value)
-        )
-        payload = self.app.codec.encode(value, declared, what=f"event {name!r}")
-        key = None if dedupe_key is None else _request_id(id, name, dedupe_key)
-        await self._post(id, EventReceived(name=name, payload=payload), request_id=key, mailbox=True)
-
-    async def cancel(self, id: str, *, reason: str | None = None) -> None:
-        """Ask an instance to unwind: its `finally` blocks and shielded scopes run, durably.
-
-        One that is suspended, parked, or not yet begun because its start is delayed hears of it when it goes on; until
-        then `get(id).cancel_queued` tells of it. `terminate` does not wait.
-
-        Raises InstanceNotFound, InstanceFinished.
-        """
-        await self._post(id, CancelRequested(reason=_checked_reason(reason)))
-
-    async def terminate(self, id: str, *, reason: str | None = None) -> None:
-        """End an instance, its activities and its children without unwinding. Works on parked and suspended ones too.
-
-        Raises InstanceNotFound, InstanceFinished.
-        """
-        await self._post(id, OrchestrationTerminated(reason=_checked_reason(reason)), control=True)
-
-    async def suspend(self, id: str, *, reason: str | None = None) -> None:
-        """Stop an instance until `resume`; what arrives meanwhile is kept, and its clock runs on.
-
-        A parked instance stands still already: it stays parked, and tells why.
-
-        Raises InstanceNotFound, InstanceFinished.
-        """
-        await self._post(id, Suspended(reason=_checked_reason(reason)), control=True)
-
-    async def resume(self, id: str) -> None:
-        """Let a suspended or parked instance go on; a parked one tries again what it could not do.
-
-        Raises InstanceNotFound, InstanceFinished.
-        """
-        await self._post(id, Resumed(), control=True)
-
-    async def _post(
-        self, id: str, event: Event, *, request_id: str | None = None, control: bool = False, mailbox: bool = False
-    ) -> None:
-        message = OutMessage(instance=self._checked(id), draft=self._draft(event), control=control, mailbox=mailbox)
-        request = PostMessage(
-            request_id=request_id or self._env.token(),
-            message=message,
-            mailbox_limit=self.app.limits.mailbox_events,
-        )
-        self._env.reached("client.before_post")
-        await until_answered(lambda: self.store.post_message(request))
-        self._env.reached("client.after_post")
+        await restart(self, self.checked(id), force=force, latest=latest)
+        return Handle(id, self)
 
     # -- asking
 
@@ -275,52 +214,26 @@ class Client:
             NondeterminismError: the code does not do what the history says it did.
             HistoryError, PayloadError, SpinError: the history cannot be read, or not be replayed to its end.
         """
-        return await tree_of(self, self._checked(id))
+        return await tree_of(self, self.checked(id))
+
+    @overload
+    async def kv_value(self, id: str, key: str, type: type[T]) -> T: ...
+    @overload
+    async def kv_value(self, id: str, key: str, type: Any = Any) -> Any: ...
+
+    async def kv_value(self, id: str, key: str, type: Any = Any) -> Any:
+        """One durable value, decoded as `type`, plain JSON data if not given.
+
+        Raises:
+            KeyError: the instance has no such value, or is not there.
+            DecodeError: the value does not fit `type`.
+        """
+        value = await read_value(self, self.checked(id), key)
+        if value is None:
+            raise KeyError(key)
+        return self.app.codec.decode(value, type, what=f"kv value {key!r}")
 
     async def kv(self, id: str) -> dict[str, Any]:
         """An instance's durable values, as plain JSON data; empty if there is no such instance."""
-        values = await until_answered(lambda: self.store.read_kv(self._checked(id)))
+        values = await until_answered(lambda: self.store.read_kv(self.checked(id)))
         return {key: plain(value, self.app) for key, value in values.items()}
-
-    async def read(self, id: str) -> InstanceRecord:
-        """The store's own record of an instance, not decoded. Raises InstanceNotFound."""
-        record = await until_answered(lambda: self.store.read_instance(self._checked(id)))
-        if record is None:
-            raise not_found(id)
-        return record
-
-    # -- checks
-
-    def _checked(self, id: str) -> str:
-        self.app.limits.check_id("instance id", id)
-        return id
-
-    def _draft(self, event: Event) -> Draft:
-        encoded = self.codec.encode(event)
-        return Draft(encoded.kind, encoded.data, encoded.payload)
-
-
-def _request_id(id: str, name: str, key: str) -> str:
-    """The same request id for the same instance, event name and key."""
-    if not isinstance(key, str):
-        raise EncodeError(f"dedupe_key= must be a str, not {type(key).__name__}")
-    text = "\0".join((id, name, key)).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=16, person=b"dedupe").hexdigest()
-
-
-def _checked_reason(reason: str | None) -> str | None:
-    if reason is not None:
-        if not isinstance(reason, str):
-            raise EncodeError(f"reason= must be a str, not {type(reason).__name__}")
-        try:
-            reason.encode()
-        except UnicodeEncodeError:
-            raise EncodeError("reason= holds half a surrogate pair: it is not valid Unicode text") from None
-    return reason
-
-
-def _checked_attributes(attributes: Mapping[Any, Any]) -> dict[str, str]:
-    for key, value in attributes.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise EncodeError(f"attributes= maps texts to texts; {key!r} does not")
-    return dict(attributes)

@@ -9,22 +9,28 @@ Must never know: runtimes. Who calls it: users; `_client.py` makes them. Read ne
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 
 import attrs
 import trio
 
+from trioflow._client._executions import ExecutionInfo
 from trioflow._client._info import InstanceInfo, plain, result_of
 from trioflow._client._lookout import Lookout
 from trioflow._client._tree import InstanceTree
-from trioflow.abc import InstanceRecord, State
-from trioflow.errors import InstanceNotFound
+from trioflow._client._waiting import read_value, wait_ended, wait_for_value
+from trioflow.abc import InstanceRecord
 from trioflow.history import Event
 
 if TYPE_CHECKING:
     from trioflow._client._client import Client
 
 R = TypeVar("R")
+T = TypeVar("T")
+
+
+_STATUS: Final = "the status"
 
 
 @attrs.frozen(eq=False)
@@ -55,23 +61,67 @@ class Handle(Generic[R]):
             trio.TooSlowError: `timeout` has passed.
         """
         with trio.fail_after(math.inf if timeout is None else timeout):
-            record = await self._wait(wait_parked=wait_parked)
+            record = await wait_ended(self.client, self.id, wait_parked=wait_parked)
         return cast(R, result_of(record, self.client.app, self.client.codec))
 
-    async def _wait(self, *, wait_parked: bool) -> InstanceRecord:
-        """The record once it has ended, or is parked and nobody has done anything about it."""
-        with Lookout(self.client.store.signals, self.id, self.client.poll_interval) as lookout:
-            while True:
-                lookout.about_to_look()
-                record = await self.client.read(self.id)
-                stuck = record.state is State.PARKED and not record.control_queued
-                if record.state.ended or (stuck and not wait_parked):
-                    return record
-                await lookout.until_next(record.revision)
+    @overload
+    async def status(self, type: type[T]) -> T | None: ...
+    @overload
+    async def status(self, type: Any = Any) -> Any: ...
 
-    async def status(self) -> Any:
-        """What the code last passed to `durable.set_status`, as plain JSON data; None before it did."""
-        return plain((await self.client.read(self.id)).status, self.client.app)
+    async def status(self, type: Any = Any) -> Any:
+        """What the code last passed to `durable.set_status`, as `type`, plain JSON data if not given; None before.
+
+        Raises InstanceNotFound, and DecodeError where the status does not fit `type`.
+        """
+        status = (await self.client.read(self.id)).status
+        return None if status is None else self.client.app.codec.decode(status, type, what=_STATUS)
+
+    @overload
+    async def wait_status(
+        self,
+        until: Callable[[T], bool] | None = None,
+        *,
+        type: type[T],
+        timeout: float | None = None,  # noqa: ASYNC109 - as promised
+    ) -> T: ...
+    @overload
+    async def wait_status(
+        self,
+        until: Callable[[Any], bool] | None = None,
+        *,
+        type: Any = Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - as promised
+    ) -> Any: ...
+
+    async def wait_status(
+        self,
+        until: Callable[[Any], bool] | None = None,
+        *,
+        type: Any = Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - as promised
+    ) -> Any:
+        """Wait for a status to which `until` says yes, and return it; without `until`, for any.
+
+        A status that another follows quickly may be passed over: what is looked at is the present one.
+
+        Args:
+            until: gets a status; called for each that is seen, the present one first.
+            type: what the status is decoded as; plain JSON data if not given.
+            timeout: seconds to wait at most.
+
+        Raises:
+            InstanceFinished: it has ended, and its last status is not one.
+            InstanceParked: it cannot go on until somebody acts.
+            InstanceNotFound: there is no such instance.
+            DecodeError: a status does not fit `type`.
+            trio.TooSlowError: `timeout` has passed.
+        """
+
+        async def read(record: InstanceRecord) -> bytes | None:
+            return record.status
+
+        return await wait_for_value(self.client, self.id, read, until, type, timeout=timeout, what=_STATUS)
 
     def watch(self) -> StatusChanges:
         """An async iterator of the status, from now on: the present one, then each change, until the instance ends.
@@ -90,19 +140,35 @@ class Handle(Generic[R]):
 
     async def cancel(self, reason: str | None = None) -> None:
         """Ask it to unwind: see `Client.cancel`."""
-        await self.client.cancel(self.id, reason=reason)
+        await self.client.cancel(self.id, reason)
 
     async def terminate(self, reason: str | None = None) -> None:
         """End it without unwinding: see `Client.terminate`."""
-        await self.client.terminate(self.id, reason=reason)
+        await self.client.terminate(self.id, reason)
 
     async def suspend(self, reason: str | None = None) -> None:
         """Stop it for a while: see `Client.suspend`."""
-        await self.client.suspend(self.id, reason=reason)
+        await self.client.suspend(self.id, reason)
 
     async def resume(self) -> None:
         """Let it go on: see `Client.resume`."""
         await self.client.resume(self.id)
+
+    async def restart(self, *, force: bool = False, latest: bool = False) -> None:
+        """Begin it again from its beginning, as a new execution: see `Client.restart`."""
+        await self.client.restart(self.id, force=force, latest=latest)
+
+    async def delete(self, *, force: bool = False) -> int:
+        """Remove it and all its descendants: see `Client.delete`."""
+        return await self.client.delete(self.id, force=force)
+
+    async def prune(self, *, keep: int = 1, older_than: float | None = None) -> int:
+        """Remove histories of its earlier executions: see `Client.prune`."""
+        return await self.client.prune(self.id, keep=keep, older_than=older_than)
+
+    async def executions(self) -> tuple[ExecutionInfo, ...]:
+        """Its executions whose histories are kept: see `Client.executions`."""
+        return await self.client.executions(self.id)
 
     async def history(self, execution: int | None = None) -> list[Event]:
         """What happened: see `Client.history`."""
@@ -115,6 +181,52 @@ class Handle(Generic[R]):
     async def kv(self) -> dict[str, Any]:
         """The instance's durable values, as plain JSON data."""
         return await self.client.kv(self.id)
+
+    @overload
+    async def kv_value(self, key: str, type: type[T]) -> T: ...
+    @overload
+    async def kv_value(self, key: str, type: Any = Any) -> Any: ...
+
+    async def kv_value(self, key: str, type: Any = Any) -> Any:
+        """One of the instance's durable values: see `Client.kv_value`."""
+        return await self.client.kv_value(self.id, key, type)
+
+    @overload
+    async def wait_kv(
+        self,
+        key: str,
+        until: Callable[[T], bool] | None = None,
+        *,
+        type: type[T],
+        timeout: float | None = None,  # noqa: ASYNC109 - as promised
+    ) -> T: ...
+    @overload
+    async def wait_kv(
+        self,
+        key: str,
+        until: Callable[[Any], bool] | None = None,
+        *,
+        type: Any = Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - as promised
+    ) -> Any: ...
+
+    async def wait_kv(
+        self,
+        key: str,
+        until: Callable[[Any], bool] | None = None,
+        *,
+        type: Any = Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - as promised
+    ) -> Any:
+        """Wait until `durable.kv` has a value under `key` to which `until` says yes, and return it; as `wait_status`.
+
+        An answer that an orchestration leaves in its `kv` is waited for like this.
+        """
+
+        async def read(record: InstanceRecord) -> bytes | None:
+            return await read_value(self.client, self.id, key)
+
+        return await wait_for_value(self.client, self.id, read, until, type, timeout=timeout, what=f"kv value {key!r}")
 
 
 @attrs.define(eq=False)
@@ -141,8 +253,3 @@ class StatusChanges:
                 if not self._over:
                     await lookout.until_next(record.revision)
         raise StopAsyncIteration
-
-
-def not_found(id: str) -> InstanceNotFound:
-    """The error for an id that nobody has."""
-    return InstanceNotFound(f"no instance has the id {id!r}; ids are case-sensitive, and a deleted instance is gone")

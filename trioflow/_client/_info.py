@@ -11,10 +11,11 @@ from typing import Any
 
 import attrs
 
-from trioflow.abc import EventRow, InstanceRecord, State
+from trioflow.abc import Draft, EventRow, InstanceRecord, State
 from trioflow.app import App
 from trioflow.errors import (
     HistoryError,
+    InstanceNotFound,
     InstanceParked,
     OrchestrationCancelled,
     OrchestrationFailed,
@@ -70,6 +71,17 @@ class InstanceInfo:
 def decode_row(codec: EventCodec, row: EventRow) -> Event:
     """An event out of its row."""
     return codec.decode(row.id, row.at, row.kind, row.data, row.payload)
+
+
+def draft_of(event: Event, codec: EventCodec) -> Draft:
+    """An event that has not happened yet, as a store keeps it."""
+    encoded = codec.encode(event)
+    return Draft(encoded.kind, encoded.data, encoded.payload)
+
+
+def not_found(id: str) -> InstanceNotFound:
+    """The error for an id that nobody has."""
+    return InstanceNotFound(f"no instance has the id {id!r}; ids are case-sensitive, and a deleted instance is gone")
 
 
 def last_event(record: InstanceRecord, codec: EventCodec) -> Event | None:

@@ -89,7 +89,15 @@ def heartbeat(details: Any = None) -> None:
 
 
 def client() -> Any:
-    """The `trioflow.Client` of the runtime that runs this activity."""
+    """The `trioflow.Client` of the runtime that runs this activity.
+
+    It may start, steer, read and administer all that a client may, its own instance, too; what it does is done at once,
+    whatever becomes of this attempt, and done again by the next. To a type checker it is Any; write
+    ``client: trioflow.Client = activity.client()`` to have it checked. A plain function, which runs in a thread, calls
+    it by `trio.from_thread.run`.
+
+    Raises NotInOrchestration where the activity runs without a runtime, as in `testing.run_durable`.
+    """
     around = surroundings()
     if around.client is None:
         raise NotInOrchestration(

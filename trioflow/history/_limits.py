@@ -34,6 +34,7 @@ class Limits:
     kv_value_size: int = 64 * KIB  # bytes of one encoded value of `durable.kv`
     kv_keys: int = 1_000  # keys that one instance may hold
     status_size: int = 256 * KIB  # bytes of an encoded status
+    reason_length: int = 2 * KIB  # characters of the reason that a client gives for a cancellation, say
     mailbox_events: int = 10_000  # unread events of one instance
     history_events: int = 50_000  # events of one execution; beyond it the execution fails
     history_bytes: int = 50 * MIB  # bytes of one execution's history; beyond it the execution fails

@@ -1,0 +1,52 @@
+"""What a client refuses at its border: texts that are none, counts and durations that make no sense.
+
+Laws: checked before anything is asked of a store; the error names the argument, and is a typed one. Who calls it: all
+of `_client`. Read next: `_filter.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from trioflow.errors import ConfigurationError, EncodeError
+
+FAR: Final = 1e11
+"""Seconds: more than three thousand years. Milliseconds since the Unix epoch are beyond it, too."""
+
+
+def check_text(what: str, text: object) -> None:
+    """Refuse what is no text that every store can hold. Raises EncodeError."""
+    if not isinstance(text, str):
+        raise EncodeError(f"{what}= must be a str, not {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise EncodeError(f"{what}= holds half a surrogate pair: it is not valid Unicode text") from None
+    if "\0" in text:
+        raise EncodeError(f"{what}= holds a NUL character, which not every store can keep")
+
+
+def checked_attributes(attributes: Mapping[Any, Any] | None) -> dict[str, str]:
+    """A copy of texts by texts; of None, an empty one. Raises EncodeError."""
+    if not isinstance(attributes, Mapping | None):
+        raise EncodeError(f"attributes= maps texts to texts; {type(attributes).__name__} does not")
+    copied = dict(attributes or {})
+    for key, value in copied.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise EncodeError(f"attributes= maps texts to texts; {key!r} does not")
+        check_text("attributes", key)
+        check_text("attributes", value)
+    return copied
+
+
+def check_count(what: str, count: object) -> None:
+    """Refuse what is no number of things, from 1 on. Raises ConfigurationError."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigurationError(f"{what}= must be a whole number, at least 1, not {count!r}")
+
+
+def check_seconds(what: str, seconds: object) -> None:
+    """Refuse what is no duration. Raises ConfigurationError."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < FAR:
+        raise ConfigurationError(f"{what}= must be a number of seconds, at least 0, not {seconds!r}")

@@ -1,0 +1,90 @@
+"""Beginning an instance again, with what it began with.
+
+Laws: nothing is ended before it is known with what to begin again; what begins is a new execution of the same id, and
+numbers go on; of the execution before it has the input, the name, the version and the attributes, and nothing else.
+
+Who calls it: `_management.py`. Read next: `_waiting.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from trioflow._client._info import decode_row, draft_of
+from trioflow._client._requests import until_answered
+from trioflow._client._waiting import wait_ended
+from trioflow.abc import InstanceRecord, StartInstance
+from trioflow.errors import HistoryError, InstanceFinished, InstanceNotFinished
+from trioflow.history import REPLAY_SEMANTICS, Event, OrchestrationContinuedAsNew, OrchestrationStarted
+
+if TYPE_CHECKING:
+    from trioflow._client._steering import Steering
+
+REASON = "it is to begin again"
+"""Why one that had not ended was terminated."""
+
+
+async def restart(client: Steering, id: str, *, force: bool, latest: bool) -> None:
+    """See `Client.restart`."""
+    record = await client.read(id)
+    started = await _beginning(client, record) if record.state.ended or force else None
+    if started is None:
+        raise InstanceNotFinished(
+            f"instance {id!r} is {record.state.value}; force=True terminates it before it begins again"
+        )
+    if not record.state.ended:
+        with suppress(InstanceFinished):
+            await client.terminate(id, REASON)
+        record = await wait_ended(client, id)
+        started = await _beginning(client, record)  # it may have continued as new meanwhile
+    request = StartInstance(
+        request_id=client.env.token(),
+        instance=id,
+        name=record.name,
+        version=None if latest else record.version,
+        semantics=REPLAY_SEMANTICS,
+        start=draft_of(_again(started, record, client.env.token(), latest=latest), client.codec),
+        attributes=record.attributes,
+        if_exists="replace_finished",
+    )
+    await until_answered(lambda: client.store.start_instance(request))
+
+
+def _again(
+    started: OrchestrationStarted | OrchestrationContinuedAsNew, record: InstanceRecord, seed: str, *, latest: bool
+) -> OrchestrationStarted:
+    return OrchestrationStarted(
+        instance=record.instance,
+        name=record.name,
+        version=None if latest else record.version,
+        payload=started.payload,
+        seed=seed,
+    )
+
+
+async def _beginning(client: Steering, record: InstanceRecord) -> OrchestrationStarted | OrchestrationContinuedAsNew:
+    """The event that holds the input of the current execution.
+
+    That is its first, but where it was ended before its first turn: then it is the last of the execution before. Raises
+    HistoryError where there is none, or it cannot be read.
+    """
+    first = await _event(client, record.instance, record.execution, 1)
+    if isinstance(first, OrchestrationStarted):
+        return first
+    read = functools.partial(client.store.read_executions, record.instance, after=record.execution - 2, limit=1)
+    for before in await until_answered(read) if record.execution > 1 else ():
+        last = await _event(client, record.instance, before.execution, before.history_length)
+        if isinstance(last, OrchestrationContinuedAsNew):
+            return last
+    raise HistoryError(
+        f"execution {record.execution} of instance {record.instance!r} has not begun, so no input of it is recorded: "
+        'end it, and give the input to `client.start(..., if_exists="replace_finished")`'
+    )
+
+
+async def _event(client: Steering, id: str, execution: int, number: int) -> Event | None:
+    read = functools.partial(client.store.read_history, id, execution, after=number - 1, limit=1)
+    rows = await until_answered(read)
+    return decode_row(client.codec, rows[0]) if rows else None

@@ -1,0 +1,106 @@
+"""Waiting for something about an instance: its end, a status, a value.
+
+Laws: whoever waits is woken by the store's hints and looks again now and then, as `_lookout.py` says; what cannot come
+any more is an error and not waited for: the instance has ended, or is parked and nobody has done anything about it.
+
+Must never know: runtimes. Who calls it: `_handle.py`, `_restarting.py`. Read next: `_lookout.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+import attrs
+import trio
+
+from trioflow._client._info import result_of
+from trioflow._client._lookout import Lookout
+from trioflow._client._requests import until_answered
+from trioflow.abc import InstanceRecord, State
+from trioflow.errors import InstanceFinished
+
+if TYPE_CHECKING:
+    from trioflow._client._steering import Steering
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Found(Generic[T]):
+    """What was waited for."""
+
+    value: T
+
+
+async def wait_until(client: Steering, id: str, look: Callable[[InstanceRecord], Awaitable[Found[T] | None]]) -> T:
+    """What `look` finds, now or once the instance has moved. Raises InstanceNotFound, and what `look` raises."""
+    with Lookout(client.store.signals, id, client.poll_interval) as lookout:
+        while True:
+            lookout.about_to_look()
+            record = await client.read(id)
+            found = await look(record)
+            if found is not None:
+                return found.value
+            await lookout.until_next(record.revision)
+
+
+async def wait_ended(client: Steering, id: str, *, wait_parked: bool = True) -> InstanceRecord:
+    """The record once the instance has ended, or, unless `wait_parked`, stands still and nobody acts."""
+
+    async def look(record: InstanceRecord) -> Found[InstanceRecord] | None:
+        ended = record.state.ended or (is_stuck(record) and not wait_parked)
+        return Found(record) if ended else None
+
+    return await wait_until(client, id, look)
+
+
+def is_stuck(record: InstanceRecord) -> bool:
+    """Parked, and nobody has done anything about it."""
+    return record.state is State.PARKED and not record.control_queued
+
+
+async def wait_for_value(
+    client: Steering,
+    id: str,
+    read: Callable[[InstanceRecord], Awaitable[bytes | None]],
+    until: Callable[[Any], bool] | None,
+    type: Any,
+    *,
+    timeout: float | None,  # noqa: ASYNC109 - as promised by the handle
+    what: str,
+) -> Any:
+    """What `read` finds once it is there and `until` says yes to it, decoded.
+
+    It is read once for each revision. Raises InstanceFinished, InstanceParked, DecodeError, trio.TooSlowError.
+    """
+    seen: tuple[int, int] | None = None
+
+    async def look(record: InstanceRecord) -> Found[Any] | None:
+        nonlocal seen
+        if seen != (record.execution, record.revision):
+            seen = (record.execution, record.revision)
+            payload = await read(record)
+            if payload is not None:
+                value = client.app.codec.decode(payload, type, what=what)
+                if until is None or until(value):
+                    return Found(value)
+        if record.state.ended or is_stuck(record):
+            _will_not_come(client, record, what)
+        return None
+
+    with trio.fail_after(math.inf if timeout is None else timeout):
+        return await wait_until(client, id, look)
+
+
+def _will_not_come(client: Steering, record: InstanceRecord, what: str) -> NoReturn:
+    if record.state is State.PARKED:
+        result_of(record, client.app, client.codec)  # raises InstanceParked, which says why
+    raise InstanceFinished(f"instance {record.instance!r} is {record.state.value}, and {what} is not as waited for")
+
+
+async def read_value(client: Steering, id: str, key: str) -> bytes | None:
+    """One durable value, encoded; None where there is none."""
+    client.app.limits.check_kv_key(key)
+    return (await until_answered(lambda: client.store.read_kv(id))).get(key)

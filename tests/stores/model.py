@@ -3,7 +3,7 @@
 Laws: written from the prose of `trioflow.abc`, without a look at how a store does it; no index, no column that repeats
 another, no transaction: everything is found by looking at everything. A verb checks all before it changes anything.
 
-Must never know: `trioflow.stores`. Who calls it: `state_machine.py`.
+Must never know: `trioflow.stores`. Who calls it: `state_machine.py`. Read next: `model_administration.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from tests.stores.model_rows import Instance, Item, Message, locked, size_of
+from tests.stores.model_rows import Instance, Item, Message, Session, locked, size_of
 from trioflow.abc import (
     ActivitiesCommitted,
     ActivitiesRenewed,
@@ -34,7 +34,9 @@ from trioflow.abc import (
     ReleaseActivity,
     ReleaseTurn,
     RenewActivities,
+    RenewSessions,
     RenewTurns,
+    SessionsRenewed,
     SettleActivity,
     StartInstance,
     Started,
@@ -57,7 +59,7 @@ from trioflow.history import ActivityCancelled, EventCodec
 
 @attrs.define(eq=False)
 class Model:
-    """A store of lists and loops. `now` is set by whoever drives it."""
+    """All but administration: a store of lists and loops. `now` is set by whoever drives it."""
 
     now: float
     instances: dict[str, Instance] = attrs.field(factory=dict)
@@ -65,12 +67,14 @@ class Model:
     histories: dict[tuple[str, int], list[EventRow]] = attrs.field(factory=dict)
     answered: dict[str, tuple[str, Started]] = attrs.field(factory=dict)  # by request id: the verb, the answer
     settled: dict[str, float] = attrs.field(factory=dict)  # tokens, and when
+    sessions: dict[str, Session] = attrs.field(factory=dict)
+    last_executions: dict[str, int] = attrs.field(factory=dict)  # of those that were deleted
     numbers: Iterator[int] = attrs.field(factory=itertools.count)
 
     # -- clients
 
     def start_instance(self, request: StartInstance) -> Started:
-        before = self._recall(request.request_id, "start", request.instance)
+        before = self.recall(request.request_id, "start", request.instance)
         if before is None:
             before = self._begin(request)
             self.answered[request.request_id] = ("start", before)
@@ -78,7 +82,7 @@ class Model:
 
     def post_message(self, request: PostMessage) -> None:
         target = request.message.instance
-        if self._recall(request.request_id, "post", target) is not None:
+        if self.recall(request.request_id, "post", target) is not None:
             return
         there = self.instances.get(target)
         if there is None:
@@ -88,10 +92,10 @@ class Model:
         mail = there.unread + sum(message.meant.mailbox for message in there.inbox)
         if request.message.mailbox and mail >= request.mailbox_limit:
             raise MailboxFull(target)
-        self._deliver(request.message)
+        self.deliver(request.message)
         self.answered[request.request_id] = ("post", Started(instance=target, execution=0, created=False))
 
-    def _recall(self, request_id: str, verb: str, instance: str) -> Started | None:
+    def recall(self, request_id: str, verb: str, instance: str) -> Started | None:
         if request_id not in self.answered:
             return None
         before, answer = self.answered[request_id]
@@ -107,7 +111,7 @@ class Model:
             raise InstanceExists(request.instance)
         new = Instance(
             start=request,
-            execution=1 if old is None else old.execution + 1,
+            execution=(self.last_executions.get(request.instance, 0) if old is None else old.execution) + 1,
             revision=0 if old is None else old.revision,
             created_at=self.now,
             changed_at=self.now,
@@ -116,10 +120,10 @@ class Model:
             wake_at=self.now + request.delay if request.delay else None,
         )
         self.instances[request.instance] = new
-        self._deliver(OutMessage(instance=request.instance, draft=request.start, execution=new.execution))
+        self.deliver(OutMessage(instance=request.instance, draft=request.start, execution=new.execution))
         return Started(instance=request.instance, execution=new.execution, created=True)
 
-    def _deliver(self, message: OutMessage) -> None:
+    def deliver(self, message: OutMessage) -> None:
         """Post a message, or drop it where nobody is meant."""
         there = self.instances.get(message.instance)
         if there is None or there.state.ended:
@@ -134,11 +138,13 @@ class Model:
         line = []
         for instance in self.instances.values():
             at = instance.eligible_at()
-            if at is not None and at <= self.now and instance.suits(request.can_run):
+            suits = instance.suits(request.can_run)
+            wanted = not suits if request.others else suits or instance.is_controlled
+            if at is not None and at <= self.now - request.overdue and wanted:
                 line.append((at, instance.revision, instance.name))
         turns = tuple(self._lock(self.instances[name], request) for _, _, name in sorted(line)[: request.limit])
         times = [instance.eligible_at() for instance in self.instances.values()]
-        times += [item.due for item in self.items if item.cancelled]
+        times += [item.due if item.cancelled else item.late_at for item in self.items]
         return LockedTurns(now=self.now, turns=turns, next_due=self._next_of(times))
 
     def _next_of(self, times: list[float | None]) -> float | None:
@@ -221,9 +227,10 @@ class Model:
 
     def _schedule(self, instance: Instance, request: CommitTurn) -> None:
         for new in request.activities:
-            item = Item(instance.name, instance.execution, new, self.now, self.now, new.data)
+            start_by = None if new.start_within is None else self.now + new.start_within
+            item = Item(instance.name, instance.execution, new, self.now, self.now, new.data, start_by)
             if new.born is not None:
-                item.lease(new.born.token, self.now + new.born.lease)
+                item.lease(new.born.worker, new.born.token, self.now + new.born.lease)
             self.items.append(item)
 
     def _go_on(self, instance: Instance, following: NextExecution) -> None:
@@ -264,9 +271,9 @@ class Model:
             except InstanceExists:
                 reply = start.on_refused
             if reply is not None:
-                self._deliver(reply)
+                self.deliver(reply)
         for message in request.messages:
-            self._deliver(message)
+            self.deliver(message)
 
     def _holder(self, lock: TurnLock) -> Instance | None:
         instance = self.instances.get(lock.instance)
@@ -296,27 +303,56 @@ class Model:
     def lock_activities(self, request: LockActivities) -> LockedActivities:
         self._sweep()
         line = [item for item in self.items if not item.cancelled and item.suits(request.tags)]
-        taken = sorted((item for item in line if item.due <= self.now), key=lambda item: item.place)[: request.limit]
+        taken: list[Item] = []
+        for item in sorted((item for item in line if item.due <= self.now), key=lambda item: item.place):
+            if len(taken) < request.limit and self._may_have(request, item.new.session):
+                taken.append(item)
         for item in taken:
-            item.lease(f"item {next(self.numbers)}", self.now + request.lease)
+            item.lease(request.worker, f"item {next(self.numbers)}", self.now + request.lease)
+        times = [item.due for item in line] + [item.late_at for item in self.items]
+        if request.sessions is not None:
+            times += [session.until for session in self.sessions.values()]
         return LockedActivities(
-            now=self.now,
-            activities=tuple(locked(item) for item in taken),
-            next_due=self._next_of([item.due for item in line]),
+            now=self.now, activities=tuple(locked(item) for item in taken), next_due=self._next_of(times)
         )
 
+    def _may_have(self, request: LockActivities, session: str | None) -> bool:
+        """Whether a worker gets items of a session; it uses it then, and may have claimed it."""
+        if session is None or request.sessions is None:
+            return session is None
+        alive = {name: found for name, found in self.sessions.items() if found.until > self.now}
+        own = [name for name, found in alive.items() if found.worker == request.worker]
+        if session not in alive and len(own) < request.sessions.limit:
+            self.sessions[session] = Session(request.worker, self.now + request.sessions.lease, self.now)
+        elif session not in own:
+            return False
+        self.sessions[session].used_at = self.now
+        return True
+
+    def _note_use(self, item: Item) -> None:
+        """The holder of an item does something with it."""
+        session = self.sessions.get(item.new.session or "")
+        if session is not None and session.worker == item.worker:
+            session.used_at = self.now
+
     def _sweep(self) -> None:
-        """Cancelled items whose holders let their leases run out."""
-        gone = [item for item in self.items if item.cancelled and item.due <= self.now]
-        for item in sorted(gone, key=lambda item: item.place):
+        """Cancelled items whose holders let their leases run out, and items that nobody began in time."""
+        lost = [item for item in self.items if item.cancelled and item.due <= self.now]
+        late = [(item.late_at, item.place[1:], item) for item in self.items if item.late_at is not None]
+        for item in sorted(lost, key=lambda item: item.place):
             self._report(item, "lost")
+        for at, _, item in sorted(late, key=lambda entry: entry[:2]):
+            if at <= self.now and item.new.late is not None:
+                self.items.remove(item)
+                message = OutMessage(instance=item.instance, execution=item.execution, draft=item.new.late)
+                self.deliver(message)
 
     def _report(self, item: Item, how: str) -> None:
         """An item ends by its cancellation."""
         self.items.remove(item)
         event = EventCodec().encode(ActivityCancelled(answers=item.new.event_id, how=how))
         draft = Draft(event.kind, event.data, event.payload)
-        self._deliver(OutMessage(instance=item.instance, execution=item.execution, draft=draft))
+        self.deliver(OutMessage(instance=item.instance, execution=item.execution, draft=draft))
 
     def item_of(self, lock: ActivityLock) -> Item | None:
         return next((item for item in self.items if item.token is not None and item.lock == lock), None)
@@ -333,16 +369,17 @@ class Model:
         return ActivitiesCommitted(now=self.now, lost=tuple(lost))
 
     def _settle(self, item: Item, settle: SettleActivity) -> None:
+        self._note_use(item)
         if settle.retry_in is not None and item.cancelled:
             self._report(item, "ended")
         elif settle.retry_in is not None:
             item.token, item.due = None, self.now + settle.retry_in
-            item.failures, item.fetches = item.failures + 1, 0
+            item.failures, item.fetches, item.start_by = item.failures + 1, 0, None
             item.data = item.data if settle.data is None else settle.data
         else:
             self.items.remove(item)
             if settle.message is not None:
-                self._deliver(OutMessage(instance=item.instance, execution=item.execution, draft=settle.message))
+                self.deliver(OutMessage(instance=item.instance, execution=item.execution, draft=settle.message))
 
     def release_activity(self, request: ReleaseActivity) -> None:
         item = self.item_of(request.lock)
@@ -362,11 +399,26 @@ class Model:
             if item is None:
                 lost.append(lock)
                 continue
+            self._note_use(item)
             item.due = self.now + request.lease
             item.heartbeat = request.heartbeats.get(lock.token, item.heartbeat)
             if item.cancelled:
                 cancelled.append(lock)
         return ActivitiesRenewed(lost=tuple(lost), cancelled=tuple(cancelled))
+
+    # -- sessions
+
+    def renew_sessions(self, request: RenewSessions) -> SessionsRenewed:
+        for name, session in list(self.sessions.items()):
+            if session.worker == request.worker and self.now - session.used_at >= request.idle:
+                del self.sessions[name]
+            elif session.worker == request.worker:
+                session.until = self.now + request.lease
+        held = sorted(name for name, session in self.sessions.items() if session.worker == request.worker)
+        return SessionsRenewed(held=tuple(held))
+
+    def release_sessions(self, worker: str) -> None:
+        self.sessions = {name: session for name, session in self.sessions.items() if session.worker != worker}
 
     # -- reading
 
@@ -393,7 +445,7 @@ class Model:
             history_bytes=size_of(history),
             unread=found.unread,
             queued=len(found.inbox),
-            control_queued=any(message.meant.control for message in found.inbox),
+            control_queued=found.is_controlled,
             cancel_queued=any(message.meant.draft.kind == "CancelRequested" for message in found.inbox),
             status=found.status,
             last_event=history[-1] if why and history else None,

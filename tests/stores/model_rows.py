@@ -1,4 +1,4 @@
-"""What the model of a store keeps of a message, an instance and an activity.
+"""What the model of a store keeps of a message, an instance, an activity and a session.
 
 Law: nothing here repeats anything else; what follows from other things is worked out when it is asked for.
 
@@ -13,6 +13,7 @@ from trioflow.abc import (
     ActivityLock,
     Capabilities,
     EventRow,
+    InstanceQuery,
     LockedActivity,
     MessageRow,
     NewActivity,
@@ -79,6 +80,37 @@ class Instance:
         names = [name for name, version in can.orchestrations if self.version in (None, version)]
         return self.semantics in can.semantics and self.start.name in names
 
+    @property
+    def is_controlled(self) -> bool:
+        """Whether a control message waits."""
+        return any(message.meant.control for message in self.inbox)
+
+    @property
+    def parent_id(self) -> str | None:
+        """Who waits for it."""
+        return None if self.start.parent is None else self.start.parent.instance
+
+    def is_meant(self, query: InstanceQuery) -> bool:
+        """Whether somebody who asks for instances wants to see it."""
+        ranges = (
+            (self.created_at, query.created_after, query.created_before),
+            (self.changed_at, query.updated_after, query.updated_before),
+            (self.ended_at, query.ended_after, query.ended_before),
+        )
+        return all(
+            (
+                self.state in (query.states or State),
+                query.name in (None, self.start.name),
+                query.version in (None, self.version),
+                self.name[: len(query.prefix)] == query.prefix,
+                query.parent in (None, self.parent_id),
+                self.parent_id is None or not query.roots,
+                query.attributes.items() <= self.start.attributes.items(),
+                *(after is None or (at is not None and at >= after) for at, after, _ in ranges),
+                *(before is None or (at is not None and at < before) for at, _, before in ranges),
+            )
+        )
+
     def listed(self) -> tuple[MessageRow, ...]:
         """The inbox as a worker sees it."""
         return tuple(MessageRow(message.number, message.at, message.meant.draft) for message in self.inbox)
@@ -94,7 +126,9 @@ class Item:
     scheduled_at: float
     due: float  # free from then on; leased: until then
     data: bytes
+    start_by: float | None = None  # somebody has to begin it until then, if nobody has
     token: str | None = None
+    worker: str | None = None
     attempt: int = 0
     failures: int = 0
     fetches: int = 0
@@ -110,8 +144,15 @@ class Item:
         """Where it stands in line."""
         return (self.due, self.new.event_id, self.instance, self.execution)
 
-    def lease(self, token: str, until: float) -> None:
-        self.token, self.due = token, until
+    @property
+    def late_at(self) -> float | None:
+        """When it goes if nobody begins it."""
+        return None if self.token is not None else self.start_by
+
+    def lease(self, worker: str, token: str, until: float) -> None:
+        if self.token is not None:
+            self.start_by = None  # somebody had begun it
+        self.worker, self.token, self.due = worker, token, until
         self.attempt += 1
         self.fetches += 1
 
@@ -120,6 +161,15 @@ class Item:
         if self.new.tag is None:
             return tags.untagged
         return tags.tags is None or self.new.tag in tags.tags
+
+
+@attrs.define(eq=False)
+class Session:
+    """Somebody has it, or had it last."""
+
+    worker: str
+    until: float
+    used_at: float
 
 
 def size_of(history: list[EventRow]) -> int:

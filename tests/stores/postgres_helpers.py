@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+import trio
 
 from tests.postgres_server import fresh_schema, shared_url
 from trioflow.stores import PostgresStore
+from trioflow.stores._postgres._statements import STATEMENTS
+from trioflow.testing._store_contract import Subject
 
 
 def ask(address: str, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -45,3 +49,27 @@ def other_store(store: object) -> Callable[[Callable[[], float]], PostgresStore]
 
 def _open(schema: str, clock: Callable[[], float], address: str | None = None) -> PostgresStore:
     return PostgresStore(address or shared_url(), schema=schema, durability="fast", clock=clock)
+
+
+@contextmanager
+def in_the_middle_of(s: Subject, verb: str, parameters: tuple[object, ...]) -> Iterator[psycopg.Connection]:
+    """A verb that has done everything but commit; that it does when the block ends."""
+    assert isinstance(s.store, PostgresStore)
+    with psycopg.connect(shared_url()) as connection:
+        connection.execute("SELECT set_config('trioflow.now', %s, true)", (repr(s.clock.now),))
+        connection.execute(STATEMENTS[verb].format(s.store._schema), parameters)  # type: ignore[arg-type]
+        yield connection
+        connection.commit()
+
+
+async def until_somebody_waits_for(connection: psycopg.Connection) -> None:
+    """Somebody's statement is blocked by that connection; a failure if nobody's is."""
+    pid = connection.info.backend_pid
+    with psycopg.connect(shared_url(), autocommit=True) as asker, trio.fail_after(10):
+        while True:
+            row = asker.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", (pid,)
+            ).fetchone()
+            if row is not None and row[0]:
+                return
+            await trio.sleep(0.005)

@@ -11,14 +11,25 @@ from __future__ import annotations
 import random
 from typing import Any, TypeVar
 
+import attrs
+
 from trioflow.abc import (
+    BornLeased,
     Capabilities,
+    DeleteInstances,
     Draft,
+    InstanceQuery,
+    ListInstances,
+    ListPlace,
     LockActivities,
     LockTurns,
+    NewActivity,
     NextExecution,
     OutMessage,
     Parent,
+    PruneExecutions,
+    RenewSessions,
+    SessionClaim,
     StartInstance,
     State,
     TagFilter,
@@ -35,6 +46,13 @@ CAN_RUN = (
     Capabilities(orchestrations=(("flow", "1"),)),
     Capabilities(orchestrations=(("flow", "2"), ("other", "1")), semantics=(1, 2)),
 )
+
+
+@attrs.frozen
+class ReleaseSessions:
+    """A worker gives all its sessions back."""
+
+    worker: str
 
 
 class Dice:
@@ -72,6 +90,10 @@ class Dice:
     def pick(self) -> int:
         """Which of the locks or requests so far, from the last one on."""
         return self.one_of(0, 0, 0, 0, 1, 1, 2, 3, 5, 8)
+
+    def worker(self) -> str:
+        """Who works on activities."""
+        return self.one_of("w", "w", "v")
 
     # -- parts
 
@@ -111,16 +133,46 @@ class Dice:
             on_refused=self.message() if replies and self.flip() else None,
         )
 
+    def activity(self, event_id: int, token: str) -> NewActivity:
+        """An item, now and then born leased under a token."""
+        within = self.one_of(None, None, 1.0, 10.0, 100.0)
+        return NewActivity(
+            event_id=event_id,
+            name="work",
+            tag=self.one_of(None, None, "gpu", "disk"),
+            session=self.one_of(None, None, "s", "t", "u"),
+            data=b"o",
+            payload=b"p",
+            born=BornLeased(worker=self.worker(), token=token, lease=self.lease()) if self.flip(0.3) else None,
+            start_within=within,
+            late=None if within is None else Draft("Late", self.small_bytes()),
+        )
+
     # -- requests
 
     def turn_locks(self) -> LockTurns:
         """A worker asks for turns."""
-        return LockTurns(worker="w", limit=self.one_of(1, 2, 9), lease=self.lease(), can_run=self.one_of(*CAN_RUN))
+        can_run = self.one_of(*CAN_RUN)
+        return LockTurns(
+            worker="w",
+            limit=self.one_of(1, 2, 9),
+            lease=self.lease(),
+            can_run=can_run,
+            others=can_run is not None and self.flip(0.3),
+            overdue=self.one_of(0.0, 0.0, 0.0, 0.0, 5.0),
+        )
 
     def item_locks(self) -> LockActivities:
         """A worker asks for activities."""
         tags = TagFilter(untagged=self.flip(0.7), tags=self.one_of(None, None, (), ("gpu",)))
-        return LockActivities(worker="w", limit=self.one_of(1, 2, 9), lease=self.lease(), tags=tags)
+        claim = self.one_of(None, SessionClaim(lease=self.lease(), limit=self.one_of(1, 1, 2, 9)))
+        return LockActivities(
+            worker=self.worker(), limit=self.one_of(1, 2, 3, 9), lease=self.lease(), tags=tags, sessions=claim
+        )
+
+    def session_renewal(self) -> RenewSessions:
+        """A worker holds on to its sessions."""
+        return RenewSessions(worker=self.worker(), lease=self.lease(), idle=self.one_of(0.25, 5.0, 30.0, 60.0))
 
     def outcome(self) -> dict[str, Any]:
         """How an attempt ended."""
@@ -145,3 +197,46 @@ class Dice:
             "messages": tuple(self.message() for _ in self.some(2)),
             "keep": self.one_of(None, None, 5.0, 30.0),
         }
+
+    # -- administration
+
+    def deletion(self, request_id: str) -> DeleteInstances:
+        """A client deletes."""
+        return DeleteInstances(
+            request_id=request_id,
+            instances=tuple(self.one_of(*IDS, "nobody", "\0") for _ in range(self.one_of(1, 1, 2))),
+            force=self.flip(0.3),
+            messages=tuple(self.message() for _ in self.some(1)),
+        )
+
+    def pruning(self, now: float) -> PruneExecutions:
+        """A client prunes."""
+        return PruneExecutions(
+            instance=self.one_of(*IDS),
+            keep=self.one_of(0, 1, 1, 2),
+            ended_before=self.one_of(None, None, now, now - 5.0),
+        )
+
+    def listing(self, now: float, ids: tuple[ListPlace, ...]) -> ListInstances:
+        """A client lists, mostly by little."""
+        some: dict[str, Any] = {
+            "states": (State.WAITING, self.one_of(*State)),
+            "name": self.one_of("flow", "other"),
+            "version": self.one_of("1", "2"),
+            "prefix": self.one_of("a", "b", "ab", "\0"),
+            "parent": self.one_of("a", "b"),
+            "roots": True,
+            "attributes": self.one_of({"key": "value"}, {"key": "other"}, {"key": "value", "other": ""}),
+            "created_after": now - self.delay(),
+            "created_before": now - self.delay(),
+            "updated_after": now - self.delay(),
+            "updated_before": self.one_of(now - 0.5, float("inf")),
+            "ended_after": now - self.delay(),
+            "ended_before": now - self.delay(),
+        }
+        names = [self.one_of(*some) for _ in self.some(2)]
+        return ListInstances(
+            query=InstanceQuery(**{name: some[name] for name in names}),
+            limit=self.one_of(0, 1, 1, 2, 100),
+            after=self.one_of(None, *ids),
+        )

@@ -12,37 +12,37 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
-import trio
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.stores.model import Model
-from tests.stores.requests import IDS, Dice
+from tests.stores.model_administration import WholeModel
+from tests.stores.requests import IDS, Dice, ReleaseSessions
+from tests.stores.sides import TrioLoop, keep_open
 from tests.stores.subjects import KINDS, Kind, Subject
 from trioflow.abc import (
     ActivityLock,
-    BornLeased,
     CommitActivities,
     CommitTurn,
     Draft,
     EventRow,
+    InstancePage,
+    ListPlace,
     LockActivities,
     LockTurns,
-    NewActivity,
     PostMessage,
     ReleaseActivity,
     ReleaseTurn,
     RenewActivities,
+    RenewSessions,
     RenewTurns,
+    SessionClaim,
     SettleActivity,
     State,
-    Store,
     TagFilter,
     TurnCommitted,
     TurnLock,
@@ -53,60 +53,7 @@ HOUR = 3600.0
 SEEDS = st.integers(0, 2**32 - 1)  # of the dice of one step
 PAUSES = (0.25, 5.0, 29.75, 30.0, 31.0, 4000.0)
 MARGINS = (0.0, 0.0, 0.25, -0.25)
-
-
-class TrioLoop:
-    """A trio run in a thread of its own, for rules that are not async."""
-
-    def __init__(self) -> None:
-        ready = threading.Event()
-        self._thread = threading.Thread(target=trio.run, args=(self._main, ready), daemon=True)
-        self._thread.start()
-        ready.wait()
-
-    async def _main(self, ready: threading.Event) -> None:
-        self._token, self._over = trio.lowlevel.current_trio_token(), trio.Event()
-        async with trio.open_nursery() as self.nursery:
-            ready.set()
-            await self._over.wait()
-
-    def call(self, fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        """Run an async function there."""
-        return trio.from_thread.run(fn, *args, trio_token=self._token)
-
-    def close(self) -> None:
-        """End it."""
-        trio.from_thread.run_sync(self._over.set, trio_token=self._token)
-        self._thread.join()
-
-
-@attrs.define(eq=False)
-class Side:
-    """A way into a store: it is open in a task of its own, as somebody would have it open in a block."""
-
-    store: Store
-    _over: trio.Event = attrs.field(factory=trio.Event)
-    _closed: trio.Event = attrs.field(factory=trio.Event)
-
-    async def close(self) -> None:
-        """Leave the block."""
-        self._over.set()
-        await self._closed.wait()
-
-    async def hold(self, task_status: trio.TaskStatus[Side]) -> None:
-        """The block."""
-        async with self.store:
-            task_status.started(self)
-            await self._over.wait()
-        self._closed.set()
-
-    def __getattr__(self, verb: str) -> Any:
-        return getattr(self.store, verb)
-
-
-async def keep_open(store: Store, task_status: trio.TaskStatus[Side]) -> None:
-    """For `nursery.start`: a way into this store."""
-    await Side(store).hold(task_status)
+UNREPEATED = (LockTurns, LockActivities, RenewSessions)
 
 
 @attrs.define
@@ -125,10 +72,11 @@ class StoresAgree(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop, self.clock, self.folder = TrioLoop(), Clock(), Path(tempfile.mkdtemp())
-        self.model = Model(self.clock.now)
+        self.model = WholeModel(self.clock.now)
         self.subjects = [Subject("model", [self.model])]
         self.turns: list[HeldTurn] = []
         self.items: list[ActivityLock] = []
+        self.places: tuple[ListPlace, ...] = ()  # of the last list
         self.sent_at: list[float] = []  # when the id of each request was used first
         self.used_at: dict[str, float] = {}  # by request id
         self.settled_at: dict[str, float] = {}  # by token
@@ -238,7 +186,7 @@ class StoresAgree(RuleBasedStateMachine):
         numbers = [
             number
             for number, (request, _) in enumerate(sent[-12:], max(0, len(sent) - 12))
-            if self.clock.now - self.sent_at[number] <= HOUR and not isinstance(request, LockTurns | LockActivities)
+            if self.clock.now - self.sent_at[number] <= HOUR and not isinstance(request, UNREPEATED)
         ]
         if numbers:
             self._repeat(Dice(seed).one_of(*numbers, *numbers[-1:] * 6))
@@ -281,7 +229,8 @@ class StoresAgree(RuleBasedStateMachine):
 
     def _commit(self, dice: Dice, turn: HeldTurn) -> None:
         """Now and then with a mistake."""
-        now, there = self.clock.now, self.model.instances[turn.lock.instance]
+        now, there = self.clock.now, self.model.instances.get(turn.lock.instance)
+        revision = 0 if there is None else there.revision
         fault = dice.one_of(*[None] * 12, "past", "gap", "stale")
         length = len(self.model.histories.get((turn.lock.instance, turn.lock.execution), [])) + (fault == "gap")
         count = dice.one_of(1, 2, 3, 3, 0)
@@ -289,10 +238,12 @@ class StoresAgree(RuleBasedStateMachine):
         request = CommitTurn(
             request_id=self.fresh(),
             lock=turn.lock,
-            revision=there.revision - (fault == "past"),
+            revision=revision - (fault == "past"),
             events=tuple(EventRow(length + n, now, "E", b"d", b"p") for n in range(1, count + 1)),
             consumed=tuple(range(turn.messages))[: dice.one_of(0, 1, 9, 9, 9)],
-            activities=tuple(self._new_activity(dice, length + n) for n in range(1, count + 1) if dice.flip(0.7)),
+            activities=tuple(
+                dice.activity(length + n, f"born {self.fresh()}") for n in range(1, count + 1) if dice.flip(0.7)
+            ),
             settle=self._fused(dice, turn.lock, fault),
             cancel_activities=() if fields["cancel_all_activities"] else self._cancels(dice, turn.lock, length + count),
             starts=tuple(dice.start(self.fresh(), "fail", "attach", replies=True) for _ in dice.some(2)),
@@ -305,13 +256,6 @@ class StoresAgree(RuleBasedStateMachine):
         """Event ids, mostly of items that are there."""
         there = [item.new.event_id for item in self.model.items if item.instance == lock.instance]
         return tuple(dict.fromkeys(dice.one_of(*there, 1, length) for _ in dice.some(2)))
-
-    def _new_activity(self, dice: Dice, event_id: int) -> NewActivity:
-        born = None
-        if dice.flip(0.3):
-            born = BornLeased(worker="w", token=f"born {self.fresh()}", lease=dice.lease())
-        tag, session = dice.one_of(None, None, "gpu", "disk"), dice.one_of(None, "session")
-        return NewActivity(event_id=event_id, name="work", tag=tag, session=session, data=b"o", payload=b"p", born=born)
 
     def _fused(self, dice: Dice, lock: TurnLock, fault: str | None) -> tuple[SettleActivity, ...]:
         """The settlement of one of the instance's own activities, or, as a mistake, of one that is no longer held."""
@@ -394,6 +338,51 @@ class StoresAgree(RuleBasedStateMachine):
         beats = {lock.token: dice.small_bytes() for lock in locks if dice.flip()}
         self.send(RenewActivities(locks=tuple(locks), lease=dice.lease(), heartbeats=beats))
 
+    # -- sessions
+
+    @rule(seed=SEEDS)
+    def renew_sessions(self, seed: int) -> None:
+        """A worker holds on to its sessions, or, if one ran out so long ago that it may be forgotten, lets all go."""
+        dice = Dice(seed)
+        request, sessions = dice.session_renewal(), list(self.model.sessions.values())
+        if sessions and dice.flip(0.8):
+            request = attrs.evolve(request, worker=dice.one_of(*sessions).worker)
+        own = [session for session in sessions if session.worker == request.worker]
+        if all(self.clock.now - session.until <= HOUR for session in own):
+            self.send(request)
+        else:
+            self.send(ReleaseSessions(request.worker))
+
+    @rule(seed=SEEDS)
+    def release_sessions(self, seed: int) -> None:
+        """A worker gives its sessions back."""
+        self.send(ReleaseSessions(Dice(seed).worker()))
+
+    # -- administration
+
+    @rule(seed=SEEDS)
+    def delete(self, seed: int) -> None:
+        """A client deletes instances."""
+        self.send(Dice(seed).deletion(self.fresh()), *IDS)
+
+    @rule(seed=SEEDS)
+    def prune(self, seed: int) -> None:
+        """A client prunes histories."""
+        self.send(Dice(seed).pruning(self.clock.now), *IDS)
+
+    @rule(seed=SEEDS)
+    def list_some(self, seed: int) -> None:
+        """A client lists instances, now and then from a place that it was told."""
+        page = self.send(Dice(seed).listing(self.clock.now, self.places))
+        assert isinstance(page, InstancePage)
+        self.places = tuple(ListPlace(found.created_at, found.instance) for found in page.instances)
+
+    @rule()
+    def count_all(self) -> None:
+        """A client counts."""
+        self.model.now = self.clock.now
+        self.compare("the numbers", lambda subject: subject.count(self.side))
+
     # -- time
 
     @rule(seconds=st.sampled_from(PAUSES))
@@ -405,7 +394,8 @@ class StoresAgree(RuleBasedStateMachine):
     def pass_until_due(self, before: float) -> None:
         """Time passes until just before, at, or just after the next moment at which something falls due."""
         times = [instance.eligible_at() for instance in self.model.instances.values()]
-        times += [item.due for item in self.model.items]
+        times += [at for item in self.model.items for at in (item.due, item.late_at)]
+        times += [session.until for session in self.model.sessions.values()]
         later = [at for at in times if at is not None and at > self.clock.now]
         if later:
             self.clock.now = max(self.clock.now, min(later) - before)
@@ -414,7 +404,7 @@ class StoresAgree(RuleBasedStateMachine):
 
     @rule(seed=SEEDS, count=st.integers(1, 40))
     def mixture(self, seed: int, count: int) -> None:
-        """Any of all those steps: Hypothesis makes a program of a few of the rules, and rarely of many steps."""
+        """Any of all those steps: Hypothesis makes programs of a few of the rules, rarely of many steps."""
         dice = Dice(seed)
         for _ in range(count):
             able = [*self.ALWAYS, *(self.WITH_TURNS if self.turns else ()), *(self.WITH_ITEMS if self.items else ())]
@@ -432,7 +422,23 @@ class StoresAgree(RuleBasedStateMachine):
         if Dice(seed).flip(0.2):
             self.reopen()
 
-    ALWAYS = (start, post, post, repeat, lock_turns, work, work, work, lock_items, lock_items, _pass, _pass, _other_way)
+    def _administer(self, seed: int) -> None:
+        dice = Dice(seed)
+        if dice.flip(0.2):
+            self.count_all()
+        else:
+            dice.one_of(StoresAgree.delete, StoresAgree.prune, *[StoresAgree.list_some] * 2)(self, seed)
+
+    def _keep_sessions(self, seed: int) -> None:
+        if Dice(seed).flip(0.1):
+            self.release_sessions(seed)
+        else:
+            self.renew_sessions(seed)
+
+    ALWAYS = (
+        *(start, post, post, repeat, lock_turns, work, work, work, lock_items, lock_items, _pass, _pass, _other_way),
+        *(_administer, _keep_sessions),
+    )
     WITH_TURNS = (commit, commit, release_turn, renew_turns)
     WITH_ITEMS = (settle, release_item, renew_items)
 
@@ -443,6 +449,7 @@ class StoresAgree(RuleBasedStateMachine):
         try:
             if self.fine:
                 self.compare("all there is", lambda subject: self.seen(subject, *IDS))
+                self.count_all()
                 for _ in range(3):
                     self._work_off()
         finally:
@@ -453,7 +460,8 @@ class StoresAgree(RuleBasedStateMachine):
     def _work_off(self) -> None:
         self.clock.now += 4000.0
         first = self.send(LockTurns(worker="w", limit=9, lease=30.0))
-        items = self.send(LockActivities(worker="w", limit=99, lease=30.0, tags=TagFilter(tags=None)))
+        claim = SessionClaim(lease=30.0, limit=9)
+        items = self.send(LockActivities(worker="w", limit=99, lease=30.0, tags=TagFilter(tags=None), sessions=claim))
         settle = tuple(SettleActivity(lock=item.lock, message=Draft("S", b"")) for item in items.activities)
         self.send(CommitActivities(settle=settle))
         for turn in first.turns:

@@ -18,24 +18,30 @@ from typing import Any
 import attrs
 
 from tests.stores.postgres_helpers import empty_store, other_store
+from tests.stores.requests import ReleaseSessions
 from tests.stores.sqlite_helpers import open_fast
 from trioflow.abc import (
     ActivitiesCommitted,
     ActivitiesRenewed,
     CommitActivities,
     CommitTurn,
+    DeleteInstances,
+    ListInstances,
     LockActivities,
     LockTurns,
     LockedActivities,
     LockedTurns,
     MessageRow,
     PostMessage,
+    PruneExecutions,
     ReleaseActivity,
     ReleaseTurn,
     RenewActivities,
+    RenewSessions,
     RenewTurns,
     StartInstance,
     Store,
+    StoreMetrics,
     TurnCommitted,
     TurnsRenewed,
 )
@@ -54,6 +60,11 @@ VERBS: dict[type[Any], str] = {
     CommitActivities: "commit_activities",
     ReleaseActivity: "release_activity",
     RenewActivities: "renew_activities",
+    RenewSessions: "renew_sessions",
+    ReleaseSessions: "release_sessions",
+    DeleteInstances: "delete_instances",
+    PruneExecutions: "prune_executions",
+    ListInstances: "list_instances",
 }
 
 
@@ -177,14 +188,22 @@ class Subject:
     async def repeat(self, number: int, side: int) -> Any:
         """Send a request once more, unchanged."""
         meant, own = self.sent[number]
-        return self.names.told(await self.ask(VERBS[type(meant)], side, own), meant)
+        what = own.worker if isinstance(own, ReleaseSessions) else own
+        return self.names.told(await self.ask(VERBS[type(meant)], side, what), meant)
 
     async def look(self, instance: str, side: int) -> list[Any]:
         """All that can be read of an instance."""
         record = await self.ask("read_instance", side, instance)
-        found = [record, await self.ask("read_kv", side, instance)]
+        found = [record, await self.ask("read_kv", side, instance), await self.ask("read_executions", side, instance)]
         if record is not None:
             last = record.execution
             found += [await self.ask("read_history", side, instance, number) for number in range(1, last + 1)]
             found.append(await self.ask("read_history", side, instance, last, after=1, limit=2))
+            found.append(await self.ask("read_executions", side, instance, after=1, limit=1))
         return found
+
+    async def count(self, side: int) -> list[Any]:
+        """All numbers, but for that of sessions: one that ran out long ago may be forgotten, or not yet."""
+        metrics = await self.ask("read_metrics", side)
+        assert isinstance(metrics, StoreMetrics)
+        return [attrs.evolve(metrics, sessions=0), await self.ask("read_depths", side)]

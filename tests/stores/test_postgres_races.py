@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Literal
 
-import psycopg
 import pytest
 import trio
 
-from tests.postgres_server import shared_url
-from tests.stores.postgres_helpers import empty_store
+from tests.stores.postgres_helpers import empty_store, in_the_middle_of, until_somebody_waits_for
 from trioflow.abc import (
     TURNS,
     Capabilities,
@@ -27,9 +24,7 @@ from trioflow.abc import (
     State,
 )
 from trioflow.errors import DuplicateRequestError
-from trioflow.stores import PostgresStore
 from trioflow.stores._postgres import _requests as requests
-from trioflow.stores._postgres._statements import STATEMENTS
 from trioflow.testing._store_contract import Clock, Subject
 from trioflow.testing._store_contract._subject import LEASE, an_item, draft
 
@@ -42,17 +37,6 @@ async def s() -> AsyncIterator[Subject]:
         yield Subject(store, clock)
 
 
-@contextmanager
-def _in_the_middle_of(s: Subject, verb: str, parameters: tuple[object, ...]) -> Iterator[psycopg.Connection]:
-    """A verb that has done everything but commit; that it does when the block ends."""
-    assert isinstance(s.store, PostgresStore)
-    with psycopg.connect(shared_url()) as connection:
-        connection.execute("SELECT set_config('trioflow.now', %s, true)", (repr(s.clock.now),))
-        connection.execute(STATEMENTS[verb].format(s.store._schema), parameters)  # type: ignore[arg-type]
-        yield connection
-        connection.commit()
-
-
 def _a_post(s: Subject, instance: str = "a", **fields: object) -> tuple[object, ...]:
     message = OutMessage(instance=instance, draft=draft("Late"), **fields)  # type: ignore[arg-type]
     return requests.post_message(PostMessage(request_id=s.request_id(), message=message))
@@ -62,7 +46,7 @@ async def test_a_message_that_arrives_during_a_commit_is_not_lost(s: Subject) ->
     """It was not to be seen when the turn looked, and nobody else looks for it: it makes the instance eligible."""
     await s.start()
     turn = await s.turn()
-    with _in_the_middle_of(s, "post_message", _a_post(s)):
+    with in_the_middle_of(s, "post_message", _a_post(s)):
         await s.commit(turn, "Started")
         await s.nothing_eligible("the message is not committed yet")
     assert [message.draft.kind for message in (await s.turn()).messages] == ["Late"]
@@ -72,7 +56,7 @@ async def test_a_message_that_arrives_while_work_is_looked_for_is_not_lost(s: Su
     """Whoever looks for work takes over only what can be seen; the rest is taken over by the next."""
     await s.waiting()
     await s.waiting("b")
-    with _in_the_middle_of(s, "post_message", _a_post(s)):
+    with in_the_middle_of(s, "post_message", _a_post(s)):
         await s.post("b")
         assert [turn.lock.instance for turn in (await s.lock_turns()).turns] == ["b"]
     assert [turn.lock.instance for turn in (await s.lock_turns()).turns] == ["a"]
@@ -82,7 +66,7 @@ async def test_what_cannot_be_taken_over_is_asked_for_soon(s: Subject) -> None:
     """An instance in the middle of a commit keeps its place in the line, and whoever looks is told to look again."""
     await s.start()
     turn = await s.turn()
-    with _in_the_middle_of(s, "commit_turn", requests.commit_turn(s.a_commit(turn, "Started"))):
+    with in_the_middle_of(s, "commit_turn", requests.commit_turn(s.a_commit(turn, "Started"))):
         await s.post("a", "Late")
         locked = await s.lock_turns()
         assert not locked.turns
@@ -98,7 +82,7 @@ async def test_an_outcome_that_meets_a_new_execution_is_dropped(s: Subject) -> N
     await s.post("a")
     turn = await s.turn()
     settle = requests.commit_activities((SettleActivity(lock=item.lock, message=draft("Done")),))
-    with _in_the_middle_of(s, "commit_activities", settle):
+    with in_the_middle_of(s, "commit_activities", settle):
         await s.commit(turn, "Ended", state=State.WAITING, next_execution=NextExecution(start=draft("Next")))
     turn = await s.turn()
     assert [message.draft.kind for message in turn.messages] == ["Next"]
@@ -113,7 +97,7 @@ async def test_an_outcome_that_meets_an_end_wakes_nobody(s: Subject) -> None:
     await s.post("a")
     turn = await s.turn()
     settle = requests.commit_activities((SettleActivity(lock=item.lock, message=draft("Done")),))
-    with _in_the_middle_of(s, "commit_activities", settle):
+    with in_the_middle_of(s, "commit_activities", settle):
         await s.commit(turn, "Ended", state=State.COMPLETED)
     await s.nothing_eligible("it has ended")
     assert (await s.record()).queued == 0
@@ -124,7 +108,7 @@ async def test_a_late_holder_and_the_next_one(s: Subject) -> None:
     await s.start()
     turn = await s.turn()
     s.advance(LEASE + 1)
-    with _in_the_middle_of(s, "commit_turn", requests.commit_turn(s.a_commit(turn, "Started"))):
+    with in_the_middle_of(s, "commit_turn", requests.commit_turn(s.a_commit(turn, "Started"))):
         await s.nothing_eligible("its row is being written")
     await s.nothing_eligible("the late commit was accepted, and nothing is left to do")
     assert (await s.record()).revision == 1
@@ -141,9 +125,9 @@ async def test_two_who_settle_one_attempt(s: Subject) -> None:
         answers.append(await s.store.commit_activities(CommitActivities(settle=settles)))
 
     async with trio.open_nursery() as nursery:
-        with _in_the_middle_of(s, "commit_activities", requests.commit_activities(settles)) as first:
+        with in_the_middle_of(s, "commit_activities", requests.commit_activities(settles)) as first:
             nursery.start_soon(settle_again)
-            await _until_somebody_waits_for(first)
+            await until_somebody_waits_for(first)
     assert answers[0].lost == ()
     assert [message.draft.kind for message in (await s.turn()).messages] == ["Done"]
 
@@ -157,9 +141,9 @@ async def test_a_repeat_that_overtakes_waits(s: Subject) -> None:
         answers.append(await s.store.start_instance(start))
 
     async with trio.open_nursery() as nursery:
-        with _in_the_middle_of(s, "start_instance", requests.start_instance(start)) as first:
+        with in_the_middle_of(s, "start_instance", requests.start_instance(start)) as first:
             nursery.start_soon(start_again)
-            await _until_somebody_waits_for(first)
+            await until_somebody_waits_for(first)
     assert (answers[0].execution, answers[0].created) == (1, True)
 
 
@@ -176,9 +160,9 @@ async def test_one_request_id_for_two_requests_at_once(s: Subject) -> None:
             refused.append(exc)
 
     async with trio.open_nursery() as nursery:
-        with _in_the_middle_of(s, "start_instance", requests.start_instance(start)) as first:
+        with in_the_middle_of(s, "start_instance", requests.start_instance(start)) as first:
             nursery.start_soon(start_other)
-            await _until_somebody_waits_for(first)
+            await until_somebody_waits_for(first)
     assert len(refused) == 1
     assert await s.store.read_instance("b") is None
 
@@ -190,7 +174,7 @@ async def test_two_that_write_to_each_other_do_not_wait(s: Subject) -> None:
     turns = {turn.lock.instance: turn for turn in (await s.lock_turns()).turns}
     to_b = s.a_commit(turns["a"], "Started", messages=(OutMessage(instance="b", draft=draft("From a")),))
     to_a = s.a_commit(turns["b"], "Started", messages=(OutMessage(instance="a", draft=draft("From b")),))
-    with _in_the_middle_of(s, "commit_turn", requests.commit_turn(to_b)):
+    with in_the_middle_of(s, "commit_turn", requests.commit_turn(to_b)):
         await s.store.commit_turn(to_a)
     found = {turn.lock.instance: [m.draft.kind for m in turn.messages] for turn in (await s.lock_turns()).turns}
     assert found == {"a": ["From b"], "b": ["From a"]}
@@ -204,7 +188,7 @@ async def test_what_another_takes_over_is_asked_for_soon(s: Subject) -> None:
     await s.waiting()
     await s.post()
     look = requests.lock_turns(LockTurns(worker="other", limit=9, lease=LEASE, can_run=OTHERS), "0" * 32)
-    with _in_the_middle_of(s, "lock_turns", look):
+    with in_the_middle_of(s, "lock_turns", look):
         locked = await s.lock_turns()
         assert locked.turns == ()
         assert locked.next_due is not None
@@ -232,7 +216,7 @@ async def test_a_refused_start_is_in_nobodys_way(
     """It looks at an instance that lives and locks nothing, so that whoever looks for work meanwhile finds it."""
     await s.start()
     start = s.a_start("a", if_exists=if_exists)
-    with _in_the_middle_of(s, "start_instance", requests.start_instance(start)):
+    with in_the_middle_of(s, "start_instance", requests.start_instance(start)):
         await s.turn()
 
 
@@ -242,7 +226,7 @@ async def test_a_refused_message_is_in_nobodys_way(s: Subject) -> None:
     await s.post(mailbox=True, mailbox_limit=1)
     message = OutMessage(instance="a", draft=draft("Late"), mailbox=True)
     post = requests.post_message(PostMessage(request_id=s.request_id(), message=message, mailbox_limit=1))
-    with _in_the_middle_of(s, "post_message", post):
+    with in_the_middle_of(s, "post_message", post):
         await s.turn()
 
 
@@ -252,9 +236,9 @@ async def test_the_last_place_in_a_mailbox_is_given_once(s: Subject) -> None:
     message = OutMessage(instance="a", draft=draft("Late"), mailbox=True)
     post = requests.post_message(PostMessage(request_id=s.request_id(), message=message, mailbox_limit=1))
     async with trio.open_nursery() as nursery:
-        with _in_the_middle_of(s, "post_message", post) as first:
+        with in_the_middle_of(s, "post_message", post) as first:
             nursery.start_soon(s.mailbox_is_full, "a", 1)
-            await _until_somebody_waits_for(first)
+            await until_somebody_waits_for(first)
 
 
 @pytest.mark.parametrize("if_exists", ["fail", "attach", "replace_finished"])
@@ -268,7 +252,7 @@ async def test_a_start_does_not_wait_for_the_turn_of_one_that_lives(
     s.store._pool._limit = 2.0  # type: ignore[attr-defined]  # one that waits fails soon
     start_b = s.a_commit(turns["a"], "Started", starts=(s.a_start("b", if_exists=if_exists),))
     start_a = s.a_commit(turns["b"], "Started", starts=(s.a_start("a", if_exists=if_exists),))
-    with _in_the_middle_of(s, "commit_turn", requests.commit_turn(start_b)):
+    with in_the_middle_of(s, "commit_turn", requests.commit_turn(start_b)):
         await s.store.commit_turn(start_a)
     assert [(await s.store.read_instance(name)).revision for name in ("a", "b")] == [1, 1]  # type: ignore[union-attr]
 
@@ -279,10 +263,10 @@ async def test_a_message_to_a_child_does_not_reach_its_replacement(s: Subject) -
     await s.start(parent=parent)
     turn = await s.turn()
     async with trio.open_nursery() as nursery:
-        with _in_the_middle_of(s, "post_message", _a_post(s, child_of=parent)) as post:
+        with in_the_middle_of(s, "post_message", _a_post(s, child_of=parent)) as post:
             await s.commit(turn, "Ended", state=State.COMPLETED)
             nursery.start_soon(s.store.start_instance, s.a_start("a", if_exists="replace_finished"))
-            await _until_somebody_waits_for(post)
+            await until_somebody_waits_for(post)
     assert [message.draft.kind for message in (await s.turn()).messages] == ["Started"]
 
 
@@ -295,22 +279,9 @@ async def test_a_turn_and_a_renewal_lock_items_in_one_order(s: Subject) -> None:
     settle = (SettleActivity(lock=later.lock, message=draft("Done")),)
     async with trio.open_nursery() as nursery:
         renew = requests.renew_activities(RenewActivities(locks=(earlier.lock,), lease=LEASE))
-        with _in_the_middle_of(s, "renew_activities", renew) as renewal:
+        with in_the_middle_of(s, "renew_activities", renew) as renewal:
             nursery.start_soon(s.store.commit_turn, s.a_commit(turn, settle=settle, cancel_activities=(1,)))
-            await _until_somebody_waits_for(renewal)
+            await until_somebody_waits_for(renewal)
             renewal.execute(
                 f"SELECT FROM {s.store._schema}.activity WHERE event_id = 2 FOR UPDATE NOWAIT"  # type: ignore[attr-defined]
             )
-
-
-async def _until_somebody_waits_for(connection: psycopg.Connection) -> None:
-    """Somebody's statement is blocked by that connection; a failure if nobody's is."""
-    pid = connection.info.backend_pid
-    with psycopg.connect(shared_url(), autocommit=True) as asker, trio.fail_after(10):
-        while True:
-            row = asker.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", (pid,)
-            ).fetchone()
-            if row is not None and row[0]:
-                return
-            await trio.sleep(0.005)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.stores.state_machine import StoresAgree, play
-from trioflow.stores._rules import _activities, _rows, _turns, _work
+from trioflow.stores._rules import _activities, _administration, _rows, _sessions, _turns, _work
 from trioflow.stores._sqlite import _tables
 
 SHORT = settings(max_examples=10, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck))
@@ -89,6 +89,40 @@ def nothing(remember: Callable[..., None]) -> Callable[..., None]:
     return lambda tables, tokens, at: None
 
 
+def one_more(takes: Callable[..., bool]) -> Callable[..., bool]:
+    """A worker claims a session more than it may have."""
+
+    def broken(held: Any, session: str | None) -> bool:
+        claim = held.claim
+        held.claim = None if claim is None else attrs.evolve(claim, limit=claim.limit + 1)
+        taken = takes(held, session)
+        held.claim = claim
+        return taken
+
+    return broken
+
+
+def unseen(note_use: Callable[..., None]) -> Callable[..., None]:
+    """Whoever settles or renews an item does not use its session."""
+    return lambda work, item: None
+
+
+def still_waiting(lease: Callable[..., None]) -> Callable[..., None]:
+    """An item whose holder died goes for want of somebody who begins it."""
+
+    def broken(row: Any, worker: str, token: str, until: float) -> None:
+        start_by = row.start_by
+        lease(row, worker, token, until)
+        row.start_by = start_by
+
+    return broken
+
+
+def those_named(family: Callable[..., Any]) -> Callable[..., Any]:
+    """Descendants stay when an instance is deleted."""
+    return lambda work, instances: [row for row in family(work, instances) if row.instance in instances]
+
+
 class TwoStoresAgree(StoresAgree):
     """The two that share their rules."""
 
@@ -104,6 +138,10 @@ class TwoStoresAgree(StoresAgree):
         (_turns, "_keep_or_release", not_renewed),
         (_rows, "_work_at", any_message),
         (_tables.SqliteTables, "remember_settled", nothing),
+        (_sessions.Held, "takes", one_more),
+        (_activities, "note_use", unseen),
+        (_rows.ActivityRow, "lease", still_waiting),
+        (_administration, "_family", those_named),
     ],
 )
 def test_a_broken_rule_is_found(
@@ -112,5 +150,5 @@ def test_a_broken_rule_is_found(
     """A store that breaks one promise gives itself away within a few programs."""
     monkeypatch.setattr(owner, name, broken(getattr(owner, name)))
     with pytest.raises(AssertionError, match="model: "):
-        for seed in range(10):
+        for seed in range(20):
             play(TwoStoresAgree, seed, 120)

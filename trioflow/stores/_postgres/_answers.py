@@ -15,9 +15,14 @@ from typing import Any
 from trioflow.abc import (
     ActivityLock,
     CommitTurn,
+    DeleteInstances,
     Draft,
     EventRow,
+    ExecutionRecord,
+    InstancePage,
     InstanceRecord,
+    ListInstances,
+    ListPlace,
     LockedActivities,
     LockedActivity,
     LockedTurn,
@@ -25,9 +30,12 @@ from trioflow.abc import (
     MessageRow,
     Parent,
     PostMessage,
+    QueueDepth,
+    QueueDepths,
     StartInstance,
     Started,
     State,
+    StoreMetrics,
     TurnCommitted,
     TurnLock,
 )
@@ -157,7 +165,7 @@ def instance_record(row: Row) -> InstanceRecord:
         state=State(state),
         revision=revision,
         parent=None if parent is None else _parent(parent),
-        attributes=json.loads(attributes),
+        attributes=dict(json.loads(pair) for pair in attributes),
         created_at=created_at,
         updated_at=updated_at,
         ended_at=ended_at,
@@ -176,3 +184,68 @@ def instance_record(row: Row) -> InstanceRecord:
 def _parent(text: str) -> Parent:
     instance, execution, event_id = json.loads(text)
     return Parent(instance=instance, execution=execution, event_id=event_id)
+
+
+# -- administration ---------------------------------------------------------------------------------------------------
+
+
+def deleted(request: DeleteInstances, first: str, row: Row) -> int:
+    """How many were removed. Raises what refuses it."""
+    verdict, state, other, removed, *_ = row
+    if verdict == "duplicate":
+        raise refusals.request_id_reused(request.request_id, (state, other), ("delete", first))
+    if verdict == "unfinished":
+        raise refusals.not_ended(other, State(state))
+    count: int = removed
+    return count
+
+
+def page(request: ListInstances, rows: Sequence[Row]) -> InstancePage:
+    """A page, out of as many rows and one more that says that it is not the last."""
+    instances = tuple(instance_record(row) for row in rows[: request.limit])
+    more = len(rows) > request.limit and bool(instances)
+    return InstancePage(
+        instances=instances, next=ListPlace(instances[-1].created_at, instances[-1].instance) if more else None
+    )
+
+
+def execution_record(row: Row) -> ExecutionRecord:
+    """One execution in short."""
+    execution, history_length, history_bytes, *events = row
+    first, last = (None if event[0] is None else EventRow(*event) for event in (events[:4], events[4:]))
+    return ExecutionRecord(
+        execution=execution, history_length=history_length, history_bytes=history_bytes, first=first, last=last
+    )
+
+
+def depths(rows: Sequence[Row]) -> QueueDepths:
+    """What waits: of each queue, and of the activities with each tag."""
+    queues, tagged = {}, {}
+    for queue, tag, ready, leased, later, oldest in rows:
+        found = QueueDepth(ready=ready, leased=leased, later=later, oldest=oldest)
+        if tag is None:
+            queues[queue] = found
+        else:
+            tagged[tag] = found
+    empty = QueueDepth(ready=0, leased=0, later=0)
+    return QueueDepths(
+        turns=queues.get("turns", empty),
+        activities=queues.get("activities", empty),
+        tagged={tag: tagged[tag] for tag in sorted(tagged)},
+    )
+
+
+def metrics(row: Row) -> StoreMetrics:
+    """What is there."""
+    names, states, counts, executions, events, messages, activities, sessions = row
+    return StoreMetrics(
+        instances={
+            (name, State(state)): count
+            for name, state, count in zip(names or (), states or (), counts or (), strict=True)
+        },
+        executions=executions,
+        events=events,
+        messages=messages,
+        activities=activities,
+        sessions=sessions,
+    )

@@ -17,6 +17,8 @@ from typing import Any
 from trioflow.abc import (
     ActivityLock,
     CommitTurn,
+    DeleteInstances,
+    ListInstances,
     LockActivities,
     LockTurns,
     NewActivity,
@@ -26,6 +28,7 @@ from trioflow.abc import (
     ReleaseActivity,
     ReleaseTurn,
     RenewActivities,
+    RenewSessions,
     RenewTurns,
     SettleActivity,
     StartInstance,
@@ -35,6 +38,7 @@ from trioflow.stores._rules import is_id
 
 Document = dict[str, Any]
 Bodies = list[bytes | None] | None
+TIMES = ("created_after", "created_before", "updated_after", "updated_before", "ended_after", "ended_before")
 
 
 def document(fields: Document) -> str:
@@ -50,6 +54,16 @@ def digest(key: str) -> bytes:
 def parent_text(parent: Parent | None) -> str | None:
     """A parent as it is kept and compared."""
     return None if parent is None else json.dumps([parent.instance, parent.execution, parent.event_id])
+
+
+def attribute_texts(attributes: Mapping[str, str]) -> list[str]:
+    """Attributes as they are kept and searched for."""
+    return [json.dumps(pair) for pair in attributes.items()]
+
+
+def _is_text(value: str) -> bool:
+    """Whether PostgreSQL can be asked for it: what cannot be kept is not there."""
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _turn_lock(lock: TurnLock) -> Document:
@@ -73,7 +87,8 @@ def _start(request: StartInstance) -> Document:
         "semantics": request.semantics,
         "kind": request.start.kind,
         "parent": parent_text(request.parent),
-        "attributes": json.dumps(dict(request.attributes)),
+        "parent_id": request.parent.instance if request.parent and is_id(request.parent.instance) else None,
+        "attributes": attribute_texts(request.attributes),
         "delay": request.delay,
         "if_exists": request.if_exists,
     }
@@ -112,7 +127,14 @@ def post_message(request: PostMessage) -> tuple[object, ...]:
 
 def lock_turns(request: LockTurns, token: str) -> tuple[object, ...]:
     """See `Store`."""
-    fields: Document = {"worker": request.worker, "limit": request.limit, "lease": request.lease, "token": token}
+    fields: Document = {
+        "worker": request.worker,
+        "limit": request.limit,
+        "lease": request.lease,
+        "token": token,
+        "others": request.others,
+        "overdue": request.overdue,
+    }
     if request.can_run is not None:
         fields["names"] = [name for name, _ in request.can_run.orchestrations]
         fields["versions"] = [version for _, version in request.can_run.orchestrations]
@@ -130,6 +152,8 @@ def _activity(new: NewActivity) -> Document:
         "worker": None if born is None else born.worker,
         "token": None if born is None else born.token,
         "lease": None if born is None else born.lease,
+        "start_within": new.start_within,
+        "late_kind": None if new.late is None else new.late.kind,
     }
 
 
@@ -143,6 +167,11 @@ def _letters(request: CommitTurn) -> list[tuple[OutMessage, int | None, str | No
             letters.append((start.on_refused, number, "refused"))
     letters += [(message, None, None) for message in request.messages]
     return [letter for letter in letters if is_id(letter[0].instance)]  # nobody has another id, so nobody misses it
+
+
+def _late_bodies(activities: Iterable[NewActivity]) -> Bodies:
+    bodies = [None if new.late is None else new.late.data for new in activities]
+    return bodies if any(body is not None for body in bodies) else None
 
 
 def _settle(settle: SettleActivity) -> Document:
@@ -210,6 +239,7 @@ def commit_turn(request: CommitTurn) -> tuple[object, ...]:
         _bodies(digest(key) for key in request.kv_cleared),
         _bodies(new.data for new in request.activities),
         _bodies(new.payload for new in request.activities),
+        _late_bodies(request.activities),
         _bodies(start.start.data for start in request.starts),
         _bodies(start.start.payload for start in request.starts),
         _bodies(message.draft.data for message, _, _ in letters),
@@ -235,7 +265,7 @@ def renew_turns(request: RenewTurns) -> tuple[object, ...]:
 
 def lock_activities(request: LockActivities, token: str) -> tuple[object, ...]:
     """See `Store`."""
-    tags = request.tags.tags
+    tags, claim = request.tags.tags, request.sessions
     fields = {
         "worker": request.worker,
         "limit": request.limit,
@@ -243,6 +273,7 @@ def lock_activities(request: LockActivities, token: str) -> tuple[object, ...]:
         "token": token,
         "untagged": request.tags.untagged,
         "tags": None if tags is None else list(tags),
+        "sessions": None if claim is None else {"lease": claim.lease, "limit": claim.limit},
     }
     return (document(fields),)
 
@@ -264,3 +295,56 @@ def renew_activities(request: RenewActivities) -> tuple[object, ...]:
         document({"locks": [_activity_lock(lock) for lock in request.locks], "lease": request.lease}),
         _bodies(heartbeats.get(lock.token) for lock in request.locks),
     )
+
+
+# -- sessions ---------------------------------------------------------------------------------------------------------
+
+
+def renew_sessions(request: RenewSessions) -> tuple[object, ...]:
+    """See `Store`."""
+    return (document({"worker": request.worker, "lease": request.lease, "idle": request.idle}),)
+
+
+# -- administration ---------------------------------------------------------------------------------------------------
+
+
+def first_of(request: DeleteInstances) -> str:
+    """What a deletion is remembered by."""
+    return request.instances[0] if request.instances and is_id(request.instances[0]) else ""
+
+
+def delete_instances(request: DeleteInstances) -> tuple[object, ...]:
+    """See `Store`."""
+    messages = [message for message in request.messages if is_id(message.instance)]
+    fields = {
+        "request_id": request.request_id,
+        "first": first_of(request),
+        "instances": [instance for instance in request.instances if is_id(instance)],
+        "force": request.force,
+        "letters": _or_none(map(_letter, messages)),
+    }
+    return (
+        document(fields),
+        _bodies(message.draft.data for message in messages),
+        _bodies(message.draft.payload for message in messages),
+    )
+
+
+def list_instances(request: ListInstances) -> tuple[object, ...] | None:
+    """See `Store`; None: nothing can be found."""
+    query, after = request.query, request.after
+    texts = {"name": query.name, "version": query.version, "prefix": query.prefix, "parent": query.parent}
+    place = {} if after is None else {"after_at": repr(after.created_at), "after_instance": after.instance}
+    if not all(_is_text(text) for text in (*texts.values(), place.get("after_instance")) if text is not None):
+        return None
+    times = {name: getattr(query, name) for name in TIMES}
+    fields = {
+        **texts,
+        **place,
+        "states": [state.value for state in query.states] or None,
+        "roots": query.roots or None,
+        "attributes": attribute_texts(query.attributes) or None,
+        **{name: None if at is None else repr(at) for name, at in times.items()},  # as text: it may be infinite
+        "limit": request.limit + 1,  # whether there are more
+    }
+    return (document(fields),)

@@ -23,7 +23,7 @@ STATEMENTS = {
     "lock_turns": f"SELECT r.now, r.next_due, r.reached, {TURN}, {INBOX} FROM {{}}.lock_turns(%s::jsonb) r "
     "LEFT JOIN LATERAL unnest(r.turns) t ON true",
     "commit_turn": f"SELECT {COMMITTED}, {INBOX} FROM {{}}.commit_turn(%s::jsonb, %s::bytea, "
-    + "%s::bytea[], " * 11
+    + "%s::bytea[], " * 12
     + "%s::bytea, %s::bytea, %s::bytea[], %s::bytea[], %s::bytea[]) t",
     "release_turn": "SELECT {}.release_turn(%s::jsonb)",
     "renew_turns": "SELECT {}.renew_turns(%s::jsonb)",
@@ -32,6 +32,14 @@ STATEMENTS = {
     "commit_activities": "SELECT * FROM {}.commit_activities(%s::jsonb, %s::bytea[], %s::bytea[], %s::bytea[])",
     "release_activity": "SELECT * FROM {}.release_activity(%s::jsonb)",
     "renew_activities": "SELECT * FROM {}.renew_activities(%s::jsonb, %s::bytea[])",
+    "renew_sessions": "SELECT * FROM {}.renew_sessions(%s::jsonb)",
+    "release_sessions": "SELECT {}.release_sessions(%s)",
+    "delete_instances": "SELECT * FROM {}.delete_instances(%s::jsonb, %s::bytea[], %s::bytea[])",
+    "prune_executions": "SELECT {}.prune_executions(%s, %s, %s)",
+    "list_instances": "SELECT * FROM {}.list_instances(%s::jsonb)",
+    "read_executions": "SELECT * FROM {}.read_executions(%s, %s, %s)",
+    "read_depths": "SELECT * FROM {}.read_depths()",
+    "read_metrics": "SELECT * FROM {}.read_metrics()",
     "read_instance": "SELECT * FROM {}.read_instance(%s)",
     "read_history": "SELECT * FROM {}.read_history(%s, %s, %s, %s)",
     "read_kv": "SELECT * FROM {}.read_kv(%s)",

@@ -3,62 +3,35 @@
 Laws: a verb is one statement, so it is carried out or it is not, and no transaction is ever open between two round
 trips; all times are the server's; a hint to other processes is sent after the commit, apart from it, and may be lost.
 
-Must never know: SQL beyond the name of a function. Who calls it: runtimes and clients. Read next: `_requests.py`,
-`schema/0004_turns.sql`, `_pool.py`.
+Must never know: SQL beyond the name of a function. Who calls it: runtimes and clients. Read next: `_verbs.py`,
+`_pool.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 import trio
 
-from trioflow.abc import (
-    ACTIVITIES,
-    TURNS,
-    ActivitiesCommitted,
-    ActivitiesRenewed,
-    CommitActivities,
-    CommitTurn,
-    Env,
-    EventRow,
-    InstanceRecord,
-    LockActivities,
-    LockTurns,
-    LockedActivities,
-    LockedTurns,
-    PostMessage,
-    ReleaseActivity,
-    ReleaseTurn,
-    RenewActivities,
-    RenewTurns,
-    Signals,
-    StartInstance,
-    Started,
-    TurnCommitted,
-    TurnsRenewed,
-    activity_topic,
-    instance_topic,
-)
+from trioflow.abc import Env, Signals
 from trioflow.errors import ConfigurationError, StoreError
-from trioflow.stores._postgres import _answers as answers, _requests as requests
 from trioflow.stores._postgres._lodger import Lodger
 from trioflow.stores._postgres._migrating import check_schema_name, open_schema
 from trioflow.stores._postgres._statements import STATEMENTS
-from trioflow.stores._rules import MEMORY_OF_REQUESTS, TIDY_EVERY, check_commit, check_message, check_start, is_id
+from trioflow.stores._postgres._verbs import PostgresVerbs
+from trioflow.stores._rules import MEMORY_OF_REQUESTS, TIDY_EVERY
 
 if TYPE_CHECKING:
     from trioflow.stores._postgres._connection import TrioConnection
 
 Row = tuple[Any, ...]
-L = TypeVar("L")
 
 
 @final
-class PostgresStore:
+class PostgresStore(PostgresVerbs):
     """A store in a schema of a PostgreSQL database, version 13 or later.
 
     Args:
@@ -189,15 +162,18 @@ class PostgresStore:
         return rows
 
     def _tell(self, topics: Iterable[str]) -> None:
-        """Wake those in this process at once, and the others soon."""
         for topic in topics:
             self._signals.bump(topic)
             self._announcer.announce(topic)
 
-    def _tell_reached(self, instances: list[str] | None) -> None:
-        """Something was posted to these."""
-        if instances:
-            self._tell((TURNS, *map(instance_topic, instances)))
+    def _random_token(self) -> str:
+        return self._env.token()
+
+    async def _tidy(self) -> None:
+        now = trio.current_time()
+        if now - self._tidied >= TIDY_EVERY:
+            self._tidied = now
+            await self._call("forget_before", MEMORY_OF_REQUESTS)
 
     async def register_worker(self, worker: str) -> None:
         """Nothing to note: a dead worker is noticed by its leases."""
@@ -206,124 +182,6 @@ class PostgresStore:
     async def unregister_worker(self, worker: str) -> None:
         """See `register_worker`."""
         await trio.lowlevel.checkpoint()
-
-    # -- clients
-
-    async def start_instance(self, request: StartInstance) -> Started:
-        """See `Store`."""
-        check_start(request)
-        (row,) = await self._call("start_instance", *requests.start_instance(request))
-        answer = answers.started(request, row)
-        if answer.created:
-            self._tell((TURNS, instance_topic(request.instance)))
-        return answer
-
-    async def post_message(self, request: PostMessage) -> None:
-        """See `Store`."""
-        check_message(request.message)
-        (row,) = await self._call("post_message", *requests.post_message(request))
-        answers.check_posted(request, row)
-        self._tell((TURNS, instance_topic(request.message.instance)))
-
-    # -- turns
-
-    async def lock_turns(self, request: LockTurns) -> LockedTurns:
-        """See `Store`."""
-        await self._tidy()
-        rows = await self._call("lock_turns", *requests.lock_turns(request, self._env.token()))
-        self._tell_reached(rows[0][2])  # others, too: it may be theirs to run
-        return answers.locked_turns(rows)
-
-    async def _tidy(self) -> None:
-        """Now and then: forget what was answered an hour ago."""
-        now = trio.current_time()
-        if now - self._tidied >= TIDY_EVERY:
-            self._tidied = now
-            await self._call("forget_before", MEMORY_OF_REQUESTS)
-
-    async def commit_turn(self, request: CommitTurn) -> TurnCommitted:
-        """See `Store`."""
-        check_commit(request)
-        (row,) = await self._call("commit_turn", *requests.commit_turn(request))
-        answer = answers.committed(request, row)
-        reached, turns = row[8], row[9]
-        topics = dict.fromkeys(instance_topic(instance) for instance in (request.lock.instance, *(reached or ())))
-        topics |= dict.fromkeys(activity_topic(lock.token) for lock in answer.hurt)
-        topics |= dict.fromkeys(instance_topic(start.instance) for start in request.starts)
-        if turns or answer.hurt:
-            topics[TURNS] = None
-        if request.activities or any(settle.retry_in is not None for settle in request.settle):
-            topics[ACTIVITIES] = None
-        self._tell(topics)
-        return answer
-
-    async def release_turn(self, request: ReleaseTurn) -> None:
-        """See `Store`."""
-        ((eligible,),) = await self._call("release_turn", *requests.release_turn(request))
-        if eligible:
-            self._tell((TURNS,))
-
-    async def renew_turns(self, request: RenewTurns) -> TurnsRenewed:
-        """See `Store`."""
-        ((lost,),) = await self._call("renew_turns", *requests.renew_turns(request))
-        return TurnsRenewed(lost=_chosen(request.locks, lost))
-
-    # -- activities
-
-    async def lock_activities(self, request: LockActivities) -> LockedActivities:
-        """See `Store`."""
-        rows = await self._call("lock_activities", *requests.lock_activities(request, self._env.token()))
-        self._tell_reached(rows[0][2])
-        return answers.locked_activities(rows)
-
-    async def commit_activities(self, request: CommitActivities) -> ActivitiesCommitted:
-        """See `Store`."""
-        ((now, lost, reached, retried),) = await self._call(
-            "commit_activities", *requests.commit_activities(request.settle)
-        )
-        self._tell_reached(reached)
-        if retried:
-            self._tell((ACTIVITIES,))
-        return ActivitiesCommitted(now=now, lost=_chosen([settle.lock for settle in request.settle], lost))
-
-    async def release_activity(self, request: ReleaseActivity) -> None:
-        """See `Store`."""
-        ((reached, freed),) = await self._call("release_activity", *requests.release_activity(request))
-        self._tell_reached(reached)
-        if freed:
-            self._tell((ACTIVITIES,))
-
-    async def renew_activities(self, request: RenewActivities) -> ActivitiesRenewed:
-        """See `Store`."""
-        ((lost, cancelled),) = await self._call("renew_activities", *requests.renew_activities(request))
-        return ActivitiesRenewed(lost=_chosen(request.locks, lost), cancelled=_chosen(request.locks, cancelled))
-
-    # -- reading
-
-    async def read_instance(self, instance: str) -> InstanceRecord | None:
-        """See `Store`."""
-        if not is_id(instance):
-            return None
-        rows = await self._call("read_instance", instance, reads=True)
-        return answers.instance_record(rows[0]) if rows else None
-
-    async def read_history(
-        self, instance: str, execution: int, *, after: int = 0, limit: int | None = None
-    ) -> tuple[EventRow, ...]:
-        """See `Store`."""
-        if not is_id(instance):
-            return ()
-        rows = await self._call("read_history", instance, execution, after, limit, reads=True)
-        return tuple(EventRow(*row) for row in rows)
-
-    async def read_kv(self, instance: str) -> dict[str, bytes]:
-        """See `Store`."""
-        return dict(await self._call("read_kv", instance, reads=True)) if is_id(instance) else {}
-
-    async def read_clock(self) -> float:
-        """See `Store`."""
-        ((now,),) = await self._call("clock", reads=True)
-        return float(now)
 
 
 def _driver() -> Any:
@@ -335,10 +193,6 @@ def _driver() -> Any:
             f"A PostgreSQL store needs psycopg ({exc}). Install it with: pip install 'trioflow[postgres]'"
         ) from exc
     return driver
-
-
-def _chosen(locks: Sequence[L], places: Sequence[int]) -> tuple[L, ...]:
-    return tuple(locks[place] for place in places)
 
 
 async def _relax(connection: TrioConnection) -> None:

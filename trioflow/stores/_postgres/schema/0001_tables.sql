@@ -1,6 +1,6 @@
 -- Schema 1: what is kept. A file in this folder is never edited once released: changes are a new file with the next number.
 --
--- Laws: `instance` is in every key but one, so a distributed PostgreSQL can keep all rows of an instance on one node;
+-- Laws: `instance` is in every key but two, so a distributed PostgreSQL can keep all rows of an instance on one node;
 -- whoever writes to another instance inserts rows and waits for no turn of it; ids compare by code points.
 
 -- One row an instance. Status, parent and attributes are large or rarely read: PostgreSQL keeps them apart as needed.
@@ -27,12 +27,15 @@ CREATE TABLE instance (
     updated_at      float8 NOT NULL,
     ended_at        float8,
     parent          text COLLATE "C",  -- JSON: [instance, execution, event id]
-    attributes      text NOT NULL,  -- JSON object
+    parent_id       text COLLATE "C",
+    attributes      jsonb NOT NULL,  -- a list of pairs, each the text of [key, value] in JSON: any text can be kept
     status          bytea
 ) WITH (fillfactor = 80);
 
 -- In the order in which they are handed out.
 CREATE INDEX instance_due ON instance (due_at, revision, instance) WHERE due_at IS NOT NULL;
+CREATE INDEX instance_created ON instance (created_at, instance);
+CREATE INDEX instance_parent ON instance (parent_id, created_at, instance) WHERE parent_id IS NOT NULL;
 
 -- Execution numbers that were used by instances which are deleted: they never start again.
 CREATE TABLE tombstone (
@@ -92,6 +95,9 @@ CREATE TABLE activity (
     tag             text COLLATE "C",
     session         text COLLATE "C",
     scheduled_at    float8 NOT NULL,
+    start_by        float8,  -- until when somebody has to begin it; null: any time, or it was begun
+    late_kind       text COLLATE "C",  -- what tells the orchestration that nobody did
+    late_data       bytea,
     due_at          float8 NOT NULL,
     lock_token      text COLLATE "C",
     lock_worker     text COLLATE "C",
@@ -106,6 +112,19 @@ CREATE TABLE activity (
 ) WITH (fillfactor = 80);
 CREATE INDEX activity_due ON activity (due_at, event_id, instance, execution) WHERE NOT cancelled;
 CREATE INDEX activity_cancelled ON activity (due_at, event_id, instance, execution) WHERE cancelled;
+CREATE INDEX activity_late ON activity (start_by, event_id, instance, execution)
+    WHERE start_by IS NOT NULL AND lock_token IS NULL AND NOT cancelled;
+
+-- Which worker has which session, or had it last. `digest` stands for the session, which may be too long for an index.
+CREATE TABLE session (
+    digest          bytea PRIMARY KEY,
+    session         text COLLATE "C" NOT NULL,
+    worker          text COLLATE "C" NOT NULL,
+    until           float8 NOT NULL,
+    used_at         float8 NOT NULL
+) WITH (fillfactor = 80);
+CREATE INDEX session_worker ON session (worker);
+CREATE INDEX session_until ON session (until);
 
 -- Client requests that were carried out, and tokens that settled their items: kept for an hour.
 CREATE TABLE request (

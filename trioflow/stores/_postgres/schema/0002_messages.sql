@@ -105,7 +105,8 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- Take over into `due_at` what was posted since somebody looked last. Whether anything had to be left for later: its
--- instance is in the middle of a commit, or somebody else is about to take it over and may not be able to run it.
+-- instance is in the middle of a commit, or somebody else is about to take it over and may not be able to run it. What
+-- was on its way to an instance while that was deleted goes.
 CREATE FUNCTION take_over_ready(_now float8) RETURNS boolean LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
@@ -123,6 +124,10 @@ BEGIN
         FOR NO KEY UPDATE SKIP LOCKED
     );
     UPDATE instance i SET due_at = due_of(i, _now) WHERE i.instance = ANY (_mine);
+    IF cardinality(_mine) < cardinality(_asked) THEN
+        DELETE FROM message m
+        WHERE m.instance = ANY (_asked) AND NOT EXISTS (SELECT FROM instance i WHERE i.instance = m.instance);
+    END IF;
     DELETE FROM ready r
     WHERE r.id = ANY (_ids)
         AND (r.instance = ANY (_mine) OR NOT EXISTS (SELECT FROM instance i WHERE i.instance = r.instance));

@@ -5,56 +5,86 @@
 
 CREATE TYPE begun AS (verdict text, execution bigint, state text);
 
--- Create, attach or replace. Verdicts: created, attached, exists. It looks before it inserts or locks, since either would
--- wait for the turn of an instance that lives.
+-- Create, attach or replace. Verdicts: created, attached, exists. It looks before it inserts or locks, since either
+-- would wait for the turn of an instance that lives; and it looks again after it has waited for others who start,
+-- replace or delete the same.
 CREATE FUNCTION begin_instance(_start jsonb, _data bytea, _payload bytea, _now float8) RETURNS begun LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
     _id text := _start ->> 'instance';
-    _delay float8 := (_start ->> 'delay')::float8;
-    _wake_at float8 := CASE WHEN _delay > 0 THEN _now + _delay END;
+    _replaces boolean := _start ->> 'if_exists' = 'replace_finished';
     _execution bigint;
     _old instance;
 BEGIN
-    SELECT * INTO _old FROM instance i WHERE i.instance = _id;
-    IF FOUND AND (_start ->> 'if_exists' <> 'replace_finished' OR NOT ended(_old.state)) THEN
-        RETURN ROW(CASE _start ->> 'if_exists' WHEN 'attach' THEN 'attached' ELSE 'exists' END,
-                   _old.execution, _old.state)::begun;
-    END IF;
+    LOOP
+        SELECT * INTO _old FROM instance i WHERE i.instance = _id;
+        IF NOT FOUND THEN
+            _execution := insert_instance(_start, _now);
+        ELSIF _replaces AND ended(_old.state) THEN
+            _execution := replace_instance(_start, _now);
+        ELSE
+            RETURN ROW(CASE _start ->> 'if_exists' WHEN 'attach' THEN 'attached' ELSE 'exists' END,
+                       _old.execution, _old.state)::begun;
+        END IF;
+        EXIT WHEN _execution IS NOT NULL;
+    END LOOP;
+    PERFORM put_start(_id, _execution, _start ->> 'kind', _data, _payload, _now);
+    RETURN ROW('created', _execution, 'pending')::begun;
+END
+$$;
+
+-- Where nobody has the id. Its execution, or null if somebody else was first. It goes on from the last one of an
+-- instance that was deleted, which is looked up when that is done: the insertion may have waited for it.
+CREATE FUNCTION insert_instance(_start jsonb, _now float8) RETURNS bigint LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+DECLARE
+    _id text := _start ->> 'instance';
+    _wake_at float8 := CASE WHEN (_start ->> 'delay')::float8 > 0 THEN _now + (_start ->> 'delay')::float8 END;
+    _execution bigint;
+BEGIN
     INSERT INTO instance (
         instance, execution, name, version, semantics, state, revision, unread, history_length, history_bytes, wake_at,
-        not_before, due_at, lock_until, attempts, created_at, updated_at, parent, attributes
+        not_before, due_at, lock_until, attempts, created_at, updated_at, parent, parent_id, attributes
     ) VALUES (
-        _id, coalesce((SELECT t.execution FROM tombstone t WHERE t.instance = _id), 0) + 1, _start ->> 'name',
-        _start ->> 'version', (_start ->> 'semantics')::integer, 'pending', 0, 0, 0, 0, _wake_at,
-        0, coalesce(_wake_at, _now), 0, 0, _now, _now, _start ->> 'parent', _start ->> 'attributes'
+        _id, 1, _start ->> 'name', _start ->> 'version', (_start ->> 'semantics')::integer, 'pending', 0, 0, 0, 0,
+        _wake_at, 0, coalesce(_wake_at, _now), 0, 0, _now, _now, _start ->> 'parent', _start ->> 'parent_id',
+        _start -> 'attributes'
     )
     ON CONFLICT (instance) DO NOTHING
     RETURNING execution INTO _execution;
-    IF NOT FOUND AND _start ->> 'if_exists' = 'replace_finished' THEN
-        SELECT * INTO _old FROM instance i WHERE i.instance = _id FOR UPDATE;  -- also after what is on its way to it
-        IF NOT ended(_old.state) THEN
-            RETURN ROW('exists', _old.execution, _old.state)::begun;
-        END IF;
-        -- The revision goes on: (instance, execution, revision) is never the same twice.
-        UPDATE instance i SET
-            execution = i.execution + 1, name = _start ->> 'name', version = _start ->> 'version',
-            semantics = (_start ->> 'semantics')::integer, state = 'pending', last_commit = NULL, unread = 0,
-            history_length = 0, history_bytes = 0, wake_at = _wake_at, not_before = 0,
-            due_at = coalesce(_wake_at, _now), lock_token = NULL, lock_worker = NULL, lock_until = 0, attempts = 0,
-            created_at = _now, updated_at = _now, ended_at = NULL, parent = _start ->> 'parent',
-            attributes = _start ->> 'attributes', status = NULL
-        WHERE i.instance = _id
+    IF FOUND AND EXISTS (SELECT FROM tombstone t WHERE t.instance = _id) THEN
+        DELETE FROM message m WHERE m.instance = _id;  -- was on its way to the one that was deleted
+        UPDATE instance i SET execution = t.execution + 1 FROM tombstone t WHERE i.instance = _id AND t.instance = _id
         RETURNING i.execution INTO _execution;
+    END IF;
+    RETURN _execution;
+END
+$$;
+
+-- Where an instance of that id has ended. Its next execution, or null if it is not so any more. What is on its way to
+-- the old one arrives before that. The revision goes on: (instance, execution, revision) is never the same twice.
+CREATE FUNCTION replace_instance(_start jsonb, _now float8) RETURNS bigint LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+DECLARE
+    _id text := _start ->> 'instance';
+    _wake_at float8 := CASE WHEN (_start ->> 'delay')::float8 > 0 THEN _now + (_start ->> 'delay')::float8 END;
+    _execution bigint;
+BEGIN
+    PERFORM FROM instance i WHERE i.instance = _id FOR UPDATE;
+    UPDATE instance i SET
+        execution = i.execution + 1, name = _start ->> 'name', version = _start ->> 'version',
+        semantics = (_start ->> 'semantics')::integer, state = 'pending', last_commit = NULL, unread = 0,
+        history_length = 0, history_bytes = 0, wake_at = _wake_at, not_before = 0,
+        due_at = coalesce(_wake_at, _now), lock_token = NULL, lock_worker = NULL, lock_until = 0, attempts = 0,
+        created_at = _now, updated_at = _now, ended_at = NULL, parent = _start ->> 'parent',
+        parent_id = _start ->> 'parent_id', attributes = _start -> 'attributes', status = NULL
+    WHERE i.instance = _id AND ended(i.state)
+    RETURNING i.execution INTO _execution;
+    IF FOUND THEN
         DELETE FROM kv WHERE kv.instance = _id;
         DELETE FROM message m WHERE m.instance = _id;
-    ELSIF NOT FOUND THEN
-        SELECT * INTO _old FROM instance i WHERE i.instance = _id;
-        RETURN ROW(CASE _start ->> 'if_exists' WHEN 'attach' THEN 'attached' ELSE 'exists' END,
-                   _old.execution, _old.state)::begun;
     END IF;
-    PERFORM put_start(_id, _execution, _start ->> 'kind', _data, _payload, _now);
-    RETURN ROW('created', _execution, 'pending')::begun;
+    RETURN _execution;
 END
 $$;
 
@@ -175,5 +205,8 @@ CREATE FUNCTION forget_before(_at float8) RETURNS void LANGUAGE sql SET search_p
     DELETE FROM request WHERE request_id IN (SELECT r.request_id FROM request r WHERE r.at < _at LIMIT 10000);
     DELETE FROM settled WHERE (instance, token) IN (
         SELECT s.instance, s.token FROM settled s WHERE s.at < _at LIMIT 10000
+    );
+    DELETE FROM session WHERE digest IN (
+        SELECT s.digest FROM session s WHERE s.until < _at LIMIT 10000 FOR UPDATE SKIP LOCKED
     );
 $$;

@@ -18,7 +18,8 @@ CREATE TYPE locked_turn AS (
     messages        inbox
 );
 
--- Lease instances that have something to do. `next_due` is when to ask again.
+-- Lease instances that have something to do: what this worker can run or has to control, or the others. `next_due` is
+-- when to ask again.
 CREATE FUNCTION lock_turns(
     _doc jsonb, OUT now float8, OUT next_due float8, OUT reached text[], OUT turns locked_turn[]
 ) LANGUAGE plpgsql
@@ -26,6 +27,8 @@ SET search_path FROM CURRENT AS $$
 DECLARE
     _now float8 := clock();
     _until float8 := _now + (_doc ->> 'lease')::float8;
+    _overdue float8 := _now - (_doc ->> 'overdue')::float8;
+    _others boolean := (_doc ->> 'others')::boolean;
     _anything boolean := NOT _doc ? 'names';
     _names text[] := ARRAY(SELECT jsonb_array_elements_text(_doc -> 'names'));
     _versions text[] := ARRAY(SELECT jsonb_array_elements_text(_doc -> 'versions'));
@@ -33,15 +36,21 @@ DECLARE
     _ids text[];
     _left boolean;
 BEGIN
-    reached := sweep_cancelled(_now);
+    reached := sweep(_now);
     _left := take_over_ready(_now);
     _ids := ARRAY(
         SELECT i.instance FROM instance i
-        WHERE i.due_at <= _now AND (_anything OR i.semantics = ANY (_semantics) AND (
-            i.version IS NULL AND i.name = ANY (_names)
-            OR EXISTS (SELECT FROM unnest(_names, _versions) c (name, version)
-                       WHERE c.name = i.name AND c.version = i.version)
-        ))
+        WHERE i.due_at <= _overdue AND (
+            _others <> (_anything OR i.semantics = ANY (_semantics) AND (
+                i.version IS NULL AND i.name = ANY (_names)
+                OR EXISTS (SELECT FROM unnest(_names, _versions) c (name, version)
+                           WHERE c.name = i.name AND c.version = i.version)
+            ))
+            OR NOT _others AND EXISTS (
+                SELECT FROM message m
+                WHERE m.instance = i.instance AND m.control AND (m.execution IS NULL OR m.execution = i.execution)
+            )
+        )
         ORDER BY i.due_at, i.revision, i.instance
         LIMIT (_doc ->> 'limit')::bigint
         FOR NO KEY UPDATE SKIP LOCKED
@@ -64,6 +73,7 @@ BEGIN
     next_due := least(
         (SELECT min(i.due_at) FROM instance i WHERE i.due_at > _now),
         (SELECT min(a.due_at) FROM activity a WHERE a.cancelled AND a.due_at > _now),
+        next_late(_now),
         CASE WHEN _left THEN _now + 0.005 END
     );
     now := _now;
@@ -75,12 +85,15 @@ CREATE FUNCTION new_token(_random text, _now float8, _n bigint) RETURNS text LAN
     SELECT lpad(to_hex((_now * 1000)::bigint), 12, '0') || substr(_random, 13) || '-' || _n
 $$;
 
+-- Items that are held under their tokens: their places in a list, from 1, and which worker uses which session.
+CREATE TYPE held_items AS (places integer[], sessions text[], workers text[]);
+
 -- Write everything a turn did. Verdicts: committed, again, gone, lost, revision, events, settle (`at_fault` says which).
 CREATE FUNCTION commit_turn(
     _doc jsonb, _status bytea,
     _event_data bytea[], _event_payloads bytea[],
     _kv_digests bytea[], _kv_values bytea[], _kv_cleared bytea[],
-    _activity_data bytea[], _activity_payloads bytea[],
+    _activity_data bytea[], _activity_payloads bytea[], _activity_late bytea[],
     _start_data bytea[], _start_payloads bytea[],
     _letter_data bytea[], _letter_payloads bytea[],
     _next_data bytea, _next_payload bytea,
@@ -94,7 +107,7 @@ DECLARE
     _of bigint := (_doc ->> 'execution')::bigint;
     _keep float8 := (_doc ->> 'keep')::float8;
     _ends boolean := ended(_doc ->> 'state');
-    _held integer[];
+    _held held_items;
     _letters letter[];
     _posted text[];
     _i instance;
@@ -130,13 +143,14 @@ BEGIN
     PERFORM lock_items(_doc, _id, _of);
     IF _doc ? 'settle' THEN
         _held := hold_items(_doc -> 'settle');
-        IF cardinality(_held) < jsonb_array_length(_doc -> 'settle') THEN
+        IF cardinality(_held.places) < jsonb_array_length(_doc -> 'settle') THEN
             verdict := 'settle';
             SELECT min(n) - 1 INTO at_fault FROM generate_series(1, jsonb_array_length(_doc -> 'settle')) n
-            WHERE n <> ALL (_held);
+            WHERE n <> ALL (_held.places);
             RETURN;
         END IF;
-        reached := (settle_items(_doc -> 'settle', _held, _settle_data, _settle_payloads, _settle_options, _now)).reached;
+        SELECT s.reached INTO reached
+        FROM settle_items(_doc -> 'settle', _held, _settle_data, _settle_payloads, _settle_options, _now) s;
         turns := cardinality(reached) > 0;
     END IF;
 
@@ -209,15 +223,19 @@ BEGIN
 
     -- What it asked for. From here on messages find the instance as it is now.
     IF _doc ? 'activities' THEN
-        INSERT INTO activity (instance, execution, event_id, name, tag, session, scheduled_at, due_at, lock_token,
-                              lock_worker, attempt, failures, fetches, cancelled, data, payload)
-        SELECT _id, _of, a.event_id, a.name, a.tag, a.session, _now, _now + coalesce(a.lease, 0), a.token, a.worker,
-               (a.token IS NOT NULL)::integer, 0, (a.token IS NOT NULL)::integer, false, a.data, a.payload
+        INSERT INTO activity (instance, execution, event_id, name, tag, session, scheduled_at, start_by, late_kind,
+                              late_data, due_at, lock_token, lock_worker, attempt, failures, fetches, cancelled, data,
+                              payload)
+        SELECT _id, _of, a.event_id, a.name, a.tag, a.session, _now, _now + a.start_within, a.late_kind, a.late,
+               _now + coalesce(a.lease, 0), a.token, a.worker, (a.token IS NOT NULL)::integer, 0,
+               (a.token IS NOT NULL)::integer, false, a.data, a.payload
         FROM ROWS FROM (
-            jsonb_to_recordset(_doc -> 'activities')
-                AS (event_id bigint, name text, tag text, session text, worker text, token text, lease float8),
-            unnest(_activity_data), unnest(_activity_payloads)
-        ) AS a (event_id, name, tag, session, worker, token, lease, data, payload);
+            jsonb_to_recordset(_doc -> 'activities') AS (
+                event_id bigint, name text, tag text, session text, worker text, token text, lease float8,
+                start_within float8, late_kind text
+            ),
+            unnest(_activity_data), unnest(_activity_payloads), unnest(_activity_late)
+        ) AS a (event_id, name, tag, session, worker, token, lease, start_within, late_kind, data, payload, late);
     END IF;
     IF _doc ? 'cancels' OR _doc ? 'cancel_all' THEN
         SELECT c.letters, c.events, c.tokens INTO _letters, hurt_events, hurt_tokens

@@ -1,17 +1,28 @@
 -- The verbs of activities: lock, settle, release, renew, cancel.
 --
 -- Laws: an item and its outcome are one row, so exactly one outcome is ever posted; an item marked as cancelled is never
--- handed out again: it ends with its holder, or is found when the lease has run out and posted as lost.
+-- handed out again: it ends with its holder, or is found when the lease has run out and posted as lost; whoever holds an
+-- instance's row may wait for its items, and whoever holds items for sessions, but nobody the other way round.
 
--- Take away cancelled items whose holders let their leases run out. The instances that were told.
-CREATE FUNCTION sweep_cancelled(_now float8) RETURNS text[] LANGUAGE plpgsql
-SET search_path FROM CURRENT AS $$
+-- Take away cancelled items whose holders let their leases run out, and items that nobody began in time. The instances
+-- that were told.
+CREATE FUNCTION sweep(_now float8) RETURNS text[] LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    -- Not EXISTS: for a time that is not known when it is planned, PostgreSQL would guess that a look at all is quicker.
+    IF (SELECT min(a.due_at) FROM activity a WHERE a.cancelled) <= _now OR (
+        SELECT min(a.start_by) FROM activity a
+        WHERE a.start_by IS NOT NULL AND a.lock_token IS NULL AND NOT a.cancelled
+    ) <= _now THEN
+        RETURN deliver(sweep_cancelled(_now) || sweep_late(_now), _now);
+    END IF;
+    RETURN '{}';
+END
+$$;
+
+CREATE FUNCTION sweep_cancelled(_now float8) RETURNS letter[] LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     _letters letter[];
 BEGIN
-    IF NOT EXISTS (SELECT FROM activity a WHERE a.cancelled AND a.due_at <= _now) THEN
-        RETURN '{}';
-    END IF;
     WITH due AS (
         SELECT a.instance, a.execution, a.event_id FROM activity a
         WHERE a.cancelled AND a.due_at <= _now
@@ -26,8 +37,36 @@ BEGIN
     SELECT array_agg(activity_cancelled(g.instance, g.execution, g.event_id, 'lost')
                      ORDER BY g.due_at, g.event_id, g.instance, g.execution)
     INTO _letters FROM gone g;
-    RETURN deliver(_letters, _now);
+    RETURN _letters;
 END
+$$;
+
+CREATE FUNCTION sweep_late(_now float8) RETURNS letter[] LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    _letters letter[];
+BEGIN
+    WITH due AS (
+        SELECT a.instance, a.execution, a.event_id FROM activity a
+        WHERE a.start_by IS NOT NULL AND a.lock_token IS NULL AND NOT a.cancelled AND a.start_by <= _now
+        ORDER BY a.start_by, a.event_id, a.instance, a.execution
+        LIMIT 1000
+        FOR UPDATE SKIP LOCKED
+    ), gone AS (
+        DELETE FROM activity a USING due d
+        WHERE a.instance = d.instance AND a.execution = d.execution AND a.event_id = d.event_id
+        RETURNING a.*
+    )
+    SELECT array_agg(ROW(g.instance, g.execution, NULL, false, false, g.late_kind, g.late_data, NULL)::letter
+                     ORDER BY g.start_by, g.event_id, g.instance, g.execution)
+    INTO _letters FROM gone g;
+    RETURN _letters;
+END
+$$;
+
+-- When the next item goes for want of somebody who begins it.
+CREATE FUNCTION next_late(_now float8) RETURNS float8 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+    SELECT min(a.start_by) FROM activity a
+    WHERE a.start_by IS NOT NULL AND a.lock_token IS NULL AND NOT a.cancelled AND a.start_by > _now
 $$;
 
 CREATE TYPE locked_activity AS (
@@ -52,49 +91,102 @@ CREATE FUNCTION takes(_tag text, _untagged boolean, _tags text[]) RETURNS boolea
     SELECT CASE WHEN _tag IS NULL THEN _untagged ELSE _tags IS NULL OR _tag = ANY (_tags) END
 $$;
 
--- Lease items whose time has come.
-CREATE FUNCTION lock_activities(
-    _doc jsonb, OUT now float8, OUT next_due float8, OUT reached text[], OUT activities locked_activity[]
-) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE TYPE picked AS (instance text, execution bigint, event_id bigint, session text);
+
+-- `refused`: some are not for this worker. `overtaken`: somebody else claimed a session at the same moment.
+CREATE TYPE admitted AS (items picked[], refused boolean, overtaken boolean);
+
+-- Lock items whose time has come, of no session or of those that are wanted: "own" ones, or also "any" that nobody has.
+CREATE FUNCTION pick_items(_doc jsonb, _sessions text, _limit bigint, _now float8) RETURNS picked[] LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
 DECLARE
-    _now float8 := clock();
-    _until float8 := _now + (_doc ->> 'lease')::float8;
+    _worker text := _doc ->> 'worker';
+    _nobody text := CASE _sessions WHEN 'any' THEN _worker END;
     _untagged boolean := (_doc ->> 'untagged')::boolean;
     _tags text[] := CASE WHEN _doc ? 'tags' THEN ARRAY(SELECT jsonb_array_elements_text(_doc -> 'tags')) END;
 BEGIN
-    reached := sweep_cancelled(_now);
-    WITH due AS (
-        SELECT d.*, row_number() OVER () AS n FROM (
-            SELECT a.instance, a.execution, a.event_id FROM activity a
-            WHERE NOT a.cancelled AND a.due_at <= _now AND takes(a.tag, _untagged, _tags)
-            ORDER BY a.due_at, a.event_id, a.instance, a.execution
-            LIMIT (_doc ->> 'limit')::bigint
-            FOR NO KEY UPDATE SKIP LOCKED
-        ) d
-    ), leased AS (
+    RETURN ARRAY(
+        SELECT ROW(a.instance, a.execution, a.event_id, a.session)::picked FROM activity a
+        WHERE NOT a.cancelled AND a.due_at <= _now AND takes(a.tag, _untagged, _tags)
+            AND (a.session IS NULL OR _sessions <> 'none' AND _worker = coalesce(
+                (SELECT s.worker FROM session s WHERE s.digest = digest_of(a.session) AND s.until > _now), _nobody
+            ))
+        ORDER BY a.due_at, a.event_id, a.instance, a.execution
+        LIMIT _limit
+        FOR NO KEY UPDATE SKIP LOCKED
+    );
+END
+$$;
+
+-- Lease items that are locked. One whose last holder died was begun.
+CREATE FUNCTION lease_items(_picked picked[], _doc jsonb, _first bigint, _now float8) RETURNS locked_activity[]
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    _leased locked_activity[];
+BEGIN
+    WITH leased AS (
         UPDATE activity a SET
-            lock_token = new_token(_doc ->> 'token', _now, d.n), lock_worker = _doc ->> 'worker', due_at = _until,
-            attempt = a.attempt + 1, fetches = a.fetches + 1
-        FROM due d
-        WHERE a.instance = d.instance AND a.execution = d.execution AND a.event_id = d.event_id
-        RETURNING a.*, d.n
+            lock_token = new_token(_doc ->> 'token', _now, _first + p.n), lock_worker = _doc ->> 'worker',
+            due_at = _now + (_doc ->> 'lease')::float8, attempt = a.attempt + 1, fetches = a.fetches + 1,
+            start_by = CASE WHEN a.lock_token IS NULL THEN a.start_by END
+        FROM unnest(_picked) WITH ORDINALITY AS p (instance, execution, event_id, session, n)
+        WHERE a.instance = p.instance AND a.execution = p.execution AND a.event_id = p.event_id
+        RETURNING a.*, p.n
     )
     SELECT array_agg(
         ROW(l.instance, l.execution, l.event_id, l.lock_token, l.name, l.tag, l.session, l.attempt, l.failures,
             l.fetches, l.scheduled_at, l.heartbeat, l.data, l.payload)::locked_activity
         ORDER BY l.n
-    ) INTO activities FROM leased l;
-    SELECT min(a.due_at) INTO next_due FROM activity a
-    WHERE NOT a.cancelled AND a.due_at > _now AND takes(a.tag, _untagged, _tags);
+    ) INTO _leased FROM leased l;
+    RETURN _leased;
+END
+$$;
+
+-- Lease items whose time has come. `next_due` is when to ask again.
+CREATE FUNCTION lock_activities(
+    _doc jsonb, OUT now float8, OUT next_due float8, OUT reached text[], OUT activities locked_activity[]
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    _now float8 := clock();
+    _limit bigint := (_doc ->> 'limit')::bigint;
+    _untagged boolean := (_doc ->> 'untagged')::boolean;
+    _tags text[] := CASE WHEN _doc ? 'tags' THEN ARRAY(SELECT jsonb_array_elements_text(_doc -> 'tags')) END;
+    _claims boolean := _doc ? 'sessions';
+    _picked picked[];
+    _admitted admitted;
+BEGIN
+    reached := sweep(_now);
+    _picked := pick_items(_doc, CASE WHEN _claims THEN 'any' ELSE 'none' END, _limit, _now);
+    IF _claims AND EXISTS (SELECT FROM unnest(_picked) p WHERE p.session IS NOT NULL) THEN
+        _admitted := admit(_picked, _doc, _now);
+        _picked := _admitted.items;
+    END IF;
+    IF cardinality(_picked) > 0 THEN
+        activities := lease_items(_picked, _doc, 0, _now);
+    END IF;
+    IF _admitted.refused THEN  -- it hid what is behind it
+        activities := activities || lease_items(
+            pick_items(_doc, 'own', _limit - cardinality(_picked), _now), _doc, cardinality(_picked), _now
+        );
+    END IF;
+    next_due := least(
+        (SELECT min(a.due_at) FROM activity a
+         WHERE NOT a.cancelled AND a.due_at > _now AND takes(a.tag, _untagged, _tags)),
+        next_late(_now),
+        CASE WHEN _claims THEN (SELECT min(s.until) FROM session s WHERE s.until > _now) END,
+        CASE WHEN _admitted.overtaken THEN _now + 0.005 END
+    );
     now := _now;
 END
 $$;
 
--- The items that are still held under their tokens, locked: their places in the list, from 1.
-CREATE FUNCTION hold_items(_locks jsonb) RETURNS integer[] LANGUAGE sql VOLATILE
+-- Lock the items that are still held under their tokens.
+CREATE FUNCTION hold_items(_locks jsonb) RETURNS held_items LANGUAGE sql VOLATILE
 SET search_path FROM CURRENT AS $$
-    SELECT ARRAY(
-        SELECT l.n::integer
+    SELECT ROW(coalesce(array_agg(h.n), '{}'), array_agg(h.session) FILTER (WHERE h.session IS NOT NULL),
+               array_agg(h.lock_worker) FILTER (WHERE h.session IS NOT NULL))::held_items
+    FROM (
+        SELECT l.n::integer AS n, a.session, a.lock_worker
         FROM ROWS FROM (jsonb_to_recordset(_locks)
                         AS (instance text, execution bigint, event_id bigint, token text))
             WITH ORDINALITY AS l (instance, execution, event_id, token, n)
@@ -102,17 +194,20 @@ SET search_path FROM CURRENT AS $$
             AND a.lock_token = l.token
         ORDER BY a.instance, a.execution, a.event_id
         FOR UPDATE OF a
-    )
+    ) h
 $$;
 
 -- Settle items that are held: remove each and post its outcome, or keep it for another attempt.
 CREATE FUNCTION settle_items(
-    _settle jsonb, _held integer[], _data bytea[], _payloads bytea[], _options bytea[], _now float8,
+    _settle jsonb, _held held_items, _data bytea[], _payloads bytea[], _options bytea[], _now float8,
     OUT reached text[], OUT retried boolean
 ) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     _letters letter[];
 BEGIN
+    IF _held.sessions IS NOT NULL THEN
+        PERFORM note_use(_held, _now);
+    END IF;
     WITH asked AS (
         SELECT * FROM ROWS FROM (
             jsonb_to_recordset(_settle)
@@ -120,11 +215,11 @@ BEGIN
             unnest(_data), unnest(_payloads), unnest(_options)
         ) WITH ORDINALITY
             AS s (instance, execution, event_id, token, retry_in, kind, data, payload, options, n)
-        WHERE s.n = ANY (_held)
+        WHERE s.n = ANY (_held.places)
     ), again AS (
         UPDATE activity a SET
             failures = a.failures + 1, fetches = 0, lock_token = NULL, lock_worker = NULL, due_at = _now + s.retry_in,
-            data = coalesce(s.options, a.data)
+            start_by = NULL, data = coalesce(s.options, a.data)
         FROM asked s
         WHERE a.instance = s.instance AND a.execution = s.execution AND a.event_id = s.event_id
             AND s.retry_in IS NOT NULL AND NOT a.cancelled
@@ -153,24 +248,24 @@ CREATE FUNCTION commit_activities(
 ) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     _now float8 := clock();
-    _held integer[] := hold_items(_doc -> 'settle');
+    _held held_items := hold_items(_doc -> 'settle');
 BEGIN
     SELECT s.reached, s.retried INTO reached, retried
     FROM settle_items(_doc -> 'settle', _held, _data, _payloads, _options, _now) s;
     now := _now;
     lost := '{}';
-    IF cardinality(_held) < jsonb_array_length(_doc -> 'settle') THEN
+    IF cardinality(_held.places) < jsonb_array_length(_doc -> 'settle') THEN
         SELECT coalesce(array_agg(l.n - 1 ORDER BY l.n), '{}') INTO lost
         FROM ROWS FROM (jsonb_to_recordset(_doc -> 'settle') AS (instance text, token text))
             WITH ORDINALITY AS l (instance, token, n)
-        WHERE l.n <> ALL (_held)
+        WHERE l.n <> ALL (_held.places)
             AND NOT EXISTS (SELECT FROM settled s WHERE s.instance = l.instance AND s.token = l.token);
     END IF;
     INSERT INTO settled (instance, token, at)
     SELECT l.instance, l.token, _now
     FROM ROWS FROM (jsonb_to_recordset(_doc -> 'settle') AS (instance text, token text))
         WITH ORDINALITY AS l (instance, token, n)
-    WHERE l.n = ANY (_held)
+    WHERE l.n = ANY (_held.places)
     ON CONFLICT DO NOTHING;
 END
 $$;
@@ -209,20 +304,25 @@ $$;
 CREATE FUNCTION renew_activities(_doc jsonb, _heartbeats bytea[], OUT lost integer[], OUT cancelled integer[])
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-    _until float8 := clock() + (_doc ->> 'lease')::float8;
-    _held integer[] := hold_items(_doc -> 'locks');
+    _now float8 := clock();
+    _until float8 := _now + (_doc ->> 'lease')::float8;
+    _held held_items := hold_items(_doc -> 'locks');
 BEGIN
+    IF _held.sessions IS NOT NULL THEN
+        PERFORM note_use(_held, _now);
+    END IF;
     WITH renewed AS (
         UPDATE activity a SET due_at = _until, heartbeat = coalesce(l.heartbeat, a.heartbeat)
         FROM ROWS FROM (jsonb_to_recordset(_doc -> 'locks') AS (instance text, execution bigint, event_id bigint),
                         unnest(_heartbeats))
             WITH ORDINALITY AS l (instance, execution, event_id, heartbeat, n)
-        WHERE a.instance = l.instance AND a.execution = l.execution AND a.event_id = l.event_id AND l.n = ANY (_held)
+        WHERE a.instance = l.instance AND a.execution = l.execution AND a.event_id = l.event_id
+            AND l.n = ANY (_held.places)
         RETURNING l.n::integer - 1 AS place, a.cancelled
     )
     SELECT coalesce(array_agg(r.place ORDER BY r.place) FILTER (WHERE r.cancelled), '{}') INTO cancelled FROM renewed r;
     lost := ARRAY(
-        SELECT n - 1 FROM generate_series(1, jsonb_array_length(_doc -> 'locks')) n WHERE n <> ALL (_held)
+        SELECT n - 1 FROM generate_series(1, jsonb_array_length(_doc -> 'locks')) n WHERE n <> ALL (_held.places)
     );
 END
 $$;

@@ -1,11 +1,14 @@
 -- The verbs of reading. Law: what one call shows is one committed moment.
 
-CREATE FUNCTION read_instance(_instance text) RETURNS TABLE (
-    instance text, execution bigint, name text, version text, state text, revision bigint, parent text, attributes text,
-    created_at float8, updated_at float8, ended_at float8, wake_at float8, history_length bigint, history_bytes bigint,
-    unread integer, queued bigint, control_queued boolean, cancel_queued boolean, status bytea,
+CREATE TYPE instance_record AS (
+    instance text, execution bigint, name text, version text, state text, revision bigint, parent text,
+    attributes jsonb, created_at float8, updated_at float8, ended_at float8, wake_at float8, history_length bigint,
+    history_bytes bigint, unread integer, queued bigint, control_queued boolean, cancel_queued boolean, status bytea,
     event_id bigint, event_at float8, event_kind text, event_data bytea, event_payload bytea
-) LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+);
+
+CREATE FUNCTION read_instance(_instance text) RETURNS SETOF instance_record LANGUAGE sql STABLE
+SET search_path FROM CURRENT AS $$
     SELECT i.instance, i.execution, i.name, i.version, i.state, i.revision, i.parent, i.attributes, i.created_at,
            i.updated_at, i.ended_at, i.wake_at, i.history_length, i.history_bytes, i.unread, m.queued, m.control,
            m.cancel, i.status, e.id, e.at, e.kind, e.data, e.payload

@@ -1,0 +1,109 @@
+-- The verbs of sessions, and who may have items of which.
+--
+-- Laws: a session belongs to one worker at a time, and whoever claims it while its lease runs is refused; what a worker
+-- has is changed by one at a time, or two of its own calls would claim more than it may have; rows of sessions are
+-- locked in the order of their keys.
+
+-- What stands for a session in its index.
+CREATE FUNCTION digest_of(_session text) RETURNS bytea LANGUAGE sql STABLE AS $$
+    SELECT sha256(convert_to(_session, 'UTF8'))
+$$;
+
+-- Wait until nobody else changes what a worker has.
+CREATE FUNCTION own_sessions(_worker text) RETURNS void LANGUAGE sql VOLATILE AS $$
+    SELECT pg_advisory_xact_lock(hashtextextended('trioflow/sessions/' || _worker, 0))
+$$;
+
+-- Which of these items, that are locked, a worker may have: those of no session, of sessions that it has, and of those
+-- that it claims, as many as it may have, in the order of their items.
+CREATE FUNCTION admit(_picked picked[], _doc jsonb, _now float8) RETURNS admitted LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+DECLARE
+    _worker text := _doc ->> 'worker';
+    _until float8 := _now + (_doc -> 'sessions' ->> 'lease')::float8;
+    _own text[];
+    _asked text[];
+    _given text[];
+    _items picked[];
+BEGIN
+    PERFORM own_sessions(_worker);
+    _own := ARRAY(SELECT s.session FROM session s WHERE s.worker = _worker AND s.until > _now);
+    WITH wanted AS (
+        SELECT p.session, min(p.n) AS n, p.session = ANY (_own) AS own
+        FROM unnest(_picked) WITH ORDINALITY AS p (instance, execution, event_id, session, n)
+        WHERE p.session IS NOT NULL
+        GROUP BY p.session
+    )
+    SELECT array_agg(w.session) INTO _asked FROM (
+        SELECT w.session FROM wanted w WHERE w.own
+        UNION ALL (
+            SELECT w.session FROM wanted w WHERE NOT w.own
+            ORDER BY w.n
+            LIMIT greatest((_doc -> 'sessions' ->> 'limit')::bigint - cardinality(_own), 0)
+        )
+    ) w;
+    WITH given AS (
+        INSERT INTO session AS s (digest, session, worker, until, used_at)
+        SELECT digest_of(a.session), a.session, _worker, _until, _now FROM unnest(_asked) a (session)
+        ORDER BY 1
+        ON CONFLICT (digest) DO UPDATE SET
+            worker = _worker, used_at = _now,
+            until = CASE WHEN s.worker = _worker AND s.until > _now THEN s.until ELSE _until END
+        WHERE s.worker = _worker OR s.until <= _now
+        RETURNING s.session
+    )
+    SELECT array_agg(g.session) INTO _given FROM given g;
+    _items := ARRAY(
+        SELECT ROW(p.instance, p.execution, p.event_id, p.session)::picked
+        FROM unnest(_picked) WITH ORDINALITY AS p (instance, execution, event_id, session, n)
+        WHERE p.session IS NULL OR p.session = ANY (_given)
+        ORDER BY p.n
+    );
+    RETURN ROW(_items, cardinality(_items) < cardinality(_picked),
+               coalesce(cardinality(_given), 0) < coalesce(cardinality(_asked), 0))::admitted;
+END
+$$;
+
+-- The holders of items have used the items' sessions, if they still have those.
+CREATE FUNCTION note_use(_held held_items, _now float8) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM FROM session s
+    JOIN unnest(_held.sessions, _held.workers) u (session, worker)
+        ON s.digest = digest_of(u.session) AND s.worker = u.worker
+    ORDER BY s.digest
+    FOR NO KEY UPDATE OF s;
+    UPDATE session s SET used_at = _now
+    FROM unnest(_held.sessions, _held.workers) u (session, worker)
+    WHERE s.digest = digest_of(u.session) AND s.worker = u.worker;
+END
+$$;
+
+-- Hold sessions for longer; give idle ones back.
+CREATE FUNCTION renew_sessions(_doc jsonb, OUT held text[], OUT freed boolean) LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+DECLARE
+    _now float8 := clock();
+    _worker text := _doc ->> 'worker';
+BEGIN
+    PERFORM own_sessions(_worker);
+    PERFORM FROM session s WHERE s.worker = _worker ORDER BY s.digest FOR UPDATE;
+    DELETE FROM session s WHERE s.worker = _worker AND _now - s.used_at >= (_doc ->> 'idle')::float8;
+    freed := FOUND;
+    WITH renewed AS (
+        UPDATE session s SET until = _now + (_doc ->> 'lease')::float8 WHERE s.worker = _worker RETURNING s.session
+    )
+    SELECT coalesce(array_agg(r.session ORDER BY r.session), '{}') INTO held FROM renewed r;
+END
+$$;
+
+-- Give all sessions of a worker back. Whether there were any.
+CREATE FUNCTION release_sessions(_worker text) RETURNS boolean LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM own_sessions(_worker);
+    PERFORM FROM session s WHERE s.worker = _worker ORDER BY s.digest FOR UPDATE;
+    DELETE FROM session s WHERE s.worker = _worker;
+    RETURN FOUND;
+END
+$$;

@@ -9,6 +9,7 @@ from trioflow._ambient._asks import (
     AskChild as AskChild,
     AskDetached as AskDetached,
     AskEvent as AskEvent,
+    Mode as Mode,
     OnCancel as OnCancel,
     OnParentClose as OnParentClose,
 )
@@ -29,6 +30,7 @@ __all__ = (
     "ContinueAsNew",
     "Host",
     "LogEntry",
+    "Mode",
     "OnCancel",
     "OnParentClose",
     "OrchestrationInfo",

@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 import attrs
 
-from trioflow._ambient._asks import OnCancel
+from trioflow._ambient._asks import Mode
 from trioflow._kernel import Task, current_kernel
 from trioflow.history import CarriedEvent, FailureCodec, ParentLink, PayloadCodec, Recorded
 
@@ -69,7 +69,7 @@ class Host(Protocol):
         """Arguments for another execution of the running orchestration, encoded by its own signature."""
         ...
 
-    def on_cancel(self, wanted: OnCancel) -> OnCancel:
+    def on_cancel(self, wanted: Mode) -> Mode:
         """What cancelling the branch is to do to the operation that it asks for next: as recorded, if it is replayed,
         whatever the code wants today.
         """

@@ -4,6 +4,7 @@ Read first: `_results.py`, `_segments.py`; the heart is `_execution.py`.
 """
 
 from trioflow._engine._execution import Execution as Execution
+from trioflow._engine._parting import closes as closes
 from trioflow._engine._results import (
     Action as Action,
     CancelActivity as CancelActivity,
@@ -33,6 +34,7 @@ __all__ = (
     "TellParent",
     "TerminateChild",
     "TurnResult",
+    "closes",
     "describe",
     "run_turn",
     "size_of",

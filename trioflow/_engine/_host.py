@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from trioflow._ambient import LogEntry, OnCancel, OrchestrationInfo
+from trioflow._ambient import LogEntry, Mode, OrchestrationInfo
 from trioflow._engine._journal import Journal
 from trioflow._engine._segments import describe
 from trioflow._kernel import Task, next_operation_key
@@ -89,12 +89,12 @@ class EngineHost:
         what = f"orchestration {self.definition.name!r}"
         return self.codec.encode_arguments(self.definition.spec, args, kwargs, what=what)
 
-    def on_cancel(self, wanted: OnCancel) -> OnCancel:
+    def on_cancel(self, wanted: Mode) -> Mode:
         """As it was recorded, for an operation that is replayed."""
         segment = self.journal.segment
         recorded = None if segment is None else segment.asked.get(next_operation_key())
         if isinstance(recorded, ActivityScheduled | ChildScheduled):
-            return cast(OnCancel, recorded.on_cancel)
+            return cast(Mode, recorded.on_cancel)
         return wanted
 
     def info(self) -> OrchestrationInfo:

@@ -77,11 +77,14 @@ async def test_a_cancelled_parent(mode: str, autojump_clock: trio.testing.MockCl
             await client.raise_event("the-child", "finish", "well")
         with pytest.raises(trioflow.OrchestrationCancelled):
             await handle.result()
-        assert probe.calls == {
-            "cancel": ["the child has unwound", "the parent saw nothing"],
-            "wait": ["the parent saw well"],
-            "abandon": ["the parent saw nothing"],
-        }[mode]
+        assert (
+            probe.calls
+            == {
+                "cancel": ["the child has unwound", "the parent saw nothing"],
+                "wait": ["the parent saw well"],
+                "abandon": ["the parent saw nothing"],
+            }[mode]
+        )
         if mode == "abandon":
             await the_child_lives(client)
         else:

@@ -106,6 +106,7 @@ def _next_execution(last: OrchestrationContinuedAsNew, host: EngineHost, kernel:
         headers=started.headers,
         carried_events=host.unread_events(),
         carried_kv=dict(host.kv),
+        carried_kv_times=dict(host.kv_times),
         carried_status=host.status,
         carried_cancel=carried,
     )

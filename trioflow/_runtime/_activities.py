@@ -9,12 +9,14 @@ Must never know: the engine. Who calls it: `_worker.py`, `_conductor.py`. Read n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 import trio
 
 from trioflow._runtime._body import Attempt, attempt_timeout, run_body
+from trioflow._runtime._builtin import Builtins, builtins_of
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._dispatcher import Fetched
 from trioflow._runtime._ears import Ears
@@ -45,7 +47,7 @@ from trioflow.abc import (
     SettleActivity,
     Store,
 )
-from trioflow.app import ActivityOptions, App, decode_options
+from trioflow.app import ActivityDefinition, ActivityOptions, App, decode_options
 from trioflow.errors import HistoryError, StoreError, UnregisteredError
 from trioflow.history import Answer, EventCodec
 
@@ -79,6 +81,7 @@ class Activities:
     work: trio.Nursery
     offer: Offer = lambda attempt, event: False
     on_gone: Callable[[str, int], None] = lambda instance, execution: None
+    builtins: Builtins = attrs.field(init=False)
     limiter: trio.CapacityLimiter = attrs.field(init=False)  # of threads that run user code, and nothing else
     running: dict[str, Attempt] = attrs.field(factory=dict, init=False)  # token -> attempt
     _here: dict[tuple[str, int], int] = attrs.field(factory=dict, init=False)  # execution -> how many run here
@@ -89,6 +92,7 @@ class Activities:
 
     def __attrs_post_init__(self) -> None:
         self.limiter = trio.CapacityLimiter(self.options.thread_concurrency)
+        self.builtins = builtins_of(self._read_kv, self._read_status)
 
     # -- beginning
 
@@ -140,10 +144,23 @@ class Activities:
         if self.backlog or not self.slots.free or session is not None or not self.options.takes(tag):
             return False
         try:
-            self.app.find_activity(name)
+            self._find(name)
         except UnregisteredError:
             return False
         return True
+
+    # -- what can be run
+
+    def _find(self, name: str) -> ActivityDefinition[..., Any]:
+        """The activity of that name, trioflow's own or the app's; raises UnregisteredError."""
+        return self.builtins.get(name) or self.app.find_activity(name)
+
+    async def _read_kv(self, instance: str) -> Mapping[str, bytes]:
+        return await persistently("reading another instance", lambda: self.store.read_kv(instance))
+
+    async def _read_status(self, instance: str) -> bytes | None:
+        record = await persistently("reading another instance", lambda: self.store.read_instance(instance))
+        return None if record is None else record.status
 
     # -- running
 
@@ -177,7 +194,7 @@ class Activities:
         """Run the body, unless that makes no sense, and decide what follows."""
         item, options = attempt.item, self.options
         try:
-            definition = self.app.find_activity(item.name)
+            definition = self._find(item.name)
         except UnregisteredError as exc:
             return unknown(item, exc, options.unknown_pause(item.fetches), options.max_attempts)
         if item.fetches > options.max_attempts:

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 from packaging.version import InvalidVersion, Version
 
+from trioflow._ambient import OWN
 from trioflow.app._definitions import ActivityDefinition, OrchestrationDefinition
 from trioflow.errors import ConfigurationError, UnregisteredError
 
@@ -23,6 +24,11 @@ def parse_version(text: str) -> Version:
         return Version(text)
     except (InvalidVersion, TypeError):
         raise ConfigurationError(f"{text!r} is not a version; write something like '1.2.0'") from None
+
+
+def _check_not_own(name: str, noun: str) -> None:
+    if name.startswith(OWN):
+        raise ConfigurationError(f"{name!r} is a name of trioflow's own; give the {noun} another name=")
 
 
 @attrs.define(eq=False)
@@ -38,6 +44,7 @@ class Registry:
 
     def add_activity(self, definition: ActivityDefinition[Any, Any]) -> None:
         """Take a name; raises ConfigurationError if it is taken."""
+        _check_not_own(definition.name, "activity")
         if definition.name in self.activities:
             raise ConfigurationError(
                 f"app {self.owner!r} has an activity {definition.name!r} already; give one of them another name="
@@ -46,6 +53,7 @@ class Registry:
 
     def add_orchestration(self, definition: OrchestrationDefinition[Any, Any]) -> None:
         """Take a name and version; raises ConfigurationError if they are taken."""
+        _check_not_own(definition.name, "orchestration")
         versions = self.orchestrations.get(definition.name, {})
         number = parse_version(definition.version)
         same = next((version for version in versions if parse_version(version) == number), None)

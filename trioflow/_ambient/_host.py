@@ -62,7 +62,7 @@ class Host(Protocol):
         ...
 
     def orchestration_named(self, name: str) -> Any:
-        """The newest definition of that name; raises UnregisteredError."""
+        """The definition of that name, in the version that the app uses; raises UnregisteredError."""
         ...
 
     def own_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

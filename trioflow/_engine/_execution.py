@@ -103,6 +103,11 @@ class Execution:
         return self._kernel.outcome
 
     @property
+    def definition(self) -> OrchestrationDefinition[Any, Any]:
+        """What it runs."""
+        return self._host.definition
+
+    @property
     def kernel(self) -> Kernel:
         """For views and test hooks."""
         return self._kernel

@@ -83,7 +83,7 @@ class EngineHost:
         return self.app.name_of(definition)
 
     def orchestration_named(self, name: str) -> OrchestrationDefinition[Any, Any]:
-        """The newest definition of that name."""
+        """The definition of that name, in the version that the app uses."""
         return self.app.find_orchestration(name)
 
     def own_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

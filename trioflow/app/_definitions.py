@@ -224,7 +224,7 @@ class OrchestrationDefinition(Generic[P, R]):
 
         Args:
             id: the child's instance id; None makes one from the place of the call, which never collides.
-            version: an exact version; None is the newest that the worker knows.
+            version: an exact version; None is what the app of its worker uses: see `App.use_version`.
             on_parent_close: what the closing of its parent does to the child, whether that is the cancellation of this
                 call or the parent's end. "cancel": a cancelled call asks the child to unwind and waits for its real
                 end, and a parent that ends ends it. "wait": a cancelled call waits until the child has ended by

@@ -38,6 +38,7 @@ class Registry:
     owner: str  # the app's name, for messages
     activities: dict[str, ActivityDefinition[Any, Any]] = attrs.field(factory=dict)
     orchestrations: dict[str, dict[str, OrchestrationDefinition[Any, Any]]] = attrs.field(factory=dict)
+    used: dict[str, str] = attrs.field(factory=dict)  # name -> the version for executions that have none
     included: list[tuple[str, Registry]] = attrs.field(factory=list)  # (prefix, registry), in the order of inclusion
 
     # -- adding
@@ -100,7 +101,7 @@ class Registry:
         raise self._unregistered("activity", name)
 
     def find_orchestration(self, name: str, version: str | None) -> OrchestrationDefinition[Any, Any]:
-        """The orchestration of that name: the exact version, or the newest. Raises UnregisteredError."""
+        """The orchestration of that name: the exact version, or the one to be used. Raises UnregisteredError."""
         versions = {
             number: definition
             for prefix, registry in self.walk()
@@ -110,7 +111,7 @@ class Registry:
         if not versions:
             raise self._unregistered("orchestration", name, version)
         if version is None:
-            return versions[max(versions, key=parse_version)]
+            version = self._used(name) or max(versions, key=parse_version)
         if version in versions:
             return versions[version]
         have = ", ".join(sorted(versions, key=parse_version))
@@ -120,6 +121,11 @@ class Registry:
             name=name,
             version=version,
         )
+
+    def _used(self, name: str) -> str | None:
+        """The version that somebody said to use; the outermost app counts."""
+        said = (registry.used.get(name[len(prefix) :]) for prefix, registry in self.walk() if name.startswith(prefix))
+        return next(filter(None, said), None)
 
     def prefix_of(self, other: Registry) -> str | None:
         """The prefix of another app's names in this one; None if it is not part of it."""

@@ -20,6 +20,7 @@ from trioflow._runtime._builtin import Builtins, builtins_of
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._dispatcher import Fetched
 from trioflow._runtime._ears import Ears
+from trioflow._runtime._heartbeats import listening
 from trioflow._runtime._leases import LeaseKeeper, Renewed
 from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._settling import Settlement, Settler
@@ -209,7 +210,8 @@ class Activities:
             return late
         attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
         attempt.scope.deadline = min(attempt.scope.deadline, attempt.timeout_at)
-        ending = await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
+        with listening(attempt, self.env, self.work):
+            ending = await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
         return decide(
             item,
             attempt.options,
@@ -241,12 +243,16 @@ class Activities:
                 if not self.offer(attempt, verdict.event):
                     self.settler.put(Settlement(attempt, self.settlement(attempt, verdict.event)))
             case Again():
-                settle = SettleActivity(lock=attempt.lock, retry_in=verdict.delay)
-                self.settler.put(Settlement(attempt, settle))
-                self._gone(attempt)
+                try:
+                    await self._keep_heartbeat(attempt)
+                finally:
+                    settle = SettleActivity(lock=attempt.lock, retry_in=verdict.delay)
+                    self.settler.put(Settlement(attempt, settle))
+                    self._gone(attempt)
             case GiveBack():
                 self._gone(attempt)
                 try:
+                    await self._keep_heartbeat(attempt)
                     await persistently("giving an activity back", lambda: self._release(attempt, verdict))
                 except trio.Cancelled:
                     await self._last_words(attempt, verdict)
@@ -282,6 +288,11 @@ class Activities:
                 await self._release(attempt, verdict)
             except StoreError:
                 pass  # its lease runs out
+
+    async def _keep_heartbeat(self, attempt: Attempt) -> None:
+        """What it noted last, for the attempt that follows."""
+        if attempt.heartbeat is not None:
+            await persistently("keeping a heartbeat", lambda: self.renew([attempt]))
 
     async def renew(self, attempts: Sequence[Attempt]) -> Renewed:
         """Ask the store for more time, and keep heartbeats."""

@@ -5,12 +5,23 @@ Law: what was read is part of the history, so a replay sees what the code saw, w
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from trioflow._ambient import ANY_WORKER, READ_KV, READ_STATUS, AskActivity, current_host
 from trioflow._kernel import perform
 from trioflow.errors import ActivityFailed
 from trioflow.history import ActivityCompleted, ActivityFailed as ActivityFailedEvent
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+@overload
+async def read_kv(instance_id: str, key: str, type: type[T]) -> T | None: ...
+@overload
+async def read_kv(instance_id: str, key: str, type: type[T], default: D) -> T | D: ...
+@overload
+async def read_kv(instance_id: str, key: str, type: Any = Any, default: Any = None) -> Any: ...
 
 
 async def read_kv(instance_id: str, key: str, type: Any = Any, default: Any = None) -> Any:
@@ -30,6 +41,14 @@ async def read_kv(instance_id: str, key: str, type: Any = Any, default: Any = No
     host = current_host()
     host.codec.limits.check_kv_key(key)
     return await _read(READ_KV, instance_id, {"key": key}, type, default)
+
+
+@overload
+async def read_status(instance_id: str, type: type[T]) -> T | None: ...
+@overload
+async def read_status(instance_id: str, type: type[T], default: D) -> T | D: ...
+@overload
+async def read_status(instance_id: str, type: Any = Any, default: Any = None) -> Any: ...
 
 
 async def read_status(instance_id: str, type: Any = Any, default: Any = None) -> Any:

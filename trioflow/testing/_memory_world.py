@@ -35,6 +35,7 @@ from trioflow._engine import (
 from trioflow._kernel import Cancelled, draw
 from trioflow._runtime._body import Attempt, attempt_timeout, run_body
 from trioflow._runtime._builtin import Builtins, builtins_of
+from trioflow._runtime._heartbeats import listening
 from trioflow._runtime._runner import emit_logs
 from trioflow._runtime._verdicts import Again, Answered, decide, too_late
 from trioflow.abc import ActivityLock, Env, LockedActivity
@@ -337,7 +338,8 @@ class MemoryWorld:
                 timeout = attempt_timeout(options, self._now - item.scheduled_at)
                 attempt.timeout_at = self._env.monotonic() + timeout
                 attempt.scope.deadline = attempt.timeout_at
-                ending = await run_body(attempt, definition, self._app, self._env, self._limiter)
+                with listening(attempt, self._env, self._nursery):
+                    ending = await run_body(attempt, definition, self._app, self._env, self._limiter)
                 verdict = decide(
                     item,
                     options,
@@ -357,7 +359,8 @@ class MemoryWorld:
             self._tell(actor.instance, verdict.event, execution=item.lock.execution)
         else:
             assert isinstance(verdict, Again), verdict
-            self._pause(actor, item, options, verdict.delay)
+            noted = attrs.evolve(item, heartbeat=attempt.heartbeat or item.heartbeat)
+            self._pause(actor, noted, options, verdict.delay)
 
     def _pause(self, actor: Actor, item: LockedActivity, options: ActivityOptions, delay: float) -> None:
         """Between two attempts."""

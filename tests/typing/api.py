@@ -212,6 +212,8 @@ async def client_side(client: trioflow.Client) -> None:
 
 async def main() -> None:
     """Ways to open a runtime."""
+    app.use_version("checkout", "2.0.0")
+    app.use_version("checkout", None)
     async with trioflow.open_runtime(app, "sqlite:shop.db", options=trioflow.RuntimeOptions()) as runtime:
         assert_type(runtime.client, trioflow.Client)
         await client_side(runtime.client)

@@ -83,6 +83,37 @@ def test_the_newest_version_is_found_unless_one_is_named() -> None:
     assert (info.value.kind, info.value.name, info.value.version) == ("orchestration", "o", "3.0.0")
 
 
+def test_versions_are_ordered_with_their_pre_releases() -> None:
+    """A pre-release comes before its release, and after everything older."""
+    numbers = ["1.9.0", "1.10.0", "2.0.0-alpha.1", "2.0.0-beta.2", "2.0.0-rc.1", "2.0.0"]
+    for count in range(1, len(numbers) + 1):
+        app = app_with("a", orchestrations=tuple(("o", number) for number in reversed(numbers[:count])))
+        assert app.find_orchestration("o").version == numbers[count - 1]
+
+
+def test_an_app_may_use_another_version_than_the_newest() -> None:
+    """For whoever names none, until it is told to use the newest again."""
+    app = app_with("a", orchestrations=(("o", "1.0.0"), ("o", "2.0.0"), ("p", "1.0.0")))
+    app.use_version("o", "1.0.0")
+    assert [app.find_orchestration("o", version).version for version in (None, "2.0.0")] == ["1.0.0", "2.0.0"]
+    app.use_version("o", None)
+    app.use_version("p", None)
+    assert app.find_orchestration("o").version == "2.0.0"
+    for name, version in (("o", "3.0.0"), ("q", "1.0.0"), ("q", None)):
+        with pytest.raises(UnregisteredError):
+            app.use_version(name, version)
+
+
+def test_what_an_app_says_of_an_included_one_counts_more() -> None:
+    """Each by the name under which it knows the orchestration."""
+    outer, inner = App("outer"), app_with("inner", orchestrations=(("o", "1"), ("o", "2"), ("o", "3")))
+    outer.include(inner, prefix="in.")
+    inner.use_version("o", "1")
+    assert outer.find_orchestration("in.o").version == "1"
+    outer.use_version("in.o", "2")
+    assert (outer.find_orchestration("in.o").version, inner.find_orchestration("o").version) == ("2", "1")
+
+
 def test_an_unknown_name_is_answered_with_near_ones() -> None:
     """Or with how to register it."""
     app = app_with("a", "charge", "change", orchestrations=(("checkout", "1.0.0"),))

@@ -105,7 +105,7 @@ def test_a_variant_of_an_orchestration_says_how_it_runs_as_a_child() -> None:
     assert isinstance(scheduled, ChildScheduled)
     assert (scheduled.instance, scheduled.version) == ("p-1", None)
     assert (scheduled.on_cancel, scheduled.on_parent_close) == ("request", "abandon")
-    assert (publish.options().child_id, publish.options().on_cancel) == (None, "wait")
+    assert (publish.options().child_id, publish.options().on_cancel) == (None, None)
     driven.close()
 
 

@@ -438,3 +438,14 @@ def test_a_history_that_does_not_begin_is_refused() -> None:
     with pytest.raises(HistoryError, match="OrchestrationStarted"):
         driven.turn(driven.event("e"))
     driven.close()
+
+
+def test_an_execution_says_what_it_runs() -> None:
+    """The definition it was made of, whatever its app would choose by now: it is what gets pinned."""
+
+    async def program() -> None:
+        await echo(1)
+
+    driven = Driven(program)
+    assert driven.live.definition is driven.definition
+    driven.close()

@@ -54,7 +54,8 @@ def test_an_option_that_makes_no_sense_is_refused(options: dict[str, Any]) -> No
 def test_options_answer_questions() -> None:
     """Tags, polling, pauses and the end of unrenewed work follow from the options."""
     default = trioflow.RuntimeOptions()
-    assert default.tag_filter == TagFilter(untagged=True, tags=())
+    assert default.tag_filter == TagFilter(untagged=True, tags=("trioflow:any-worker",))
+    assert trioflow.RuntimeOptions(tags=None).tag_filter == TagFilter(untagged=True, tags=None)
     assert (default.takes(None), default.takes("gpu")) == (True, False)
     assert trioflow.RuntimeOptions(tags=None, untagged=False).takes("gpu")
     assert trioflow.RuntimeOptions(tags=("gpu",)).takes("gpu")

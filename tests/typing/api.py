@@ -38,11 +38,14 @@ async def charge(order: Order, *, dry: bool = False) -> str:
     """An async activity."""
     info = activity.info()
     assert_type(info.attempt, int)
+    assert_type(info.heartbeat_timeout, float | None)
     activity.heartbeat({"at": 1})
     return order.id
 
 
-@app.activity(retry=trioflow.Retry(max_attempts=3, retry_on=(ConnectionError,)), tag="gpu", timeout=5.0)
+@app.activity(
+    retry=trioflow.Retry(max_attempts=3, retry_on=(ConnectionError,)), tag="gpu", timeout=5.0, heartbeat_timeout=2.0
+)
 def render(order: Order) -> bytes:
     """A plain function."""
     return order.id.encode()
@@ -73,6 +76,8 @@ async def checkout(order: Order) -> str:
     assert_type(await render(order), bytes)
     assert_type(await child(order), int)
     assert_type(await charge.options(tag="x", timeout=None)(order), str)
+    assert_type(await charge.options(heartbeat_timeout=30.0)(order), str)
+    assert_type(await child.options(on_parent_close="wait", on_cancel=None)(order), int)
     assert_type(await child.options(id="c-1", on_cancel="request", on_parent_close="abandon")(order), int)
     await charge("not an order")  # type: ignore[arg-type]
     await charge(order, wet=True)  # type: ignore[call-arg]
@@ -98,6 +103,11 @@ async def checkout(order: Order) -> str:
     assert_type(await durable.start_detached(child, order), str)
     durable.set_status({"step": 1})
     durable.kv["key"] = 1
+    assert_type(durable.kv.updated_at("key"), float)
+    assert_type(durable.kv.prune(older_than=3600), int)
+    assert_type(await durable.read_kv("other", "key", int), int | None)
+    assert_type(await durable.read_kv("other", "key", int, 0), int)
+    assert_type(await durable.read_status("other", Order), Order | None)
     durable.logger.info("at %s", 1)
 
     with durable.move_on_after(5) as scope:
@@ -256,6 +266,8 @@ async def management(client: trioflow.Client, handle: trioflow.Handle[str]) -> N
 
 async def main() -> None:
     """Ways to open a runtime."""
+    app.use_version("checkout", "2.0.0")
+    app.use_version("checkout", None)
     async with trioflow.open_runtime(app, "sqlite:shop.db", options=trioflow.RuntimeOptions()) as runtime:
         assert_type(runtime.client, trioflow.Client)
         await client_side(runtime.client)

@@ -9,6 +9,7 @@ from trioflow._ambient._asks import (
     AskChild as AskChild,
     AskDetached as AskDetached,
     AskEvent as AskEvent,
+    Mode as Mode,
     OnCancel as OnCancel,
     OnParentClose as OnParentClose,
 )
@@ -18,9 +19,19 @@ from trioflow._ambient._host import (
     OrchestrationInfo as OrchestrationInfo,
     current_host as current_host,
 )
+from trioflow._ambient._own import (
+    ANY_WORKER as ANY_WORKER,
+    OWN as OWN,
+    READ_KV as READ_KV,
+    READ_STATUS as READ_STATUS,
+)
 from trioflow._ambient._restart import ContinueAsNew as ContinueAsNew, essence_of as essence_of
 
 __all__ = (
+    "ANY_WORKER",
+    "OWN",
+    "READ_KV",
+    "READ_STATUS",
     "Ask",
     "AskActivity",
     "AskChild",
@@ -29,6 +40,7 @@ __all__ = (
     "ContinueAsNew",
     "Host",
     "LogEntry",
+    "Mode",
     "OnCancel",
     "OnParentClose",
     "OrchestrationInfo",

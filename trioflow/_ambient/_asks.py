@@ -14,6 +14,8 @@ import attrs
 
 OnCancel = Literal["wait", "request", "abandon"]
 OnParentClose = Literal["cancel", "wait", "abandon"]
+Mode = OnCancel | Literal["stay"]
+"""What cancelling a branch does to what it waits for; no author says "stay", it follows from `on_parent_close`."""
 
 
 @attrs.frozen
@@ -37,7 +39,7 @@ class AskChild:
     version: str | None
     instance: str | None
     payload: bytes
-    on_cancel: OnCancel = "wait"
+    on_cancel: Mode = "wait"
     on_parent_close: OnParentClose = "cancel"
     kind: str = attrs.field(default="ChildScheduled", init=False)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 import attrs
 
-from trioflow._ambient._asks import OnCancel
+from trioflow._ambient._asks import Mode
 from trioflow._kernel import Task, current_kernel
 from trioflow.history import CarriedEvent, FailureCodec, ParentLink, PayloadCodec, Recorded
 
@@ -62,14 +62,14 @@ class Host(Protocol):
         ...
 
     def orchestration_named(self, name: str) -> Any:
-        """The newest definition of that name; raises UnregisteredError."""
+        """The definition of that name, in the version that the app uses; raises UnregisteredError."""
         ...
 
     def own_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Arguments for another execution of the running orchestration, encoded by its own signature."""
         ...
 
-    def on_cancel(self, wanted: OnCancel) -> OnCancel:
+    def on_cancel(self, wanted: Mode) -> Mode:
         """What cancelling the branch is to do to the operation that it asks for next: as recorded, if it is replayed,
         whatever the code wants today.
         """
@@ -96,6 +96,8 @@ class Host(Protocol):
     def set_status(self, payload: bytes) -> None: ...
 
     def kv_get(self, key: str) -> bytes | None: ...
+
+    def kv_updated_at(self, key: str) -> float | None: ...
 
     def kv_set(self, key: str, payload: bytes) -> None: ...
 

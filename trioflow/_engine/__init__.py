@@ -4,7 +4,7 @@ Read first: `_results.py`, `_segments.py`; the heart is `_execution.py`.
 """
 
 from trioflow._engine._execution import Execution as Execution
-from trioflow._engine._parting import answer_to_parent as answer_to_parent
+from trioflow._engine._parting import answer_to_parent as answer_to_parent, closes as closes
 from trioflow._engine._results import (
     Action as Action,
     CancelActivity as CancelActivity,
@@ -35,6 +35,7 @@ __all__ = (
     "TerminateChild",
     "TurnResult",
     "answer_to_parent",
+    "closes",
     "describe",
     "run_turn",
     "size_of",

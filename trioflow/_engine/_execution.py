@@ -49,7 +49,6 @@ from trioflow.history import (
     CarriedEvent,
     ChildCancelRequested,
     ChildCancelled,
-    ChildScheduled,
     Event,
     EventReceived,
     OrchestrationContinuedAsNew,
@@ -102,6 +101,11 @@ class Execution:
     def outcome(self) -> outcome.Outcome[Any] | None:
         """How the main task ended, raw; until it is closed."""
         return self._kernel.outcome
+
+    @property
+    def definition(self) -> OrchestrationDefinition[Any, Any]:
+        """What it runs."""
+        return self._host.definition
 
     @property
     def kernel(self) -> Kernel:
@@ -325,7 +329,7 @@ class Execution:
         def whence(id: int, at: float) -> Whence:
             return Whence(id, at, place, started.instance, started.execution)
 
-        event_id = self._journal.ask(
+        event = self._journal.ask(
             place,
             lambda id, at: record(ask, whence(id, at)),
             lambda recorded: agrees(ask, whence(0, 0.0), recorded, self._host.app),
@@ -334,12 +338,8 @@ class Execution:
         if isinstance(ask, AskEvent):
             self._event_waits.begin(operation, ask.name)
             return self._event_waits.serve(ask.name, self._host, self._kernel)
-        if event_id:
-            self._operations.begin(event_id, operation)
-            if isinstance(ask, AskChild):
-                event, _ = record(ask, whence(event_id, self._journal.at))
-                assert isinstance(event, ChildScheduled)
-                self._operations.children[event_id] = event
+        if event is not None:
+            self._operations.begin(event, operation)
         return False
 
     def _note_cancel(self, operation: Operation, reason: str | None) -> None:
@@ -362,5 +362,5 @@ class Execution:
         def agrees_with(recorded: Event) -> bool:
             return isinstance(recorded, TimerCreated) and recorded.deadline == timer.deadline
 
-        event_id = self._journal.ask(timer.key, make, agrees_with, lambda: None)
-        self._timers.open(timer.key, event_id, timer.deadline, self._kernel.now)
+        event = self._journal.ask(timer.key, make, agrees_with, lambda: None)
+        self._timers.open(timer.key, event.id if event else 0, timer.deadline, self._kernel.now)

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from trioflow._ambient import LogEntry, OnCancel, OrchestrationInfo
+from trioflow._ambient import LogEntry, Mode, OrchestrationInfo
 from trioflow._engine._journal import Journal
 from trioflow._engine._segments import describe
 from trioflow._kernel import Task, next_operation_key
@@ -51,6 +51,7 @@ class EngineHost:
     mailboxes: dict[str, deque[CarriedEvent]] = attrs.field(factory=dict)  # unread events by name; never an empty one
     status: bytes | None = None
     kv: dict[str, bytes] = attrs.field(factory=dict)
+    kv_times: dict[str, float] = attrs.field(factory=dict)  # of each key of `kv`: when it was last set
     changed_status: bytes | None = None  # in this turn
     changed_kv: dict[str, bytes | None] = attrs.field(factory=dict)  # in this turn; None: cleared
     marks: dict[str, bool] = attrs.field(factory=dict)  # patches marked anywhere in the history, or decided so far
@@ -70,6 +71,7 @@ class EngineHost:
         """Take what the first event carries."""
         self.started = started
         self.kv = dict(started.carried_kv)
+        self.kv_times = {key: started.carried_kv_times.get(key, started.at) for key in self.kv}
         self.status = started.carried_status
         for event in started.carried_events:
             self.put_event(event)
@@ -81,7 +83,7 @@ class EngineHost:
         return self.app.name_of(definition)
 
     def orchestration_named(self, name: str) -> OrchestrationDefinition[Any, Any]:
-        """The newest definition of that name."""
+        """The definition of that name, in the version that the app uses."""
         return self.app.find_orchestration(name)
 
     def own_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -89,12 +91,12 @@ class EngineHost:
         what = f"orchestration {self.definition.name!r}"
         return self.codec.encode_arguments(self.definition.spec, args, kwargs, what=what)
 
-    def on_cancel(self, wanted: OnCancel) -> OnCancel:
+    def on_cancel(self, wanted: Mode) -> Mode:
         """As it was recorded, for an operation that is replayed."""
         segment = self.journal.segment
         recorded = None if segment is None else segment.asked.get(next_operation_key())
         if isinstance(recorded, ActivityScheduled | ChildScheduled):
-            return cast(OnCancel, recorded.on_cancel)
+            return cast(Mode, recorded.on_cancel)
         return wanted
 
     def info(self) -> OrchestrationInfo:
@@ -209,6 +211,10 @@ class EngineHost:
         """The value of a key."""
         return self.kv.get(key)
 
+    def kv_updated_at(self, key: str) -> float | None:
+        """When the value of a key was set."""
+        return self.kv_times.get(key)
+
     def kv_set(self, key: str, payload: bytes) -> None:
         """Store a value."""
         limits = self.app.limits
@@ -227,12 +233,13 @@ class EngineHost:
                 actual=len(self.kv) + 1,
             )
         self.kv[key] = payload
+        self.kv_times[key] = self.journal.at  # history's time, so a replay gives the same
         self._changed(key, payload)
         self.journal.say(lambda id, at: KeyValueSet(id=id, at=at, key=key, payload=payload))
 
     def kv_clear(self, key: str) -> None:
         """Remove a key that is there."""
-        del self.kv[key]
+        del self.kv[key], self.kv_times[key]
         self._changed(key, None)
         self.journal.say(lambda id, at: KeyValueCleared(id=id, at=at, key=key))
 

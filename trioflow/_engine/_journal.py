@@ -85,23 +85,23 @@ class Journal:
         make: Callable[[int, float], tuple[Event, Action | None]],
         agrees: Callable[[Event], bool],
         source: Callable[[], str | None],
-    ) -> int:
-        """Something asked for at a place. Returns the id of the event that records it, 0 if the history disagrees."""
+    ) -> Event | None:
+        """Something asked for at a place. Returns the event that records it, None if the history disagrees."""
         if self.segment is None:
             event, action = make(self.length + 1, self.at)
             self._append(event)
             if action is not None:
                 self.actions.append(action)
-            return event.id
+            return event
         recorded = self.segment.asked.pop(place, None)
         if recorded is not None and agrees(recorded):
-            return recorded.id
+            return recorded
         event, _ = make(0, self.at)
         expected, actual = describe(recorded) if recorded else None, describe(event)
         if expected == actual:
             actual += ", with another input"
         self._disagree(place, expected, actual, source())
-        return 0
+        return None
 
     def ask_about(self, event: Asking, action: Action | None) -> None:
         """Something asked for about an earlier event. `event` is a draft without id and time."""

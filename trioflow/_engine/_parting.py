@@ -74,14 +74,20 @@ def parting_actions(
     return (*events[:-1], last), (*actions, *_endings(last, left), *told)
 
 
+def closes(child: ChildScheduled) -> bool:
+    """Whether a parent that has ended takes a child with it."""
+    return child.on_parent_close == "cancel"
+
+
 def _endings(last: Event, left: Left) -> tuple[Action, ...]:
     """Activities and children that nobody waits for any more: they are ended, the children by their `on_parent_close`.
 
-    Termination needs no word about activities: its commit ends them all.
+    One that is to be waited for cannot be by who has ended: it is left alone, as an abandoned one. Termination needs no
+    word about activities: its commit ends them all.
     """
+    closed = [child for child in left.children if closes(child)]
     if isinstance(last, OrchestrationTerminated):
-        return tuple(TerminateChild(child, last.reason) for child in left.children)
-    closed = [child for child in left.children if child.on_parent_close == "cancel"]
+        return tuple(TerminateChild(child, last.reason) for child in closed)
     return (*map(CancelActivity, left.activities), *(CancelChild(child, "its parent has ended") for child in closed))
 
 
@@ -100,6 +106,7 @@ def _next_execution(last: OrchestrationContinuedAsNew, host: EngineHost, kernel:
         headers=started.headers,
         carried_events=host.unread_events(),
         carried_kv=dict(host.kv),
+        carried_kv_times=dict(host.kv_times),
         carried_status=host.status,
         carried_cancel=carried,
     )

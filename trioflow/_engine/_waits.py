@@ -16,7 +16,7 @@ from trioflow._ambient import AskActivity
 from trioflow._engine._host import EngineHost
 from trioflow._engine._parting import Left
 from trioflow._kernel import Kernel, Operation
-from trioflow.history import ChildScheduled
+from trioflow.history import ChildScheduled, Event
 
 
 @attrs.define(eq=False)
@@ -28,10 +28,12 @@ class OpenOperations:
     _ids: dict[Operation, int] = attrs.field(factory=dict)
     _asked_to_end: dict[int, None] = attrs.field(factory=dict)
 
-    def begin(self, event_id: int, operation: Operation) -> None:
+    def begin(self, event: Event, operation: Operation) -> None:
         """An event has recorded an operation."""
-        self._by_id[event_id] = operation
-        self._ids[operation] = event_id
+        self._by_id[event.id] = operation
+        self._ids[operation] = event.id
+        if isinstance(event, ChildScheduled):
+            self.children[event.id] = event
 
     def get(self, event_id: int) -> Operation | None:
         """The operation that an event recorded, if it is open."""

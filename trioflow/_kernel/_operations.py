@@ -3,7 +3,7 @@
 Laws: an operation is identified by its branch and the branch's own count, so what other branches do never renumbers it.
 A call that is cancelled before it could ask takes no number. An operation is answered at most once. When its scope is
 cancelled, `on_cancel` decides: "wait" asks for an end and stays for what happened, "request" asks and goes, "abandon"
-goes.
+goes, "stay" stays for what happens without asking.
 Must never know: what requests are. Who calls it: verbs and definitions call `perform`; the engine reads what was asked
 and answers through `Kernel.resume`. Read next: `_scheduler.py`.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trioflow._kernel._cancelled import CancelReason
     from trioflow._kernel._task import Task
 
-OnCancel = Literal["wait", "request", "abandon"]
+OnCancel = Literal["wait", "request", "abandon", "stay"]
 
 LONGEST_REASON = 1_000
 
@@ -72,6 +72,8 @@ class Operation:
         """The branch was cancelled while it waits (the abort function of the wait)."""
         task = self._task
         assert task is not None  # only a waiting task is aborted
+        if self.on_cancel == "stay":
+            return Abort.FAILED
         if self.on_cancel != "abandon":
             task._kernel.asked.append(OperationCancelAsked(self, _told(task._status.scope._cancel_reason)))
         if self.on_cancel == "wait":
@@ -120,7 +122,7 @@ async def perform(request: object, *, on_cancel: OnCancel = "wait") -> Any:
     Args:
         request: what to ask for; handed to the driver as it is.
         on_cancel: what to do if the calling task is cancelled while it waits: "wait" for what happens to the operation
-            after asking for its end, "request" its end and go, or "abandon" it.
+            after asking for its end, "request" its end and go, "abandon" it, or "stay" for it without asking.
 
     Returns:
         The value of the answer.

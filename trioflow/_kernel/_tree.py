@@ -48,7 +48,8 @@ class TreeWait:
         name: of the activity, orchestration or event. Of the others, the verb that waits, such as ``Event.wait``.
         id: the instance id of a child or of what is started detached.
         operation: where it is in the history, such as ``0.1#2``.
-        on_cancel: what cancelling the branch does to an activity, child or the like: "wait", "request" or "abandon".
+        on_cancel: what cancelling the branch does to an activity, child or the like: "wait", "request" or "abandon";
+            "stay" for a child that is waited for and asked for nothing.
         cancel_asked: the branch was cancelled, and stays for the real end of what it waits for.
         deadline: of a sleep: when it ends, in seconds since the Unix epoch; None is never.
         due_in: the same, in seconds from when the tree was made.

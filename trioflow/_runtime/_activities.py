@@ -9,15 +9,18 @@ Must never know: the engine. Who calls it: `_worker.py`, `_conductor.py`. Read n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 import trio
 
 from trioflow._runtime._body import Attempt, attempt_timeout, run_body
+from trioflow._runtime._builtin import Builtins, builtins_of
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._dispatcher import Fetched
 from trioflow._runtime._ears import Ears
+from trioflow._runtime._heartbeats import listening
 from trioflow._runtime._leases import LeaseKeeper, Renewed
 from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._sessions import SessionKeeper
@@ -46,7 +49,7 @@ from trioflow.abc import (
     SettleActivity,
     Store,
 )
-from trioflow.app import ActivityOptions, App, decode_options
+from trioflow.app import ActivityDefinition, ActivityOptions, App, decode_options
 from trioflow.errors import HistoryError, StoreError, UnregisteredError
 from trioflow.history import Answer, EventCodec
 
@@ -81,6 +84,7 @@ class Activities:
     work: trio.Nursery
     offer: Offer = lambda attempt, event: False
     on_gone: Callable[[str, int], None] = lambda instance, execution: None
+    builtins: Builtins = attrs.field(init=False)
     limiter: trio.CapacityLimiter = attrs.field(init=False)  # of threads that run user code, and nothing else
     running: dict[str, Attempt] = attrs.field(factory=dict, init=False)  # token -> attempt
     _here: dict[tuple[str, int], int] = attrs.field(factory=dict, init=False)  # execution -> how many run here
@@ -91,6 +95,7 @@ class Activities:
 
     def __attrs_post_init__(self) -> None:
         self.limiter = trio.CapacityLimiter(self.options.thread_concurrency)
+        self.builtins = builtins_of(self._read_kv, self._read_status)
 
     # -- beginning
 
@@ -149,10 +154,23 @@ class Activities:
         if self.backlog or not self.slots.free or session is not None or not self.options.takes(tag):
             return False
         try:
-            self.app.find_activity(name)
+            self._find(name)
         except UnregisteredError:
             return False
         return True
+
+    # -- what can be run
+
+    def _find(self, name: str) -> ActivityDefinition[..., Any]:
+        """The activity of that name, trioflow's own or the app's; raises UnregisteredError."""
+        return self.builtins.get(name) or self.app.find_activity(name)
+
+    async def _read_kv(self, instance: str) -> Mapping[str, bytes]:
+        return await persistently("reading another instance", lambda: self.store.read_kv(instance))
+
+    async def _read_status(self, instance: str) -> bytes | None:
+        record = await persistently("reading another instance", lambda: self.store.read_instance(instance))
+        return None if record is None else record.status
 
     # -- running
 
@@ -186,7 +204,7 @@ class Activities:
         """Run the body, unless that makes no sense, and decide what follows."""
         item, options = attempt.item, self.options
         try:
-            definition = self.app.find_activity(item.name)
+            definition = self._find(item.name)
         except UnregisteredError as exc:
             return unknown(item, exc, options.unknown_pause(item.fetches), options.max_attempts)
         if item.fetches > options.max_attempts:
@@ -201,7 +219,8 @@ class Activities:
             return late
         attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
         attempt.scope.deadline = min(attempt.scope.deadline, attempt.timeout_at)
-        ending = await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
+        with listening(attempt, self.env, self.work):
+            ending = await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
         return decide(
             item,
             attempt.options,
@@ -233,12 +252,16 @@ class Activities:
                 if not self.offer(attempt, verdict.event):
                     self.settler.put(Settlement(attempt, self.settlement(attempt, verdict.event)))
             case Again():
-                settle = SettleActivity(lock=attempt.lock, retry_in=verdict.delay)
-                self.settler.put(Settlement(attempt, settle))
-                self._gone(attempt)
+                try:
+                    await self._keep_heartbeat(attempt)
+                finally:
+                    settle = SettleActivity(lock=attempt.lock, retry_in=verdict.delay)
+                    self.settler.put(Settlement(attempt, settle))
+                    self._gone(attempt)
             case GiveBack():
                 self._gone(attempt)
                 try:
+                    await self._keep_heartbeat(attempt)
                     await persistently("giving an activity back", lambda: self._release(attempt, verdict))
                 except trio.Cancelled:
                     await self._last_words(attempt, verdict)
@@ -274,6 +297,11 @@ class Activities:
                 await self._release(attempt, verdict)
             except StoreError:
                 pass  # its lease runs out
+
+    async def _keep_heartbeat(self, attempt: Attempt) -> None:
+        """What it noted last, for the attempt that follows."""
+        if attempt.heartbeat is not None:
+            await persistently("keeping a heartbeat", lambda: self.renew([attempt]))
 
     async def renew(self, attempts: Sequence[Attempt]) -> Renewed:
         """Ask the store for more time, and keep heartbeats."""

@@ -29,12 +29,13 @@ from trioflow.app import ActivityDefinition, ActivityOptions, App
 from trioflow.errors import PayloadError
 from trioflow.history import Category
 
-Why = Literal["cancelled", "timed out", "lost", "stopping"]
+Why = Literal["cancelled", "timed out", "silent", "lost", "stopping"]
 """Why a body was stopped."""
 
 SAID: Final[dict[Why, str]] = {
     "cancelled": "its orchestration asked for its end",
     "timed out": "its time is over",
+    "silent": "it sent no heartbeat in time",
     "lost": "its lease is lost: another worker may run it",
     "stopping": "the runtime that runs it stops",
 }
@@ -82,6 +83,8 @@ class Attempt:
     timeout_at: float = math.inf  # on `Env.monotonic`
     why: Why | None = None
     heartbeat: bytes | None = None  # noted and not yet kept
+    on_heartbeat: Callable[[], None] = lambda: None  # told of each, in the thread that sends it
+    silent: bool = False  # it has sent none for as long as it may, and so has no time left
     ended: bool = False  # the body has ended
 
     @property
@@ -103,6 +106,14 @@ class Attempt:
     def note(self, details: bytes) -> None:
         """Keep a heartbeat."""
         self.heartbeat = details
+        self.on_heartbeat()
+
+    def fall_silent(self, now: float) -> None:
+        """It has sent no heartbeat in time: its time is over."""
+        self.silent = True
+        self.timeout_at = min(self.timeout_at, now)
+        self.abandon.deadline = self.timeout_at + HEARING
+        self.end("silent")
 
     # -- as something leased
 
@@ -159,7 +170,7 @@ async def run_body(
     except BaseException as exc:
         if goes_through(exc):
             raise
-        return Stopped("timed out") if _too_late(attempt, env) else Raised(exc)
+        return Stopped(_over(attempt)) if _too_late(attempt, env) else Raised(exc)
     finally:
         if len(task.child_nurseries) > around_it:
             await end_nurseries(task, around_it)
@@ -167,7 +178,7 @@ async def run_body(
     if not results:
         return Stopped(_why(attempt, env))
     if _too_late(attempt, env):
-        return Stopped("timed out")
+        return Stopped(_over(attempt))
     try:
         what = f"the result of activity {item.name!r}"
         return Returned(codec.encode(results[0], definition.spec.returns, what=what))
@@ -193,17 +204,22 @@ def _too_late(attempt: Attempt, env: Env) -> bool:
     return env.monotonic() >= attempt.timeout_at
 
 
+def _over(attempt: Attempt) -> Why:
+    """Which time is over."""
+    return "silent" if attempt.silent else "timed out"
+
+
 def _why(attempt: Attempt, env: Env) -> Why:
     """The scope was cancelled by somebody who said why, or by its deadline."""
     if attempt.why is None:
-        attempt.why = "timed out" if _too_late(attempt, env) else "lost"
+        attempt.why = _over(attempt) if _too_late(attempt, env) else "lost"
     if attempt.abandon.cancelled_caught and attempt.why != "lost":
         log.warning(
             "activity %s of instance %s does not end although its timeout has passed; its thread is abandoned",
             attempt.item.name,
             attempt.lock.instance,
         )
-        return "timed out"  # also if its end had been asked for: it has not ended
+        return _over(attempt)  # also if its end had been asked for: it has not ended
     return attempt.why
 
 
@@ -219,5 +235,6 @@ def _info(attempt: Attempt, app: App, env: Env) -> ActivityInfo:
         tag=item.tag,
         session=item.session,
         deadline=None if left is None else env.now() + left,
+        heartbeat_timeout=attempt.options.heartbeat_timeout,
         last_heartbeat=None if item.heartbeat is None else app.codec.decode(item.heartbeat, what="a heartbeat"),
     )

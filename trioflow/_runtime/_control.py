@@ -1,8 +1,8 @@
 """Commits that need no replay: suspend, resume, terminate, park, and ending what cannot go on. Pure.
 
 Laws: they work over a history that nobody can read; a held instance keeps its messages, its deadlines and its unread
-events; any that ends an instance tells its parent, ends its activities and, as far as its history can be read, its
-children.
+events; any that ends an instance tells its parent, ends its activities and, as far as its history can be read, those
+of its children that are not to outlive it.
 
 Who calls it: `_conductor.py`, with the instance's record fresh from the store.
 """
@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from trioflow._engine import answer_to_parent
+from trioflow._engine import answer_to_parent, closes
 from trioflow._runtime._turns import STATES, TurnWriter
 from trioflow.abc import CommitTurn, EventRow, InstanceRecord, MessageRow, OutMessage, State, TurnLock
 from trioflow.errors import HistoryError
@@ -146,7 +146,7 @@ class Administration:
         before: Sequence[Event] = (),
     ) -> CommitTurn:
         events = [*before, attrs.evolve(last, unread=self._unread())]
-        messages = [self.writer.terminate_child(child, self.lock, None) for child in self._children()]
+        messages = [self.writer.terminate_child(child, self.lock, None) for child in self._children() if closes(child)]
         parent = self.record.parent
         if parent is not None:
             link = ParentLink(instance=parent.instance, execution=parent.execution, event_id=parent.event_id)

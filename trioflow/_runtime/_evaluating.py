@@ -47,7 +47,7 @@ class Evaluator:
     watchdog: Watchdog
 
     def definition(self, hold: Hold) -> OrchestrationDefinition[..., object]:
-        """What to run: the pinned version, or the newest."""
+        """What to run: the pinned version, or, at the first turn, the one that the app uses."""
         return self.app.find_orchestration(hold.turn.name, hold.version)
 
     async def evaluate(self, hold: Hold) -> TurnResult:

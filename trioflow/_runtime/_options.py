@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from trioflow._ambient import ANY_WORKER
 from trioflow.abc import TagFilter
 from trioflow.errors import ConfigurationError
 
@@ -156,12 +157,12 @@ class RuntimeOptions:
 
     @property
     def tag_filter(self) -> TagFilter:
-        """What the store is asked for."""
-        return TagFilter(untagged=self.untagged, tags=self.tags)
+        """What the store is asked for: with trioflow's own, which any worker runs."""
+        return TagFilter(untagged=self.untagged, tags=None if self.tags is None else (*self.tags, ANY_WORKER))
 
     def takes(self, tag: str | None) -> bool:
         """Whether this runtime runs activities with that tag."""
-        return self.untagged if tag is None else self.tags is None or tag in self.tags
+        return self.untagged if tag is None else self.tags is None or tag in (*self.tags, ANY_WORKER)
 
     def renew_after(self, lease: float) -> float:
         """Seconds after which a lease of that length is renewed."""

@@ -133,11 +133,12 @@ class TurnRunner:
     def _worded(self, hold: Hold, result: TurnResult, born: dict[int, BornLeased]) -> CommitTurn:
         here = bool(born or hold.finished) or self.activities.count_here(hold.lock.instance, hold.lock.execution) > 0
         keep = here and self.options.fuse and not result.ended and not self.stopping
+        assert hold.live is not None  # it has just been evaluated
         return self.writer.commit(
             result,
             hold.lock,
             hold.revision,
-            version=self.evaluator.definition(hold).version if hold.version is None else None,
+            version=hold.live.definition.version if hold.version is None else None,
             consumed=tuple(seq for seq in result.consumed if seq < FUSED),
             born=born,
             settle=tuple(SettleActivity(lock=done.attempt.lock) for done in hold.fusing),

@@ -150,9 +150,12 @@ def decide(
                 retryable=retryable,
                 with_traceback=with_traceback,
             )
+        case Stopped(why="silent"):
+            message = f"activity {item.name!r} sent no heartbeat for {options.heartbeat_timeout:g} s"
+            error, retryable, failure = ActivityTimedOut(message), True, _timed_out(message, failures)
         case _:
-            error, retryable = ActivityTimedOut(f"activity {item.name!r} took too long"), True
-            failure = _timed_out(_took_too_long(item, options, elapsed), failures)
+            message = _took_too_long(item, options, elapsed)
+            error, retryable, failure = ActivityTimedOut(message), True, _timed_out(message, failures)
     if not cancelled:
         pause = options.retry.next_attempt(
             error, failures=failures, elapsed=elapsed, retryable=retryable, chance=chance

@@ -32,6 +32,7 @@ class ActivityInfo:
     tag: str | None = None
     session: str | None = None
     deadline: float | None = None  # seconds since the Unix epoch at which this attempt is cancelled; None: never
+    heartbeat_timeout: float | None = None  # seconds that it may go without a heartbeat; None: for ever
     last_heartbeat: Any = None  # details of the last heartbeat of an earlier attempt
 
     @property
@@ -71,7 +72,8 @@ def info() -> ActivityInfo:
 
 
 def heartbeat(details: Any = None) -> None:
-    """Note how far this attempt has come; kept with the next renewal of its lease, and shown to the next attempt.
+    """Note how far this attempt has come; kept with the next renewal of its lease, or its end, and shown to the next
+    attempt. Puts off its `heartbeat_timeout`.
 
     Returns at once. In a plain function, which runs in a thread, it is where cancellation is heard, too, as in
     `trio.from_thread.check_cancelled`; an async body hears at its next checkpoint.

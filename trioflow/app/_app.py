@@ -62,6 +62,7 @@ class App:
         session: str | None = None,
         timeout: float | None = None,
         schedule_timeout: float | None = None,
+        heartbeat_timeout: float | None = None,
         on_cancel: OnCancel = "wait",
     ) -> ActivityDecorator: ...
 
@@ -123,6 +124,21 @@ class App:
             self.registry.included.pop()
             raise
 
+    def use_version(self, name: str, version: str | None) -> None:
+        """Say which version of an orchestration an execution runs that was started without one; None: the newest.
+
+        It counts from now on, also while a runtime works, and for roots, children, detached starts and continue-as-new
+        alike: an execution takes its version at its first turn, and keeps it. What an app says of an app that it
+        includes counts more than what that says itself. Each worker has its own app: say it in every process.
+
+        Raises UnregisteredError for a name or a version that this app does not have.
+        """
+        self.registry.find_orchestration(name, version)
+        if version is None:
+            self.registry.used.pop(name, None)
+        else:
+            self.registry.used[name] = version
+
     # -- finding
 
     def definitions(self) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -134,7 +150,10 @@ class App:
         return self.registry.find_activity(name)
 
     def find_orchestration(self, name: str, version: str | None = None) -> OrchestrationDefinition[Any, Any]:
-        """The orchestration of that name: the exact version, or the newest. Raises UnregisteredError."""
+        """The orchestration of that name: the exact version, or what `use_version` says, or the newest.
+
+        Raises UnregisteredError.
+        """
         return self.registry.find_orchestration(name, version)
 
     def name_of(self, definition: ActivityDefinition[Any, Any] | OrchestrationDefinition[Any, Any]) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast
 
 import attrs
 import trio
 
-from trioflow._ambient import AskActivity, AskChild, OnCancel, OnParentClose, current_host
+from trioflow._ambient import AskActivity, AskChild, Mode, OnCancel, OnParentClose, current_host
 from trioflow._kernel import in_kernel, perform
 from trioflow.app._answers import read_activity, read_child
 from trioflow.app._options import ON_CANCEL, ActivityOptions
@@ -37,6 +37,9 @@ class _Unset:
 
 UNSET: Any = _Unset()
 """An option that `options()` leaves as it is."""
+
+CLOSING: Final[dict[OnParentClose, Mode]] = {"cancel": "wait", "wait": "stay", "abandon": "abandon"}
+"""What a cancelled call does to its child, by the child's `on_parent_close`, unless `on_cancel` says it."""
 
 
 def _named(call: Coroutine[Any, Any, R], name: str) -> Coroutine[Any, Any, R]:
@@ -125,6 +128,7 @@ class ActivityDefinition(Generic[P, R]):
         session: str | None = UNSET,
         timeout: float | None = UNSET,
         schedule_timeout: float | None = UNSET,
+        heartbeat_timeout: float | None = UNSET,
         on_cancel: OnCancel = UNSET,
         name: str = UNSET,
     ) -> ActivityDefinition[P, R]:
@@ -137,6 +141,8 @@ class ActivityDefinition(Generic[P, R]):
             timeout: seconds for each attempt; see `Retry`.
             schedule_timeout: seconds until some worker must have taken it; checked when a worker takes it, which then
                 fails it instead of running it. Until one does, it goes on waiting.
+            heartbeat_timeout: seconds that an attempt may be silent: from its start to its first `activity.heartbeat`,
+                and from each to the next. One that is silent for longer is stopped, and counts as timed out.
             on_cancel: what a cancelled caller does: "wait" for its real end (as trio does for a thread), "request" its
                 end and go on, or "abandon" it.
             name: another registered name to call with the same arguments.
@@ -147,6 +153,7 @@ class ActivityDefinition(Generic[P, R]):
             "session": session,
             "timeout": timeout,
             "schedule_timeout": schedule_timeout,
+            "heartbeat_timeout": heartbeat_timeout,
             "on_cancel": on_cancel,
         }
         changed = {key: value for key, value in given.items() if value is not UNSET}
@@ -179,7 +186,7 @@ class OrchestrationDefinition(Generic[P, R]):
     spec: ArgumentSpec
     child_id: str | None = None
     child_version: str | None = None
-    on_cancel: OnCancel = "wait"
+    on_cancel: OnCancel | None = None  # None: as `on_parent_close` says
     on_parent_close: OnParentClose = "cancel"
     __name__: str = attrs.field(init=False)
     __doc__: str | None = attrs.field(init=False)
@@ -204,8 +211,9 @@ class OrchestrationDefinition(Generic[P, R]):
         host = current_host()
         name = host.registered_name(self)
         payload = host.codec.encode_arguments(self.spec, args, kwargs, what=f"orchestration {name!r}")
-        ask = AskChild(name, self.child_version, self.child_id, payload, self.on_cancel, self.on_parent_close)
-        answer = await perform(ask, on_cancel=host.on_cancel(self.on_cancel))
+        mode = self.on_cancel or CLOSING[self.on_parent_close]
+        ask = AskChild(name, self.child_version, self.child_id, payload, mode, self.on_parent_close)
+        answer = await perform(ask, on_cancel=host.on_cancel(mode))
         return cast(R, read_child(answer, host, self.spec.returns, name))
 
     def options(
@@ -213,25 +221,29 @@ class OrchestrationDefinition(Generic[P, R]):
         *,
         id: str | None = UNSET,
         version: str | None = UNSET,
-        on_cancel: OnCancel = UNSET,
+        on_cancel: OnCancel | None = UNSET,
         on_parent_close: OnParentClose = UNSET,
     ) -> OrchestrationDefinition[P, R]:
         """A variant with the same signature.
 
         Args:
             id: the child's instance id; None makes one from the place of the call, which never collides.
-            version: an exact version; None is the newest that the worker knows.
-            on_cancel: what a cancelled caller does: "wait" for the child's real end after asking it to unwind,
-                "request" that and go on, or "abandon" the child, which then outlives its parent, too.
-            on_parent_close: what becomes of a child that its parent neither waited for nor gave up when the parent
-                ends before it: "cancel", "wait" or "abandon".
+            version: an exact version; None is what the app of its worker uses: see `App.use_version`.
+            on_parent_close: what the closing of its parent does to the child, whether that is the cancellation of this
+                call or the parent's end. "cancel": a cancelled call asks the child to unwind and waits for its real
+                end, and a parent that ends ends it. "wait": a cancelled call waits until the child has ended by
+                itself; a parent that is terminated cannot wait, and leaves it alone. "abandon": a cancelled call goes
+                on at once, and the child lives on.
+            on_cancel: what a cancelled call does where that is to be another thing: "wait" for the child's real end
+                after asking it to unwind, "request" that and go on, or "abandon" the child, which then outlives its
+                parent unless that is terminated. None follows from `on_parent_close`.
 
         Raises:
             ConfigurationError: an option is none of these words.
         """
         if id is not UNSET and id is not None:
             self.app.limits.check_id("instance id", id)
-        if on_cancel not in (UNSET, *ON_CANCEL):
+        if on_cancel not in (UNSET, None, *ON_CANCEL):
             raise ConfigurationError(f"on_cancel= must be one of {', '.join(ON_CANCEL)}, not {on_cancel!r}")
         if on_parent_close not in (UNSET, "cancel", "wait", "abandon"):
             raise ConfigurationError(f"on_parent_close= must be cancel, wait or abandon, not {on_parent_close!r}")

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 from packaging.version import InvalidVersion, Version
 
+from trioflow._ambient import OWN
 from trioflow.app._definitions import ActivityDefinition, OrchestrationDefinition
 from trioflow.errors import ConfigurationError, UnregisteredError
 
@@ -25,6 +26,11 @@ def parse_version(text: str) -> Version:
         raise ConfigurationError(f"{text!r} is not a version; write something like '1.2.0'") from None
 
 
+def _check_not_own(name: str, noun: str) -> None:
+    if name.startswith(OWN):
+        raise ConfigurationError(f"{name!r} is a name of trioflow's own; give the {noun} another name=")
+
+
 @attrs.define(eq=False)
 class Registry:
     """The names of one app."""
@@ -32,12 +38,14 @@ class Registry:
     owner: str  # the app's name, for messages
     activities: dict[str, ActivityDefinition[Any, Any]] = attrs.field(factory=dict)
     orchestrations: dict[str, dict[str, OrchestrationDefinition[Any, Any]]] = attrs.field(factory=dict)
+    used: dict[str, str] = attrs.field(factory=dict)  # name -> the version for executions that have none
     included: list[tuple[str, Registry]] = attrs.field(factory=list)  # (prefix, registry), in the order of inclusion
 
     # -- adding
 
     def add_activity(self, definition: ActivityDefinition[Any, Any]) -> None:
         """Take a name; raises ConfigurationError if it is taken."""
+        _check_not_own(definition.name, "activity")
         if definition.name in self.activities:
             raise ConfigurationError(
                 f"app {self.owner!r} has an activity {definition.name!r} already; give one of them another name="
@@ -46,6 +54,7 @@ class Registry:
 
     def add_orchestration(self, definition: OrchestrationDefinition[Any, Any]) -> None:
         """Take a name and version; raises ConfigurationError if they are taken."""
+        _check_not_own(definition.name, "orchestration")
         versions = self.orchestrations.get(definition.name, {})
         number = parse_version(definition.version)
         same = next((version for version in versions if parse_version(version) == number), None)
@@ -92,7 +101,7 @@ class Registry:
         raise self._unregistered("activity", name)
 
     def find_orchestration(self, name: str, version: str | None) -> OrchestrationDefinition[Any, Any]:
-        """The orchestration of that name: the exact version, or the newest. Raises UnregisteredError."""
+        """The orchestration of that name: the exact version, or the one to be used. Raises UnregisteredError."""
         versions = {
             number: definition
             for prefix, registry in self.walk()
@@ -102,7 +111,7 @@ class Registry:
         if not versions:
             raise self._unregistered("orchestration", name, version)
         if version is None:
-            return versions[max(versions, key=parse_version)]
+            version = self._used(name) or max(versions, key=parse_version)
         if version in versions:
             return versions[version]
         have = ", ".join(sorted(versions, key=parse_version))
@@ -112,6 +121,11 @@ class Registry:
             name=name,
             version=version,
         )
+
+    def _used(self, name: str) -> str | None:
+        """The version that somebody said to use; the outermost app counts."""
+        said = (registry.used.get(name[len(prefix) :]) for prefix, registry in self.walk() if name.startswith(prefix))
+        return next(filter(None, said), None)
 
     def prefix_of(self, other: Registry) -> str | None:
         """The prefix of another app's names in this one; None if it is not part of it."""

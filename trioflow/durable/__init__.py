@@ -66,6 +66,7 @@ from trioflow.durable._locks import (
     StrictFIFOLock as StrictFIFOLock,
 )
 from trioflow.durable._logger import DurableLogger as DurableLogger, logger as logger
+from trioflow.durable._others import read_kv as read_kv, read_status as read_status
 from trioflow.durable._progress import (
     KeyValues as KeyValues,
     get_status as get_status,
@@ -129,6 +130,8 @@ __all__ = (
     "patched",
     "race",
     "random",
+    "read_kv",
+    "read_status",
     "record",
     "rng",
     "saga",

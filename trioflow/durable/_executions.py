@@ -34,7 +34,7 @@ def continue_as_new(*args: Any, version: str | None = None) -> NoReturn:
     Args:
         args: for the next execution, by the orchestration's own signature; a `functools.partial` of the orchestration,
             as the only one, brings keyword arguments.
-        version: the version the next execution runs; None is the newest its worker knows.
+        version: the version the next execution runs; None is what the app of its worker uses: see `App.use_version`.
     """
     kwargs: dict[str, Any] = {}
     if len(args) == 1 and isinstance(args[0], functools.partial):  # which no payload can be

@@ -1,7 +1,7 @@
 """What clients may read of a running orchestration: `set_status` and `kv`.
 
 Laws: both are durable per instance and carried over continue-as-new; a read gives what this execution last wrote, also
-on replay; values are copied at the border, so only an assignment stores.
+on replay, and when it wrote it; values are copied at the border, so only an assignment stores.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from trioflow._ambient import current_host
+from trioflow._kernel import current_time
 
 
 def set_status(value: Any) -> None:
@@ -47,6 +48,30 @@ class KeyValues(MutableMapping[str, Any]):
         if key not in self:
             raise KeyError(key)
         current_host().kv_clear(key)
+
+    def updated_at(self, key: str) -> float:
+        """When the key was last set, in seconds since the Unix epoch: the `durable.current_time()` of the assignment.
+
+        It follows from the history, so it is the same on every replay, and is carried over continue-as-new. Raises
+        KeyError for a key that is not there.
+        """
+        at = current_host().kv_updated_at(key)
+        if at is None:
+            raise KeyError(key)
+        return at
+
+    def prune(self, *, older_than: float) -> int:
+        """Remove the keys that were last set more than `older_than` seconds before `durable.current_time()`; how many.
+
+        Raises ValueError if that is not a number of seconds from 0 on.
+        """
+        if not older_than >= 0:
+            raise ValueError(f"older_than= must be a number of seconds from 0 on, not {older_than!r}")
+        before = current_time() - older_than
+        old = [key for key in self if self.updated_at(key) < before]
+        for key in old:
+            del self[key]
+        return len(old)
 
     def clear(self) -> None:
         """Remove every key."""

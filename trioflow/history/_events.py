@@ -103,6 +103,7 @@ class OrchestrationStarted(Delivered):
     headers: Mapping[str, str] = attrs.field(factory=dict)  # the starter's trace context
     carried_events: tuple[CarriedEvent, ...] = ()
     carried_kv: Mapping[str, bytes] = attrs.field(factory=dict)
+    carried_kv_times: Mapping[str, float] = attrs.field(factory=dict)  # when each was last set
     carried_status: bytes | None = None
     carried_cancel: CarriedCancel | None = None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -34,6 +34,8 @@ from trioflow._engine import (
 )
 from trioflow._kernel import Cancelled, draw
 from trioflow._runtime._body import Attempt, attempt_timeout, run_body
+from trioflow._runtime._builtin import Builtins, builtins_of
+from trioflow._runtime._heartbeats import listening
 from trioflow._runtime._runner import emit_logs
 from trioflow._runtime._verdicts import Again, Answered, decide, too_late
 from trioflow.abc import ActivityLock, Env, LockedActivity
@@ -73,6 +75,8 @@ class Actor:
     inbox: deque[Message] = attrs.field(factory=deque)
     wake_at: float | None = None
     ended: Event | None = None
+    kv: dict[str, bytes] = attrs.field(factory=dict)
+    status: bytes | None = None
     result: outcome.Outcome[Any] | None = None  # raw, once it has ended
     attempts: dict[tuple[int, int], Attempt] = attrs.field(factory=dict)  # (execution, event id) -> a body that runs
     pausing: dict[tuple[int, int], None] = attrs.field(factory=dict)  # likewise, of activities between two attempts
@@ -93,6 +97,10 @@ class MemoryWorld:
     _later: list[tuple[float, int, Callable[[], bool], Callable[[], None]]] = attrs.field(factory=list)  # a heap
     _counter: int = 0
     _changed: trio.Event = attrs.field(factory=trio.Event)
+    _builtins: Builtins = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._builtins = builtins_of(self._kv_of, self._status_of)
 
     async def run(self, definition: OrchestrationDefinition[..., Any], payload: bytes) -> outcome.Outcome[Any]:
         """Run an orchestration to its end; its raw outcome."""
@@ -196,6 +204,7 @@ class MemoryWorld:
         actor.inbox = deque(messages[len(result.consumed) :])
         self._set_wake(actor, result.wake_at)
         emit_logs(result)
+        self._keep(actor, result)
         if result.ended:
             actor.ended = result.events[-1]
         taken_back = _taken_back(actor, result)
@@ -205,6 +214,22 @@ class MemoryWorld:
         if actor.ended is not None:
             actor.result = actor.live.outcome
             actor.live.close()
+
+    def _keep(self, actor: Actor, result: TurnResult) -> None:
+        """What others may read of it."""
+        actor.kv.update(result.kv_set)
+        for key in result.kv_cleared:
+            actor.kv.pop(key, None)
+        if result.status is not None:
+            actor.status = result.status
+
+    async def _kv_of(self, instance: str) -> Mapping[str, bytes]:
+        actor = self._actors.get(instance)
+        return {} if actor is None else actor.kv
+
+    async def _status_of(self, instance: str) -> bytes | None:
+        actor = self._actors.get(instance)
+        return None if actor is None else actor.status
 
     def _set_wake(self, actor: Actor, wake_at: float | None) -> None:
         if wake_at is not None and wake_at != actor.wake_at:
@@ -307,13 +332,14 @@ class MemoryWorld:
     async def _run_attempt(self, actor: Actor, attempt: Attempt) -> None:
         item, options = attempt.item, attempt.options
         try:
-            definition = self._app.find_activity(item.name)
+            definition = self._builtins.get(item.name) or self._app.find_activity(item.name)
             verdict: object = too_late(item, options, self._now - item.scheduled_at)
             if verdict is None:
                 timeout = attempt_timeout(options, self._now - item.scheduled_at)
                 attempt.timeout_at = self._env.monotonic() + timeout
                 attempt.scope.deadline = attempt.timeout_at
-                ending = await run_body(attempt, definition, self._app, self._env, self._limiter)
+                with listening(attempt, self._env, self._nursery):
+                    ending = await run_body(attempt, definition, self._app, self._env, self._limiter)
                 verdict = decide(
                     item,
                     options,
@@ -333,7 +359,8 @@ class MemoryWorld:
             self._tell(actor.instance, verdict.event, execution=item.lock.execution)
         else:
             assert isinstance(verdict, Again), verdict
-            self._pause(actor, item, options, verdict.delay)
+            noted = attrs.evolve(item, heartbeat=attempt.heartbeat or item.heartbeat)
+            self._pause(actor, noted, options, verdict.delay)
 
     def _pause(self, actor: Actor, item: LockedActivity, options: ActivityOptions, delay: float) -> None:
         """Between two attempts."""

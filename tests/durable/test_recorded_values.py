@@ -214,7 +214,7 @@ def test_the_function_may_not_use_durable_verbs() -> None:
 
     driven = Driven(program)
     driven.start()
-    assert driven.result()[:3] == [f"trioflow.errors.{NotInOrchestration.__name__}"] * 2 + [None]
+    assert driven.result()[:3] == [f"trioflow.{NotInOrchestration.__name__}"] * 2 + [None]
     driven.close()
 
 
@@ -234,7 +234,7 @@ def test_the_function_may_not_touch_what_other_branches_see() -> None:
 
     driven = Driven(program)
     driven.start()
-    assert driven.result() == [f"trioflow.errors.{NotInOrchestration.__name__}"] * 2 + [False, 0]
+    assert driven.result() == [f"trioflow.{NotInOrchestration.__name__}"] * 2 + [False, 0]
     driven.close()
 
 

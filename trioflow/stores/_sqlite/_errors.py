@@ -34,7 +34,10 @@ ADVICE: dict[int, tuple[type[StoreError], str]] = {
         StoreUnavailable,
         "the file cannot be opened: check that its folder exists and may be used",
     ),
-    sqlite3.SQLITE_IOERR: (StoreUnavailable, "the disk reported an error: check the disk and the system's log"),
+    sqlite3.SQLITE_IOERR: (
+        StoreUnavailable,
+        "the disk reported an error: check the room on it, the process's limits (`ulimit -f`), and the system's log",
+    ),
     sqlite3.SQLITE_FULL: (StoreFull, "free some room on the disk, or raise max_page_count; nothing of it was written"),
     sqlite3.SQLITE_READONLY: (StoreReadOnly, "give this user the right to write the file and its folder"),
     sqlite3.SQLITE_PERM: (StoreReadOnly, "give this user the right to use the file and its folder"),

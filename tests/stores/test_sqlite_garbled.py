@@ -15,7 +15,7 @@ import trioflow
 from tests.stores.sqlite_helpers import subject
 from trioflow import durable
 from trioflow.abc import LockTurns, TagFilter
-from trioflow.errors import InstanceParked, StoreCorrupt
+from trioflow.errors import InstanceParked, OrchestrationTerminated, StoreCorrupt
 from trioflow.stores import SqliteStore
 from trioflow.stores._sqlite._opening import migrations, statements
 from trioflow.testing._store_contract._subject import an_item
@@ -190,3 +190,23 @@ async def test_a_runtime_meets_it(tmp_path: Path, table: str, column: str) -> No
     else:
         assert "StoreCorrupt" in (outcomes["runtime"], outcomes.get(BAD))
         assert outcomes.get(BAD, "StoreCorrupt") == "StoreCorrupt"
+
+
+async def test_a_parked_one_is_resumed_and_terminated(tmp_path: Path) -> None:
+    """Neither needs the history, or ends the runtime: it is parked once more, and then has ended."""
+    await begin(tmp_path / "x.db")
+    garble(tmp_path / "x.db", "event", "kind")
+    with trio.fail_after(20):
+        async with trioflow.open_runtime(app, SqliteStore(tmp_path / "x.db", durability="fast")) as runtime:
+            handle = runtime.client.handle(BAD)
+            with pytest.raises(InstanceParked, match="column kind of table event"):
+                await handle.result()
+            parked = (await handle.info()).history_length
+            await handle.resume()
+            with pytest.raises(InstanceParked, match="column kind of table event"):
+                await handle.result()
+            assert (await handle.info()).history_length == parked + 2
+            await handle.terminate("it cannot be read")
+            with pytest.raises(OrchestrationTerminated, match="it cannot be read"):
+                await handle.result()
+            await runtime.client.raise_event(GOOD, "more")

@@ -162,9 +162,7 @@ class TurnRunner:
             raise LockLost(f"instance {lock.instance!r} has gone on elsewhere")
         history: tuple[EventRow, ...] = ()
         if problem is None or self._ends(problem) or asks_for_termination(hold.messages):
-            history = await persistently(
-                "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
-            )
+            history = await self._for_children(hold)
         administration = Administration(
             writer=self.writer,
             lock=lock,
@@ -178,6 +176,19 @@ class TurnRunner:
         hold.held = False
         self.evaluator.drop(hold)
         return False
+
+    async def _for_children(self, hold: Hold) -> tuple[EventRow, ...]:
+        """The history, for the children that it tells of; where it alone is damaged, none are known."""
+        lock = hold.lock
+        try:
+            return await persistently(
+                "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
+            )
+        except StoreCorrupt as exc:
+            if _is_fatal(exc, hold):
+                raise
+            log.warning("instance %s: nobody can say which children it has: %s", lock.instance, exc)
+            return ()
 
     def _instead(self, administration: Administration, hold: Hold, problem: BaseException | None) -> CommitTurn:
         if problem is None:

@@ -104,6 +104,18 @@ async def test_a_garbled_text_is_damage_at_a_place(tmp_path: Path, table: str, c
         assert isinstance(exc.__cause__, Exception)
 
 
+async def test_a_garbled_schema_is_damage(tmp_path: Path) -> None:
+    """The text from which SQLite knows the tables is one, too."""
+    await fill(tmp_path / "x.db")
+    content = (tmp_path / "x.db").read_bytes()
+    assert content.count(b"history_bytes") == 1
+    (tmp_path / "x.db").write_bytes(content.replace(b"history_bytes", b"history_b\xfftes"))
+    async with SqliteStore(tmp_path / "x.db") as store:
+        for verb in (lambda: store.read_instance(GOOD), subject(store).lock_turns):
+            with pytest.raises(StoreCorrupt, match=r"no such column: history_bytes.*schema is damaged"):
+                await verb()
+
+
 # -- through a runtime
 
 app = trioflow.App("garbled")

@@ -99,7 +99,10 @@ def translate(error: BaseException, path: str, doing: str) -> BaseException:
         cls, advice = functools.partial(StoreCorrupt, instance=error.instance), ADVICE[sqlite3.SQLITE_CORRUPT][1]
         detail = str(error)
     elif isinstance(error, sqlite3.Error):
+        unknown: tuple[type[StoreError], str]
         unknown = (StoreError, "this is a fault in trioflow or in a tool that changed the file; please report it")
+        if str(error).startswith("no such "):  # what is asked for never changes, so the schema has
+            unknown = (StoreCorrupt, "the file's schema is damaged, or a tool has changed it: restore a backup")
         cls, advice = ADVICE.get(result_code(error), unknown)
         detail = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
     elif isinstance(error, OSError):

@@ -27,6 +27,7 @@ from trioflow.stores._rules import (
     StoredMessage,
 )
 from trioflow.stores._sqlite import _statements as sql
+from trioflow.stores._sqlite._garbled import find_garbled
 
 F = TypeVar("F", Capabilities, TagFilter)
 Row = tuple[Any, ...]
@@ -62,11 +63,19 @@ class SqliteTables:
     _texts: dict[object, tuple[str, tuple[Any, ...]]] = attrs.field(factory=dict)  # by what a worker can do
 
     def _one(self, text: str, *values: Any) -> Row | None:
-        row: Row | None = self._db.execute(text, values).fetchone()
+        try:
+            row: Row | None = self._db.execute(text, values).fetchone()
+        except sqlite3.OperationalError as exc:
+            find_garbled(exc, self._db, text, values)
+            raise
         return row
 
     def _all(self, text: str, *values: Any) -> list[Row]:
-        return self._db.execute(text, values).fetchall()
+        try:
+            return self._db.execute(text, values).fetchall()
+        except sqlite3.OperationalError as exc:
+            find_garbled(exc, self._db, text, values)
+            raise
 
     def _text(self, key: object, made: tuple[str, tuple[Any, ...]]) -> tuple[str, tuple[Any, ...]]:
         if len(self._texts) > 100:  # workers come and go; their texts are quickly made again

@@ -297,7 +297,15 @@ class StoreClosed(StoreError):
 
 
 class StoreCorrupt(StoreError):
-    """The store's file or rows are damaged or are not ours."""
+    """The store's file or rows are damaged or are not ours.
+
+    Attributes:
+        instance: the only instance that is damaged, as far as is known, or None.
+    """
+
+    def __init__(self, message: str, *, instance: str | None = None) -> None:
+        super().__init__(message)
+        self.instance = instance
 
 
 class StoreFull(StoreError):

@@ -50,9 +50,9 @@ class Process:
 
 
 @asynccontextmanager
-async def program(path: Path, task: str, *arguments: str) -> AsyncIterator[Process]:
+async def program(path: Path, *arguments: str, program: Path = PROGRAM) -> AsyncIterator[Process]:
     """Run the program; it is killed at the end."""
-    command = [sys.executable, str(PROGRAM), str(path), task, *arguments]
+    command = [sys.executable, str(program), str(path), *arguments]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin"}
     process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     running = Process(process)

@@ -50,7 +50,7 @@ from trioflow.errors import (
 from trioflow.history import Category, Failure
 
 FATAL: Final = (LockLost, StoreCorrupt, StoreReadOnly, StoreSchemaNewer, MemoryError)
-"""What is no fault of one instance."""
+"""What is no fault of one instance, but for damage that is known to be in its rows alone."""
 
 
 @attrs.define(eq=False)
@@ -79,10 +79,8 @@ class TurnRunner:
         try:
             result = await self.evaluator.evaluate(hold)
             return await self._commit(hold, result)
-        except FATAL:
-            raise
         except BaseException as exc:  # user code may raise anything
-            if goes_through(exc):
+            if goes_through(exc) or _is_fatal(exc, hold):
                 raise
             self.evaluator.drop(hold)
             log.warning("instance %s cannot go on: %s: %s", hold.lock.instance, type(exc).__name__, exc)
@@ -180,9 +178,7 @@ class TurnRunner:
             raise LockLost(f"instance {lock.instance!r} has gone on elsewhere")
         history: tuple[EventRow, ...] = ()
         if problem is None or self._ends(problem) or asks_for_termination(hold.messages):
-            history = await persistently(
-                "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
-            )
+            history = await self._for_children(hold)
         administration = Administration(
             writer=self.writer,
             lock=lock,
@@ -196,6 +192,19 @@ class TurnRunner:
         hold.held = False
         self.evaluator.drop(hold)
         return False
+
+    async def _for_children(self, hold: Hold) -> tuple[EventRow, ...]:
+        """The history, for the children that it tells of; where it alone is damaged, none are known."""
+        lock = hold.lock
+        try:
+            return await persistently(
+                "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
+            )
+        except StoreCorrupt as exc:
+            if _is_fatal(exc, hold):
+                raise
+            log.warning("instance %s: nobody can say which children it has: %s", lock.instance, exc)
+            return ()
 
     def _instead(self, administration: Administration, hold: Hold, problem: BaseException | None) -> CommitTurn:
         if problem is None:
@@ -240,6 +249,12 @@ def unclaimed(turn: LockedTurn, seconds: float) -> UnregisteredError:
         name=turn.name,
         version=turn.version,
     )
+
+
+def _is_fatal(exc: BaseException, hold: Hold) -> bool:
+    """Whether more than this instance is in trouble."""
+    its_own = isinstance(exc, StoreCorrupt) and exc.instance == hold.lock.instance
+    return isinstance(exc, FATAL) and not its_own
 
 
 def _born_items(request: CommitTurn, answer: TurnCommitted) -> Iterator[LockedActivity]:

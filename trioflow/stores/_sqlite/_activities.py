@@ -8,7 +8,7 @@ Who calls it: `_tables.py`. Read next: `_statements.py`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ import attrs
 from trioflow.abc import TagFilter
 from trioflow.stores._rules import ACTIVITY_COLUMNS, ActivityRow, SessionRow, Sessions
 from trioflow.stores._sqlite import _statements as sql
+from trioflow.stores._sqlite._garbled import find_garbled
 
 V = TypeVar("V")
 Row = tuple[Any, ...]
@@ -42,11 +43,22 @@ class SqliteActivities:
     _texts: dict[object, tuple[str, Any]] = attrs.field(factory=dict)  # by what a worker can do
 
     def _one(self, text: str, *values: Any) -> Row | None:
-        row: Row | None = self._db.execute(text, values).fetchone()
+        try:
+            row: Row | None = self._db.execute(text, values).fetchone()
+        except sqlite3.OperationalError as exc:
+            find_garbled(exc, self._db, text, values)
+            raise
         return row
 
     def _all(self, text: str, *values: Any) -> list[Row]:
-        return self._db.execute(text, values).fetchall()
+        return self._rows(text, values)
+
+    def _rows(self, text: str, values: tuple[Any, ...] | Mapping[str, Any]) -> list[Row]:
+        try:
+            return self._db.execute(text, values).fetchall()
+        except sqlite3.OperationalError as exc:
+            find_garbled(exc, self._db, text, values)
+            raise
 
     def _text(self, key: object, made: tuple[str, V]) -> tuple[str, V]:
         if len(self._texts) > 100:  # workers come and go; their texts are quickly made again
@@ -87,7 +99,7 @@ class SqliteActivities:
         """See `Tables`."""
         key = (tags, sessions)
         text, values = self._texts.get(key) or self._text(key, sql.due_activities(tags, sessions))
-        rows = self._db.execute(text, {"now": now, "limit": limit, **values})
+        rows = self._rows(text, {"now": now, "limit": limit, **values})
         return [to_activity(row) for row in rows]
 
     def next_due_activity(self, now: float, tags: TagFilter) -> float | None:

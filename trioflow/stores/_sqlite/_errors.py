@@ -11,7 +11,9 @@ Who calls it: `_writer.py`, `_opening.py`.
 from __future__ import annotations
 
 import errno
+import functools
 import sqlite3
+from collections.abc import Callable
 
 from trioflow.errors import (
     StoreCorrupt,
@@ -32,7 +34,10 @@ ADVICE: dict[int, tuple[type[StoreError], str]] = {
         StoreUnavailable,
         "the file cannot be opened: check that its folder exists and may be used",
     ),
-    sqlite3.SQLITE_IOERR: (StoreUnavailable, "the disk reported an error: check the disk and the system's log"),
+    sqlite3.SQLITE_IOERR: (
+        StoreUnavailable,
+        "the disk reported an error: check the room on it, the process's limits (`ulimit -f`), and the system's log",
+    ),
     sqlite3.SQLITE_FULL: (StoreFull, "free some room on the disk, or raise max_page_count; nothing of it was written"),
     sqlite3.SQLITE_READONLY: (StoreReadOnly, "give this user the right to write the file and its folder"),
     sqlite3.SQLITE_PERM: (StoreReadOnly, "give this user the right to use the file and its folder"),
@@ -56,6 +61,18 @@ FILE_ERRORS: dict[int, tuple[type[StoreError], str]] = {
 SENSELESS = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
+class Garbled(Exception):
+    """A text is no UTF-8 any more, at this place.
+
+    Attributes:
+        instance: whose it is, if that is known.
+    """
+
+    def __init__(self, message: str, *, instance: str | None) -> None:
+        super().__init__(message)
+        self.instance = instance
+
+
 def result_code(error: sqlite3.Error) -> int:
     """SQLite's primary result code; 0 where the module itself raised."""
     code: int = getattr(error, "sqlite_errorcode", 0)
@@ -77,8 +94,15 @@ def is_ours(error: BaseException) -> bool:
 
 def translate(error: BaseException, path: str, doing: str) -> BaseException:
     """The error to raise in its place, with the original as its cause."""
-    if isinstance(error, sqlite3.Error):
+    cls: Callable[[str], StoreError]
+    if isinstance(error, Garbled):
+        cls, advice = functools.partial(StoreCorrupt, instance=error.instance), ADVICE[sqlite3.SQLITE_CORRUPT][1]
+        detail = str(error)
+    elif isinstance(error, sqlite3.Error):
+        unknown: tuple[type[StoreError], str]
         unknown = (StoreError, "this is a fault in trioflow or in a tool that changed the file; please report it")
+        if str(error).startswith("no such "):  # what is asked for never changes, so the schema has
+            unknown = (StoreCorrupt, "the file's schema is damaged, or a tool has changed it: restore a backup")
         cls, advice = ADVICE.get(result_code(error), unknown)
         detail = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
     elif isinstance(error, OSError):

@@ -36,19 +36,16 @@ def _assignments(names: tuple[str, ...]) -> SQL:
 INSTANCE: Final = _columns(INSTANCE_COLUMNS)
 READ_INSTANCE: Final = f"SELECT {INSTANCE} FROM instance WHERE instance = ?"  # noqa: S608 - constants of this module
 PUT_INSTANCE: Final = (
-    f"INSERT OR REPLACE INTO instance ({INSTANCE}, parent, attributes) "  # noqa: S608 - as above
-    f"VALUES ({_marks(len(INSTANCE_COLUMNS) + 2)})"
+    f"INSERT OR REPLACE INTO instance ({INSTANCE}, parent, parent_execution, parent_event_id, attributes) "  # noqa: S608 - as above
+    f"VALUES ({_marks(len(INSTANCE_COLUMNS) + 4)})"
 )
 # What an index orders and never changes is left out.
 INSTANCE_CHANGING: Final = tuple(name for name in INSTANCE_COLUMNS[1:] if name != "created_at")
 UPDATE_INSTANCE: Final = f"UPDATE instance SET {_assignments(INSTANCE_CHANGING)} WHERE instance = ?"  # noqa: S608 - as above
-READ_DETAILS: Final = "SELECT parent, attributes FROM instance WHERE instance = ?"
+READ_DETAILS: Final = "SELECT parent, parent_execution, parent_event_id, attributes FROM instance WHERE instance = ?"
 READ_TOMBSTONE: Final = "SELECT execution FROM tombstone WHERE instance = ?"
 PUT_TOMBSTONE: Final = "INSERT OR REPLACE INTO tombstone (instance, execution) VALUES (?, ?)"
-READ_CHILDREN: Final = (
-    "SELECT instance FROM instance WHERE parent IS NOT NULL AND json_extract(parent, '$[0]') = ? "
-    "ORDER BY created_at, instance"
-)
+READ_CHILDREN: Final = "SELECT instance FROM instance WHERE parent = ? ORDER BY created_at, instance"
 # All that belongs to an instance, which comes last.
 REMOVE_EVERYTHING: Final = tuple(
     f"DELETE FROM {table} WHERE instance = ?"  # noqa: S608 - as above
@@ -89,7 +86,7 @@ def due_instances(can_run: Capabilities | None, *, others: bool) -> tuple[SQL, V
 _WANTED: Final[tuple[tuple[str, SQL], ...]] = (
     ("name", "name = ?"),
     ("version", "version = ?"),
-    ("parent", "parent IS NOT NULL AND json_extract(parent, '$[0]') = ?"),
+    ("parent", "parent = ?"),
     ("created_after", "created_at >= ?"),
     ("created_before", "created_at < ?"),
     ("updated_after", "updated_at >= ?"),

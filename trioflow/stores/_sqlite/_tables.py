@@ -68,8 +68,8 @@ class SqliteTables(SqliteActivities):
 
     def put_new_instance(self, row: InstanceRow, parent: Parent | None, attributes: Mapping[str, str]) -> None:
         """See `Tables`."""
-        link = None if parent is None else json.dumps([parent.instance, parent.execution, parent.event_id])
-        self._db.execute(sql.PUT_INSTANCE, (*instance_values(row), link, json.dumps(dict(attributes))))
+        link = (None, None, None) if parent is None else attrs.astuple(parent)
+        self._db.execute(sql.PUT_INSTANCE, (*instance_values(row), *link, json.dumps(dict(attributes))))
 
     def update_instance(self, row: InstanceRow) -> None:
         """See `Tables`."""
@@ -79,11 +79,9 @@ class SqliteTables(SqliteActivities):
         """See `Tables`."""
         row = self._one(sql.READ_DETAILS, instance)
         assert row is not None
-        parent = None
-        if row[0] is not None:
-            name, execution, event_id = json.loads(row[0])
-            parent = Parent(instance=name, execution=execution, event_id=event_id)
-        return parent, json.loads(row[1])
+        name, execution, event_id, attributes = row
+        parent = None if name is None else Parent(instance=name, execution=execution, event_id=event_id)
+        return parent, json.loads(attributes)
 
     def last_execution(self, instance: str) -> int:
         """See `Tables`."""

@@ -28,7 +28,9 @@ CREATE TABLE instance (
     created_at      REAL NOT NULL,
     updated_at      REAL NOT NULL,
     ended_at        REAL,
-    parent          TEXT,  -- JSON: [instance, execution, event id]
+    parent          TEXT,  -- who waits for it, and for which of its operations
+    parent_execution INTEGER,
+    parent_event_id INTEGER,
     attributes      TEXT NOT NULL  -- JSON object
 ) STRICT, WITHOUT ROWID;
 
@@ -37,7 +39,7 @@ CREATE INDEX instance_due ON instance (due_at, revision, instance, name, version
     WHERE due_at IS NOT NULL;
 CREATE INDEX instance_held ON instance (lock_worker) WHERE lock_worker IS NOT NULL;
 CREATE INDEX instance_created ON instance (created_at, instance);
-CREATE INDEX instance_parent ON instance (json_extract(parent, '$[0]'), created_at, instance) WHERE parent IS NOT NULL;
+CREATE INDEX instance_parent ON instance (parent, created_at, instance) WHERE parent IS NOT NULL;
 
 -- Execution numbers that were used by instances which are deleted: they never start again.
 CREATE TABLE tombstone (

@@ -37,12 +37,12 @@ SET search_path FROM CURRENT AS $$
 DECLARE
     _tokens text[];
 BEGIN
-    SELECT array_agg(h.lock_token) INTO _tokens FROM (
+    -- Not WHERE: it would choose before it waits for those who take an item at this moment.
+    SELECT array_agg(h.lock_token) FILTER (WHERE h.lock_token IS NOT NULL) INTO _tokens FROM (
         SELECT a.lock_token FROM activity a WHERE a.instance = ANY (_family)
         ORDER BY a.instance, a.execution, a.event_id
         FOR UPDATE
-    ) h
-    WHERE h.lock_token IS NOT NULL;
+    ) h;
     DELETE FROM activity a WHERE a.instance = ANY (_family);
     DELETE FROM message m WHERE m.instance = ANY (_family);
     DELETE FROM kv WHERE kv.instance = ANY (_family);

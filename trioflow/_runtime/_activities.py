@@ -225,8 +225,11 @@ class Activities:
                     self.settler.put(Settlement(attempt, self.settlement(attempt, verdict.event)))
             case Again():
                 settle = SettleActivity(lock=attempt.lock, retry_in=verdict.delay)
-                self.settler.put(Settlement(attempt, settle))
-                self._gone(attempt)
+                try:
+                    await self._keep_note(attempt)
+                finally:
+                    self.settler.put(Settlement(attempt, settle))
+                    self._gone(attempt)
             case GiveBack():
                 self._gone(attempt)
                 try:
@@ -255,8 +258,14 @@ class Activities:
         self.keeper.drop(attempt)
         if attempt.why == "lost":
             return
+        await self._keep_note(attempt)
         request = ReleaseActivity(lock=attempt.lock, delay=verdict.delay, clean=verdict.clean)
         await self.store.release_activity(request)
+
+    async def _keep_note(self, attempt: Attempt) -> None:
+        """A heartbeat that no renewal has taken along yet: the next attempt is to see it."""
+        if attempt.heartbeat is not None:
+            await persistently("keeping a heartbeat", lambda: self.renew([attempt]))
 
     async def _last_words(self, attempt: Attempt, verdict: GiveBack) -> None:
         """Give it back although we are cancelled: others need not wait for its lease to run out."""

@@ -1,8 +1,8 @@
 """What a running activity may know and ask of whoever runs it.
 
 Laws: it lives in a `contextvars` variable, so it follows the body into tasks it starts and into its worker thread;
-nothing here waits; a heartbeat is a note, kept until the lease is next renewed, and the place where a thread that
-takes notes hears of its cancellation.
+nothing here waits; a heartbeat is a note, stored when the lease is next renewed or the attempt is to be followed by
+another, and the place where a thread that takes notes hears of its cancellation.
 
 Must never know: stores, runtimes. Who calls it: activity bodies; `_runtime` sets `current` around a body.
 """
@@ -71,9 +71,10 @@ def info() -> ActivityInfo:
 
 
 def heartbeat(details: Any = None) -> None:
-    """Note how far this attempt has come; kept with the next renewal of its lease, and shown to the next attempt.
+    """Note how far this attempt has come, for the next attempt to see.
 
-    Returns at once. In a plain function, which runs in a thread, it is where cancellation is heard, too, as in
+    Stored with the next renewal of its lease, or when the attempt fails, times out or is stopped before; what an
+    attempt noted since its last renewal is lost only if its worker dies. Returns at once. In a plain function, which runs in a thread, it is where cancellation is heard, too, as in
     `trio.from_thread.check_cancelled`; an async body hears at its next checkpoint.
 
     Raises:

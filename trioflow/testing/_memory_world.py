@@ -333,6 +333,8 @@ class MemoryWorld:
             self._tell(actor.instance, verdict.event, execution=item.lock.execution)
         else:
             assert isinstance(verdict, Again), verdict
+            if attempt.heartbeat is not None:
+                item = attrs.evolve(item, heartbeat=attempt.heartbeat)
             self._pause(actor, item, options, verdict.delay)
 
     def _pause(self, actor: Actor, item: LockedActivity, options: ActivityOptions, delay: float) -> None:

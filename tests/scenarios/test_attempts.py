@@ -1,0 +1,238 @@
+"""Attempts of activities: retries, timeouts, heartbeats that the next attempt sees, and what counts as poison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+import trioflow
+from tests.runtime.programs import Rejected, running, shape, virtual_store
+from trioflow import Retry, State, activity, durable
+from trioflow.abc import Store
+from trioflow.testing import Crash, FailpointEnv, run_durable
+
+Clock = trio.testing.MockClock
+
+
+@pytest.mark.parametrize(
+    ("policy", "pauses"),
+    [
+        (Retry(max_attempts=4, initial=0), [0, 0, 0]),
+        (Retry(max_attempts=4, initial=5, factor=1), [5, 5, 5]),
+        (Retry(max_attempts=4, initial=5, factor=1, increment=5), [5, 10, 15]),
+        (Retry(max_attempts=5, initial=1, factor=2, max_interval=5), [1, 2, 4, 5]),
+    ],
+    ids=["none", "fixed", "linear", "exponential"],
+)
+async def test_the_back_offs(autojump_clock: Clock, policy: Retry, pauses: list[float]) -> None:
+    """duroxide: schedule_with_retry: none, fixed, linear, exponential; each attempt there costs events, here none."""
+    app, store, times = trioflow.App("back-offs"), virtual_store(), list[float]()
+
+    @app.activity(retry=policy)
+    async def flaky() -> int:
+        times.append(trio.current_time())
+        if len(times) <= len(pauses):
+            raise ConnectionError("not yet")
+        return activity.info().attempt
+
+    @app.orchestration
+    async def main() -> int:
+        return await flaky()
+
+    async with running(app, store) as client:
+        handle = await client.start(main)
+        assert await handle.result() == len(pauses) + 1
+        assert shape(await handle.history()).count("ActivityScheduled") == 1
+    assert [later - earlier for earlier, later in zip(times, times[1:], strict=False)] == pytest.approx(pauses, abs=0.1)
+
+
+async def test_a_timeout_is_an_attempt_like_another(autojump_clock: Clock) -> None:
+    """duroxide: a timeout ends the loop at once, as text. Here it is retried, bounded by the total time, and typed."""
+    app, store, attempts = trioflow.App("timeouts"), virtual_store(), list[int]()
+
+    @app.activity(retry=Retry(max_attempts=None, initial=1, factor=1, timeout=10, total_timeout=60))
+    async def slow() -> None:
+        attempts.append(activity.info().attempt)
+        await trio.sleep(100)
+
+    @app.orchestration
+    async def main() -> str:
+        began = durable.current_time()
+        try:
+            await slow()
+        except trioflow.ActivityTimedOut as exc:
+            assert isinstance(exc, trio.TooSlowError)
+            return f"{exc.attempts} attempts in {durable.current_time() - began:.0f} s"
+        return "in time"
+
+    async with running(app, store) as client:
+        assert await (await client.start(main)).result() == "6 attempts in 60 s"
+    assert attempts == [1, 2, 3, 4, 5, 6]
+
+
+async def test_what_is_final_is_not_tried_again(store: Store) -> None:
+    """duroxide: no filter for errors that no retry can mend. Here classes, subclasses and names of them."""
+    app, attempts = trioflow.App("final"), list[int]()
+    app.exception(Rejected)
+
+    @app.activity(retry=Retry(max_attempts=5, initial=0, give_up_on=(Rejected,)))
+    async def charge() -> None:
+        attempts.append(activity.info().attempt)
+        raise ConnectionError("again") if len(attempts) < 3 else Rejected("never")
+
+    @app.orchestration
+    async def main() -> None:
+        await charge()
+
+    async with running(app, store) as client:
+        with pytest.raises(trioflow.OrchestrationFailed) as caught:
+            await (await client.start(main)).result(timeout=20)
+    assert isinstance(caught.value.__cause__, Rejected)
+    assert attempts == [1, 2, 3]
+
+
+async def work(how: str) -> Any:
+    """Three parts, each noted when it is done; an attempt that knows of no other ends in the second part."""
+    done = activity.info().last_heartbeat or 0
+    seen = [done]
+    while done < 3:
+        if done == 1 and activity.info().last_heartbeat is None:
+            await end(how)
+        done += 1
+        activity.heartbeat(done)
+    return seen
+
+
+async def end(how: str) -> None:
+    """Fail, or take for ever, or be stopped."""
+    if how == "fails":
+        raise ConnectionError("in the middle")
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("how", ["fails", "times out", "is stopped"])
+async def test_a_heartbeat_is_seen_by_the_next_attempt(autojump_clock: Clock, how: str) -> None:
+    """duroxide: no heartbeats. Here their details reach the next attempt, also if no renewal came in between."""
+    app, store = trioflow.App("hearts"), virtual_store()
+    part = app.activity(name="part", retry=Retry(initial=1, timeout=5 if how == "times out" else None))(work)
+
+    @app.orchestration
+    async def main() -> Any:
+        return await part(how)
+
+    async with trioflow.connect(store, app) as client:
+        handle = await client.start(main)
+        with trio.move_on_after(3):
+            async with running(app, store, grace=0.5):
+                await trio.sleep_forever()
+        async with running(app, store):
+            assert await handle.result(timeout=600) == [1]
+
+
+async def test_a_heartbeat_is_seen_in_run_durable() -> None:
+    """The test tool keeps details for the next attempt as a runtime does."""
+    app = trioflow.App("hearts")
+    part = app.activity(name="part", retry=Retry(initial=1))(work)
+
+    async def main() -> Any:
+        return await part("fails")
+
+    assert await run_durable(main, app=app) == [1]
+
+
+async def test_poison_is_counted_told_and_caught(autojump_clock: Clock) -> None:
+    """duroxide: e2e_activity_item_poison_fails_orchestration, e2e_one_poisoned_activity_among_many.
+
+    An activity that kills its workers fails as poison, which may be caught; those beside it are done.
+    """
+    app, store = trioflow.App("poison"), virtual_store()
+
+    @app.activity
+    async def deadly() -> None:
+        raise Crash
+
+    @app.activity
+    async def harmless(number: int) -> int:
+        return number
+
+    @app.orchestration
+    async def child() -> None:
+        await deadly()
+
+    @app.orchestration
+    async def main() -> Any:
+        numbers = await durable.gather(*[harmless(number) for number in range(5)])
+        try:
+            await child()
+        except trioflow.ActivityPoisoned as exc:
+            return [exc.category, exc.attempts, *numbers]
+        return "survived"
+
+    async with trioflow.connect(store, app) as client:
+        handle = await client.start(main)
+        for _ in range(3):
+            with pytest.raises(Crash):
+                async with running(app, store, max_attempts=3):
+                    await trio.sleep_forever()
+            await trio.sleep(60)
+        async with running(app, store, max_attempts=3):
+            assert await handle.result() == ["poison", 3, 0, 1, 2, 3, 4]
+
+
+async def test_a_poisoned_instance_is_parked_and_nobody_else_is_slowed(autojump_clock: Clock) -> None:
+    """duroxide: e2e_orchestration_item_poison_fails_orchestration, #47: the verdict may depend on a stuck lease.
+
+    The instance is parked, says why, is listed so, and goes on when somebody says so: here its code was mended.
+    """
+    app, store = trioflow.App("parked"), virtual_store()
+
+    @app.orchestration
+    async def main(name: str) -> str:
+        await durable.wait_event("go")
+        return name
+
+    async with trioflow.connect(store, app) as client:
+        bad = await client.start(main, "bad")
+        for _ in range(2):
+            with pytest.raises(Crash):
+                async with running(app, store, env=FailpointEnv().at("turn.locked"), max_attempts=2):
+                    await trio.sleep_forever()
+            await trio.sleep(60)
+        async with running(app, store, max_attempts=2):
+            good = await client.start(main, "good")
+            await good.raise_event("go")
+            assert await good.result() == "good"
+            with pytest.raises(trioflow.InstanceParked, match="taken 2 times"):
+                await bad.result()
+            info = await bad.info()
+            assert info.state is State.PARKED
+            assert info.failure is not None
+            assert info.failure.category == "poison"
+            await bad.raise_event("go")
+            await bad.resume()
+            assert await bad.result() == "bad"
+
+
+async def test_an_activity_that_nobody_knows(autojump_clock: Clock) -> None:
+    """duroxide: unknown_activity_fails_with_poison, test_backoff_calculation: 1 s, doubled up to 60 s, then a verdict.
+
+    It fails as configuration, in about six minutes, and may be caught.
+    """
+    author, worker, store = trioflow.App("author"), trioflow.App("worker"), virtual_store()
+
+    @author.activity
+    async def unknown() -> None: ...
+
+    @author.orchestration
+    async def main() -> str:
+        began = durable.current_time()
+        try:
+            await unknown()
+        except trioflow.ActivityFailed as exc:
+            return f"{exc.category} after {durable.current_time() - began:.0f} s"
+        return "done"
+
+    async with running(worker, store), running(author, store, untagged=False) as client:
+        assert await (await client.start(main)).result() == "configuration after 303 s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ async def test_the_back_offs(autojump_clock: Clock, policy: Retry, pauses: list[
         handle = await client.start(main)
         assert await handle.result() == len(pauses) + 1
         assert shape(await handle.history()).count("ActivityScheduled") == 1
-    assert [later - earlier for earlier, later in zip(times, times[1:], strict=False)] == pytest.approx(pauses, abs=0.1)
+    assert [later - earlier for earlier, later in itertools.pairwise(times)] == pytest.approx(pauses, abs=0.1)
 
 
 async def test_a_timeout_is_an_attempt_like_another(autojump_clock: Clock) -> None:
@@ -62,9 +63,9 @@ async def test_a_timeout_is_an_attempt_like_another(autojump_clock: Clock) -> No
         began = durable.current_time()
         try:
             await slow()
-        except trioflow.ActivityTimedOut as exc:
-            assert isinstance(exc, trio.TooSlowError)
-            return f"{exc.attempts} attempts in {durable.current_time() - began:.0f} s"
+        except trio.TooSlowError as exc:
+            story = exc if isinstance(exc, trioflow.ActivityTimedOut) else None
+            return f"{story and story.attempts} attempts in {durable.current_time() - began:.0f} s"
         return "in time"
 
     async with running(app, store) as client:

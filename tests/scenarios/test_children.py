@@ -79,7 +79,7 @@ async def test_automatic_ids_never_collide(store: Store) -> None:
         ids = await (await client.start(main, [], id="twin")).result(timeout=20)
         other = await (await client.start(main, [], id="twin.1")).result(timeout=20)
         assert len({*ids, *other}) == 24
-        assert {(await client.get(id)).parent for id in ids} == {"twin"}
+        assert {(await client.get(child_id)).parent for child_id in ids} == {"twin"}
 
 
 @pytest.mark.parametrize("taken_by", ["a root that runs", "a root that has ended", "a child of another"])
@@ -192,59 +192,61 @@ class Unregistered(Exception):
     """No app knows it."""
 
 
+async def forever() -> None:
+    """Take events."""
+    async for _ in durable.events("tick"):
+        pass
+
+
+async def large_status() -> None:
+    """Break a limit."""
+    durable.set_status("x" * 300_000)
+
+
+async def large_value() -> None:
+    """Break a limit."""
+    durable.kv["x"] = "x" * 70_000
+
+
+async def many_keys() -> None:
+    """Break a limit."""
+    for number in range(2000):
+        durable.kv[str(number)] = number
+
+
+async def large_result() -> str:
+    """Break a limit."""
+    return "x" * 3_000_000
+
+
+async def raises() -> None:
+    """Fail with what comes back as itself."""
+    raise Rejected("no")
+
+
+async def raises_unregistered() -> None:
+    """Fail with what does not."""
+    raise Unregistered("no")
+
+
+async def raises_group() -> None:
+    """Fail with several."""
+    raise ExceptionGroup("two", [ValueError("a"), Rejected("b")])
+
+
+async def recursive() -> None:
+    """Never end."""
+    await recursive()
+
+
 def doomed(probe: Probe, **limits: int) -> trioflow.App:
     """A child that may end in each way, and a parent that says how it heard of it."""
     app = trioflow.App("doomed", limits=Limits(**limits))
     app.exception(Rejected)
 
-    async def forever() -> None:
-        while True:
-            await durable.wait_event("tick")
-            await durable.lowlevel.checkpoint()
-
-    async def large_status() -> None:
-        durable.set_status("x" * 300_000)
-
-    async def large_value() -> None:
-        durable.kv["x"] = "x" * 70_000
-
-    async def many_keys() -> None:
-        for number in range(2000):
-            durable.kv[str(number)] = number
-
-    async def large_result() -> str:
-        return "x" * 3_000_000
-
-    async def raises() -> None:
-        raise Rejected("no")
-
-    async def raises_unregistered() -> None:
-        raise Unregistered("no")
-
-    async def raises_group() -> None:
-        raise ExceptionGroup("two", [ValueError("a"), Rejected("b")])
-
-    async def recursive() -> None:
-        await recursive()
-
-    ends: dict[str, Any] = {
-        fn.__name__: fn
-        for fn in (
-            forever,
-            large_status,
-            large_value,
-            many_keys,
-            large_result,
-            raises,
-            raises_unregistered,
-            raises_group,
-            recursive,
-        )
-    }
-
     @app.orchestration
     async def child(how: str) -> Any:
-        return await ends[how]()
+        return await globals()[how]()
 
     @app.orchestration
     async def parent(how: str) -> str:
@@ -354,8 +356,8 @@ async def test_a_cancel_goes_down_to_the_leaves(store: Store) -> None:
         await handle.cancel("stop")  # multiple_cancel_calls_are_idempotent
         with pytest.raises(trioflow.OrchestrationCancelled, match="stop"):
             await handle.result(timeout=20)
-        for id in ("mid", "one", "two", "three"):
-            assert (await client.get(id)).state is State.CANCELLED
+        for name in ("mid", "one", "two", "three"):
+            assert (await client.get(name)).state is State.CANCELLED
         assert await client.handle("two").status() == "unwound"
 
 

@@ -176,7 +176,7 @@ async def test_a_child_is_asked_for_and_the_turn_continues(store: Store) -> None
 
 
 async def test_it_is_not_swallowed_by_what_catches_exceptions(store: Store) -> None:
-    """duroxide: continue_as_new_without_await: it takes effect although nothing is awaited and `Exception` is caught."""
+    """duroxide: continue_as_new_without_await: it takes effect, awaited or not, caught or not."""
     app = trioflow.App("unwinds")
 
     @app.orchestration

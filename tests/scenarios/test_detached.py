@@ -12,65 +12,75 @@ from trioflow import State, durable
 from trioflow.abc import Store
 
 
-def starters() -> trioflow.App:
-    """Orchestrations that start another one beside something else."""
-    app = trioflow.App("starters")
+starters = trioflow.App("starters")
 
-    @app.activity
-    async def step(text: str) -> str:
-        return text
 
-    @app.orchestration
-    async def other(name: str) -> str:
-        return await step(name)
+@starters.activity
+async def step(text: str) -> str:
+    """A step."""
+    return text
 
-    async def start(name: str) -> None:
-        await durable.start_detached(other, name, id=f"{name} {durable.info().execution}")
 
-    @app.orchestration
-    async def completes() -> str:
-        await start("other")
-        return "done"
+@starters.orchestration
+async def other(name: str) -> str:
+    """What is started."""
+    return await step(name)
 
-    @app.orchestration
-    async def fails() -> None:
-        await start("other")
-        raise ValueError("afterwards")
 
-    @app.orchestration
-    async def continues(left: int) -> str:
-        await start("other")
-        if left:
-            durable.continue_as_new(left - 1)
-        return "done"
+async def start(name: str) -> None:
+    """Start one of this execution's own."""
+    await durable.start_detached(other, name, id=f"{name} {durable.info().execution}")
 
-    @app.orchestration
-    async def beside_the_end(how: str) -> str:
-        async with durable.open_nursery() as nursery:
-            nursery.start_soon(start, "other")
-            await durable.lowlevel.checkpoint()  # it is asked for in this very turn, and nobody waits for the answer
-            match how:
-                case "continues":
-                    if durable.info().execution == 1:
-                        durable.continue_as_new(how)
-                case "fails":
-                    raise ValueError("at once")
-                case "cancels":
-                    nursery.cancel_scope.cancel()
-        return "done"
 
-    @app.orchestration
-    async def goes_on() -> str:
-        await start("other")
-        return await step("after")
+@starters.orchestration
+async def completes() -> str:
+    """Start one, and complete."""
+    await start("other")
+    return "done"
 
-    return app
+
+@starters.orchestration
+async def fails() -> None:
+    """Start one, and fail."""
+    await start("other")
+    raise ValueError("afterwards")
+
+
+@starters.orchestration
+async def continues(left: int) -> str:
+    """Start one, and continue as new."""
+    await start("other")
+    if left:
+        durable.continue_as_new(left - 1)
+    return "done"
+
+
+@starters.orchestration
+async def beside_the_end(how: str) -> str:
+    """Start one, and end in the very turn that asks for it."""
+    async with durable.open_nursery() as nursery:
+        nursery.start_soon(start, "other")
+        await durable.lowlevel.checkpoint()  # now it is asked for, and the answer is yet to come
+        if how == "continues" and durable.info().execution == 1:
+            durable.continue_as_new(how)
+        if how == "fails":
+            raise ValueError("at once")
+        if how == "cancels":
+            nursery.cancel_scope.cancel()
+    return "done"
+
+
+@starters.orchestration
+async def goes_on() -> str:
+    """Start one, and do something else."""
+    await start("other")
+    return await step("after")
 
 
 @pytest.mark.parametrize("what", ["completes", "fails", "goes_on"])
 async def test_a_detached_start_is_an_instance_of_its_own(store: Store, what: str) -> None:
     """duroxide: sample_detached_orchestration_scheduling, sample_detached_then_activity: replay-safe, no parent."""
-    async with running(starters(), store, cache_executions=0) as client:
+    async with running(starters, store, cache_executions=0) as client:
         handle = await client.start(what)
         if what == "fails":
             with pytest.raises(trioflow.OrchestrationFailed, match="afterwards"):
@@ -83,7 +93,7 @@ async def test_a_detached_start_is_an_instance_of_its_own(store: Store, what: st
 
 async def test_each_execution_of_a_chain_starts_one(store: Store) -> None:
     """duroxide: a detached start is lost if its turn ends in continue-as-new. Here five executions start five."""
-    async with running(starters(), store) as client:
+    async with running(starters, store) as client:
         assert await (await client.start("continues", 4)).result(timeout=20) == "done"
         for number in range(1, 6):
             assert await client.handle(f"other {number}").result(timeout=20) == "other"
@@ -92,7 +102,7 @@ async def test_each_execution_of_a_chain_starts_one(store: Store) -> None:
 @pytest.mark.parametrize("how", ["continues", "fails", "cancels", "returns"])
 async def test_the_very_turn_that_asks_may_end_everything(store: Store, how: str) -> None:
     """duroxide: detached start and continue-as-new (or a cancel) in one turn lose the start."""
-    async with running(starters(), store) as client:
+    async with running(starters, store) as client:
         handle = await client.start("beside_the_end", how)
         if how == "fails":
             with pytest.raises(trioflow.OrchestrationFailed, match="at once"):
@@ -104,10 +114,10 @@ async def test_the_very_turn_that_asks_may_end_everything(store: Store, how: str
 
 async def test_a_cancel_in_the_same_turn_loses_no_start(store: Store) -> None:
     """A cancel that waits in the inbox together with the start cancels the starter, not what it started."""
-    async with store, trioflow.connect(store, starters()) as client:
+    async with store, trioflow.connect(store, starters) as client:
         handle = await client.start("goes_on")
         await handle.cancel()
-        async with running(starters(), store):
+        async with running(starters, store):
             with pytest.raises(trioflow.OrchestrationCancelled):
                 await handle.result(timeout=20)
             assert await client.handle("other 1").result(timeout=20) == "other"

@@ -24,10 +24,10 @@ async def test_a_server_answers_through_its_values(store: Store) -> None:
     @app.orchestration
     async def serve(served: int) -> int:
         request = await durable.wait_event("request")
-        if request is None:
-            return served
-        durable.kv[request["id"]] = await square(request["number"])
-        durable.continue_as_new(served + 1)
+        if request is not None:
+            durable.kv[request["id"]] = await square(request["number"])
+            durable.continue_as_new(served + 1)
+        return served
 
     async with running(app, store) as client:
         handle = await client.start(serve, 0)

@@ -72,10 +72,10 @@ async def test_a_chat(autojump_clock: Clock) -> None:
     @app.orchestration
     async def chat() -> str:
         said = await durable.wait_event("message", Said)
-        if said.text == "bye":
-            return f"{said.seq} messages"
-        durable.set_status({"seq": said.seq, "reply": await answer(said.text)})
-        durable.continue_as_new()
+        if said.text != "bye":
+            durable.set_status({"seq": said.seq, "reply": await answer(said.text)})
+            durable.continue_as_new()
+        return f"{said.seq} messages"
 
     async with running(app, store) as client:
         handle = await client.start(chat)

@@ -32,7 +32,8 @@ async def test_a_start_takes_the_newest_or_an_exact_version(store: Store) -> Non
         return durable.info().version
 
     async with running(app, store) as client:
-        results = [await (await client.start("job", version=version)).result(20) for version in (None, "1.0.0", "1.9.0")]
+        handles = [await client.start("job", version=version) for version in (None, "1.0.0", "1.9.0")]
+        results = [await handle.result(timeout=20) for handle in handles]
         assert results == ["1.10.0", "1.0.0", "1.9.0"]
         with pytest.raises(trioflow.UnregisteredError, match=r"has 1\.0\.0, 1\.9\.0, 1\.10\.0"):
             await client.start("job", version="3.0.0")

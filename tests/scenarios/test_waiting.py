@@ -85,7 +85,7 @@ async def test_the_first_of_many(autojump_clock: Clock) -> None:
 
 @pytest.mark.parametrize("width", [40, 1024])
 async def test_a_wide_fan_in(autojump_clock: Clock, width: int) -> None:
-    """duroxide #18, #19: joins of more than 30, such as 1024, hung for ever."""
+    """In duroxide (#18, #19) joins of more than 30, such as 1024, hung for ever."""
     app, store = trioflow.App("wide"), virtual_store()
 
     @app.activity

@@ -24,9 +24,7 @@ def pools() -> trioflow.App:
     @app.orchestration
     async def pipeline() -> list[str]:
         return list(
-            await durable.gather(
-                work("parse"), work.options(tag="gpu")("train"), work.options(tag="cpu")("compress")
-            )
+            await durable.gather(work("parse"), work.options(tag="gpu")("train"), work.options(tag="cpu")("compress"))
         )
 
     @app.orchestration
@@ -180,9 +178,9 @@ async def test_many_actors_with_timers(autojump_clock: Clock) -> None:
         failures += not await check(resource)
         with durable.move_on_after(30):
             await durable.wait_event("check now")
-        if rounds == 1:
-            return failures
-        durable.continue_as_new(resource, rounds - 1, failures)
+        if rounds > 1:
+            durable.continue_as_new(resource, rounds - 1, failures)
+        return failures
 
     async with running(app, store) as client:
         handles = [await client.start(watch_over, f"resource {number}", 10, 0) for number in range(20)]

@@ -74,8 +74,9 @@ def heartbeat(details: Any = None) -> None:
     """Note how far this attempt has come, for the next attempt to see.
 
     Stored with the next renewal of its lease, or when the attempt fails, times out or is stopped before; what an
-    attempt noted since its last renewal is lost only if its worker dies. Returns at once. In a plain function, which runs in a thread, it is where cancellation is heard, too, as in
-    `trio.from_thread.check_cancelled`; an async body hears at its next checkpoint.
+    attempt noted since its last renewal is lost only if its worker dies. Returns at once. In a plain function, which
+    runs in a thread, it is where cancellation is heard, too, as in `trio.from_thread.check_cancelled`; an async body
+    hears at its next checkpoint.
 
     Raises:
         EncodeError: the details are not plain JSON data.

@@ -11,7 +11,6 @@ from tests.runtime.programs import running
 from trioflow import State, durable
 from trioflow.abc import Store
 
-
 starters = trioflow.App("starters")
 
 

@@ -26,11 +26,13 @@ def release(number: int) -> trioflow.App:
 
     @app.orchestration(name="order", version="1.0.0")
     async def order() -> str:
+        durable.set_status("begun")
         await durable.wait_event("paid")
         return f"{durable.info().version}, {await charge()}"
 
     @app.orchestration(name="subscription", version="1.0.0")
     async def subscription(versions: list[str]) -> list[str]:
+        durable.set_status("begun")
         await durable.wait_event("month is over")
         durable.continue_as_new([*versions, durable.info().version])  # goes on in the newest version there is
 
@@ -46,6 +48,7 @@ def _second_version(app: trioflow.App) -> None:
 
     @app.orchestration(name="order", version="2.0.0")
     async def order() -> str:
+        durable.set_status("begun")
         await durable.wait_event("paid")
         return f"{durable.info().version}, {await charge_and_weigh()}"
 
@@ -57,8 +60,7 @@ def _second_version(app: trioflow.App) -> None:
 async def begun(client: trioflow.Client, name: str, id: str, *args: Any) -> trioflow.Handle[Any]:
     """An instance that has had its first turn: from now on its version is fixed."""
     handle = await client.start(name, *args, id=id)
-    while (await handle.info()).version is None:
-        await trio.sleep(0.01)
+    await anext(handle.watch())
     return handle
 
 

@@ -237,3 +237,22 @@ async def test_an_activity_that_nobody_knows(autojump_clock: Clock) -> None:
 
     async with running(worker, store), running(author, store, untagged=False) as client:
         assert await (await client.start(main)).result() == "configuration after 303 s"
+
+
+async def test_a_body_may_say_itself_that_it_is_final(store: Store) -> None:
+    """duroxide: `retryable` is for the runtime's own errors. Here a body may say it, and whoever is told can read it."""
+    app, attempts = trioflow.App("final"), list[int]()
+
+    @app.activity(retry=Retry(max_attempts=5, initial=0))
+    async def charge() -> None:
+        attempts.append(activity.info().attempt)
+        raise trioflow.ActivityFailed("the card is stolen", retryable=len(attempts) < 2)
+
+    @app.orchestration
+    async def main() -> None:
+        await charge()
+
+    async with running(app, store) as client:
+        with pytest.raises(trioflow.OrchestrationFailed, match="the card is stolen") as caught:
+            await (await client.start(main)).result(timeout=20)
+    assert (caught.value.retryable, caught.value.attempts, attempts) == (False, 2, [1, 2])

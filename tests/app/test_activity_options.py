@@ -17,6 +17,7 @@ from trioflow.errors import ConfigurationError, HistoryError
     [
         ActivityOptions(),
         ActivityOptions(tag="gpu", session="s", timeout=5, schedule_timeout=0.5, on_cancel="abandon"),
+        ActivityOptions(heartbeat_timeout=3),
         ActivityOptions(retry=Retry()),
         ActivityOptions(
             retry=Retry(
@@ -89,6 +90,7 @@ def test_a_damaged_item_is_a_typed_error(data: bytes) -> None:
         {"timeout": math.nan},
         {"timeout": "1"},
         {"schedule_timeout": -1},
+        {"heartbeat_timeout": 0},
         {"on_cancel": "ignore"},
     ],
 )

@@ -12,6 +12,7 @@ import trioflow
 from tests.runtime.programs import Rejected, running, shape, virtual_store
 from trioflow import Retry, State, activity, durable
 from trioflow.abc import Store
+from trioflow.stores import MemoryStore
 from trioflow.testing import Crash, FailpointEnv, run_durable
 
 Clock = trio.testing.MockClock
@@ -240,7 +241,7 @@ async def test_an_activity_that_nobody_knows(autojump_clock: Clock) -> None:
 
 
 async def test_a_body_may_say_itself_that_it_is_final(store: Store) -> None:
-    """duroxide: `retryable` is for the runtime's own errors. Here a body may say it, and whoever is told can read it."""
+    """duroxide: `retryable` is for the runtime's own errors. Here a body may say it, and be read."""
     app, attempts = trioflow.App("final"), list[int]()
 
     @app.activity(retry=Retry(max_attempts=5, initial=0))
@@ -256,3 +257,63 @@ async def test_a_body_may_say_itself_that_it_is_final(store: Store) -> None:
         with pytest.raises(trioflow.OrchestrationFailed, match="the card is stolen") as caught:
             await (await client.start(main)).result(timeout=20)
     assert (caught.value.retryable, caught.value.attempts, attempts) == (False, 2, [1, 2])
+
+
+async def beating() -> int:
+    """Four parts; the first attempt hangs in the second."""
+    done = activity.info().last_heartbeat or 0
+    while done < 4:
+        done += 1
+        activity.heartbeat(done)
+        await (trio.sleep_forever() if done == 2 and activity.info().attempt == 1 else trio.sleep(0.01))
+    return activity.info().attempt
+
+
+def beating_in_a_thread() -> int:
+    """The same, in a plain function."""
+    done = activity.info().last_heartbeat or 0
+    while done < 4:
+        done += 1
+        activity.heartbeat(done)
+        while done == 2 and activity.info().attempt == 1:
+            trio.from_thread.run(trio.sleep, 0.01)
+    return activity.info().attempt
+
+
+@pytest.mark.parametrize("fn", [beating, beating_in_a_thread])
+async def test_an_attempt_that_falls_silent_is_tried_again(fn: Any) -> None:
+    """duroxide: a body that hangs is noticed by nobody. Here a heartbeat timeout ends it, and the next one goes on."""
+    app = trioflow.App("silent")
+    step = app.activity(heartbeat_timeout=0.2, retry=Retry(initial=0))(fn)
+
+    @app.orchestration
+    async def main() -> int:
+        return int(await step())
+
+    async with running(app, MemoryStore()) as client:
+        assert await (await client.start(main)).result(timeout=20) == 2
+
+
+@pytest.mark.parametrize(("pause", "said"), [(9, "done"), (11, "activity 'work' sent no heartbeat for 10 s")])
+async def test_a_heartbeat_that_comes_in_time_moves_the_limit(autojump_clock: Clock, pause: float, said: str) -> None:
+    """Long work that says often enough that it lives is left alone; what does not is told why it was ended."""
+    app, store = trioflow.App("lively"), virtual_store()
+
+    @app.activity(name="work", heartbeat_timeout=10)
+    async def lively() -> str:
+        for _ in range(50):
+            await trio.sleep(pause)
+            activity.heartbeat()
+        return "done"
+
+    @app.orchestration
+    async def main() -> str:
+        try:
+            return await lively()
+        except trioflow.ActivityTimedOut as exc:
+            return exc.message
+
+    async with running(app, store) as client:
+        assert await (await client.start(main)).result() == said
+        assert await run_durable(main, app=app) == said
+    assert trio.current_time() == pytest.approx(2 * (50 * pause if said == "done" else 10), abs=2)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
-from trioflow._runtime._body import Attempt, attempt_timeout, run_body
+from trioflow._runtime._body import Attempt, run_body
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._dispatcher import Fetched
 from trioflow._runtime._ears import Ears
@@ -190,8 +190,7 @@ class Activities:
         late = too_late(item, attempt.options, elapsed)
         if late is not None:
             return late
-        attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
-        attempt.scope.deadline = min(attempt.scope.deadline, attempt.timeout_at)
+        attempt.begin(self.env, elapsed)
         ending = await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
         return decide(
             item,

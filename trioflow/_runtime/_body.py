@@ -29,12 +29,13 @@ from trioflow.app import ActivityDefinition, ActivityOptions, App
 from trioflow.errors import PayloadError
 from trioflow.history import Category
 
-Why = Literal["cancelled", "timed out", "lost", "stopping"]
+Why = Literal["cancelled", "timed out", "silent", "lost", "stopping"]
 """Why a body was stopped."""
 
 SAID: Final[dict[Why, str]] = {
     "cancelled": "its orchestration asked for its end",
     "timed out": "its time is over",
+    "silent": "its last heartbeat is too long ago",
     "lost": "its lease is lost: another worker may run it",
     "stopping": "the runtime that runs it stops",
 }
@@ -79,7 +80,11 @@ class Attempt:
     options: ActivityOptions
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     abandon: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # cancelled: its thread is left behind
-    timeout_at: float = math.inf  # on `Env.monotonic`
+    # On `Env.monotonic`: its scope ends at the earliest of these.
+    lease_until: float = math.inf
+    timeout_at: float = math.inf
+    silent_at: float = math.inf  # moved by each heartbeat
+    _pulse: Callable[[], None] | None = None  # moves it; callable in any thread
     why: Why | None = None
     heartbeat: bytes | None = None  # noted and not yet kept
     ended: bool = False  # the body has ended
@@ -101,14 +106,52 @@ class Attempt:
         self.scope.cancel(SAID[self.why])
 
     def note(self, details: bytes) -> None:
-        """Keep a heartbeat."""
+        """Keep a heartbeat. May be called in any thread."""
         self.heartbeat = details
+        if self._pulse is not None:
+            self._pulse()
+
+    # -- its time
+
+    @property
+    def over_at(self) -> float:
+        """When its own time is over, whoever holds the lease."""
+        return min(self.timeout_at, self.silent_at)
+
+    def begin(self, env: Env, elapsed: float) -> None:
+        """Its time runs from now; it was scheduled `elapsed` seconds ago."""
+        self.timeout_at = env.monotonic() + attempt_timeout(self.options, elapsed)
+        patience = self.options.heartbeat_timeout
+        if patience is None:
+            return
+        heard = functools.partial(self._heard, env, patience)
+        soon = trio.lowlevel.current_trio_token().run_sync_soon
+
+        def pulse() -> None:
+            try:
+                soon(heard, idempotent=True)
+            except trio.RunFinishedError:
+                pass  # a thread that was left behind
+
+        self._pulse = pulse
+        heard()
+
+    def _heard(self, env: Env, patience: float) -> None:
+        if not self.scope.cancel_called:  # else it comes too late
+            self.silent_at = env.monotonic() + patience
+            self.limit()
+
+    def limit(self) -> None:
+        """End the body in time, and leave it behind if it is a thread that does not end then."""
+        self.scope.deadline = min(self.lease_until, self.over_at)
+        self.abandon.deadline = self.over_at + HEARING
 
     # -- as something leased
 
     def extended(self, until: float) -> None:
         """End the body by our own clock before the lease runs out."""
-        self.scope.deadline = min(until, self.timeout_at)
+        self.lease_until = until
+        self.scope.deadline = min(until, self.over_at)
 
     def lost(self) -> None:
         """Somebody else may run it now: stop."""
@@ -147,7 +190,7 @@ async def run_body(
         return Raised(exc, Category.CONFIGURATION, retryable=False)
     if attempt.why is not None or attempt.scope.cancel_called:
         return Stopped(_why(attempt, env), ran=False)
-    attempt.abandon.deadline = attempt.timeout_at + HEARING
+    attempt.limit()
     call = _call(definition, args, kwargs, limiter, attempt.abandon)
     current.set(around)  # in this attempt's own task
     task, results = trio.lowlevel.current_task(), list[Any]()
@@ -159,7 +202,7 @@ async def run_body(
     except BaseException as exc:
         if goes_through(exc):
             raise
-        return Stopped("timed out") if _too_late(attempt, env) else Raised(exc)
+        return Stopped(_over(attempt)) if _too_late(attempt, env) else Raised(exc)
     finally:
         if len(task.child_nurseries) > around_it:
             await end_nurseries(task, around_it)
@@ -167,7 +210,7 @@ async def run_body(
     if not results:
         return Stopped(_why(attempt, env))
     if _too_late(attempt, env):
-        return Stopped("timed out")
+        return Stopped(_over(attempt))
     try:
         what = f"the result of activity {item.name!r}"
         return Returned(codec.encode(results[0], definition.spec.returns, what=what))
@@ -190,20 +233,25 @@ def _call(
 
 def _too_late(attempt: Attempt, env: Env) -> bool:
     """The time for this attempt is over: what it did since does not count."""
-    return env.monotonic() >= attempt.timeout_at
+    return env.monotonic() >= attempt.over_at
+
+
+def _over(attempt: Attempt) -> Why:
+    """Which of its times is over."""
+    return "silent" if attempt.silent_at < attempt.timeout_at else "timed out"
 
 
 def _why(attempt: Attempt, env: Env) -> Why:
     """The scope was cancelled by somebody who said why, or by its deadline."""
     if attempt.why is None:
-        attempt.why = "timed out" if _too_late(attempt, env) else "lost"
+        attempt.why = _over(attempt) if _too_late(attempt, env) else "lost"
     if attempt.abandon.cancelled_caught and attempt.why != "lost":
         log.warning(
             "activity %s of instance %s does not end although its timeout has passed; its thread is abandoned",
             attempt.item.name,
             attempt.lock.instance,
         )
-        return "timed out"  # also if its end had been asked for: it has not ended
+        return _over(attempt)  # also if its end had been asked for: it has not ended
     return attempt.why
 
 

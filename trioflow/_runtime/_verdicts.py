@@ -152,7 +152,9 @@ def decide(
             )
         case _:
             error, retryable = ActivityTimedOut(f"activity {item.name!r} took too long"), True
-            failure = _timed_out(_took_too_long(item, options, elapsed), failures)
+            silent = ending.why == "silent"
+            message = _was_silent(item, options) if silent else _took_too_long(item, options, elapsed)
+            failure = _timed_out(message, failures)
     if not cancelled:
         pause = options.retry.next_attempt(
             error, failures=failures, elapsed=elapsed, retryable=retryable, chance=chance
@@ -168,6 +170,10 @@ def _took_too_long(item: LockedActivity, options: ActivityOptions, elapsed: floa
         return f"activity {item.name!r} did not end within {total:g} s in all"
     limits = [seconds for seconds in (options.timeout, options.retry.timeout) if seconds is not None]
     return f"activity {item.name!r} took longer than {min(limits, default=elapsed):g} s"
+
+
+def _was_silent(item: LockedActivity, options: ActivityOptions) -> str:
+    return f"activity {item.name!r} sent no heartbeat for {options.heartbeat_timeout:g} s"
 
 
 def _timed_out(message: str, attempts: int) -> Failure:

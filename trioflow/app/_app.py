@@ -62,6 +62,7 @@ class App:
         session: str | None = None,
         timeout: float | None = None,
         schedule_timeout: float | None = None,
+        heartbeat_timeout: float | None = None,
         on_cancel: OnCancel = "wait",
     ) -> ActivityDecorator: ...
 

@@ -125,6 +125,7 @@ class ActivityDefinition(Generic[P, R]):
         session: str | None = UNSET,
         timeout: float | None = UNSET,
         schedule_timeout: float | None = UNSET,
+        heartbeat_timeout: float | None = UNSET,
         on_cancel: OnCancel = UNSET,
         name: str = UNSET,
     ) -> ActivityDefinition[P, R]:
@@ -137,6 +138,8 @@ class ActivityDefinition(Generic[P, R]):
             timeout: seconds for each attempt; see `Retry`.
             schedule_timeout: seconds until some worker must have taken it; checked when a worker takes it, which then
                 fails it instead of running it. Until one does, it goes on waiting.
+            heartbeat_timeout: seconds that an attempt may go without calling `activity.heartbeat`; one that is silent
+                for longer is cancelled and has timed out.
             on_cancel: what a cancelled caller does: "wait" for its real end (as trio does for a thread), "request" its
                 end and go on, or "abandon" it.
             name: another registered name to call with the same arguments.
@@ -147,6 +150,7 @@ class ActivityDefinition(Generic[P, R]):
             "session": session,
             "timeout": timeout,
             "schedule_timeout": schedule_timeout,
+            "heartbeat_timeout": heartbeat_timeout,
             "on_cancel": on_cancel,
         }
         changed = {key: value for key, value in given.items() if value is not UNSET}

@@ -44,6 +44,7 @@ class ActivityOptions:
     session: str | None = attrs.field(default=None, validator=_text)
     timeout: float | None = attrs.field(default=None, validator=_seconds)
     schedule_timeout: float | None = attrs.field(default=None, validator=_seconds)
+    heartbeat_timeout: float | None = attrs.field(default=None, validator=_seconds)
     on_cancel: OnCancel = attrs.field(default="wait", validator=_one_of)
 
     def to_plain(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from trioflow._engine import (
     TurnResult,
 )
 from trioflow._kernel import Cancelled, draw
-from trioflow._runtime._body import Attempt, attempt_timeout, run_body
+from trioflow._runtime._body import Attempt, run_body
 from trioflow._runtime._runner import emit_logs
 from trioflow._runtime._verdicts import Again, Answered, decide, too_late
 from trioflow.abc import ActivityLock, Env, LockedActivity
@@ -310,9 +310,7 @@ class MemoryWorld:
             definition = self._app.find_activity(item.name)
             verdict: object = too_late(item, options, self._now - item.scheduled_at)
             if verdict is None:
-                timeout = attempt_timeout(options, self._now - item.scheduled_at)
-                attempt.timeout_at = self._env.monotonic() + timeout
-                attempt.scope.deadline = attempt.timeout_at
+                attempt.begin(self._env, self._now - item.scheduled_at)
                 ending = await run_body(attempt, definition, self._app, self._env, self._limiter)
                 verdict = decide(
                     item,

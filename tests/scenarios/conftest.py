@@ -1,4 +1,4 @@
-"""Fixtures of the scenarios: an empty store of each kind that needs no server."""
+"""Fixtures of the scenarios: an empty store of each kind."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 
 from trioflow.abc import Store
-from trioflow.stores import MemoryStore, SqliteStore
+from trioflow.stores import MemoryStore, SqliteStore, open_store
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", pytest.param("postgres", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """A store in memory, and one in a file, on the real clock."""
-    return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "scenarios.db")
+    """A store in memory, one in a file, and one on a server, all on the real clock."""
+    match request.param:
+        case "memory":
+            return MemoryStore()
+        case "file":
+            return SqliteStore(tmp_path / "scenarios.db")
+        case _:
+            return open_store(request.getfixturevalue("postgres_url"), durability="fast")

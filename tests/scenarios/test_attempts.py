@@ -317,3 +317,28 @@ async def test_a_heartbeat_that_comes_in_time_moves_the_limit(autojump_clock: Cl
         assert await (await client.start(main)).result() == said
         assert await run_durable(main, app=app) == said
     assert trio.current_time() == pytest.approx(2 * (50 * pause if said == "done" else 10), abs=2)
+
+
+async def test_a_heartbeat_that_comes_too_late_moves_nothing(autojump_clock: Clock) -> None:
+    """A body that shields itself, and then says that it lives, has timed out all the same."""
+    app, store = trioflow.App("late"), virtual_store()
+
+    @app.activity(heartbeat_timeout=10)
+    async def stubborn() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(20)
+            activity.heartbeat()
+            await trio.sleep(5)
+        await trio.sleep_forever()
+
+    @app.orchestration
+    async def main() -> str:
+        try:
+            await stubborn()
+        except trioflow.ActivityTimedOut as exc:
+            return exc.message
+        return "in time"
+
+    async with running(app, store) as client:
+        handle = await client.start(main)
+        assert await handle.result(timeout=100) == "activity 'stubborn' sent no heartbeat for 10 s"

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import trioflow
-from tests.runtime.programs import running
+from tests.runtime.programs import running, until
 from trioflow import State, durable
 from trioflow.abc import Store
 from trioflow.history import OrchestrationContinuedAsNew, OrchestrationStarted
@@ -173,6 +173,42 @@ async def test_a_child_is_asked_for_and_the_turn_continues(store: Store) -> None
         assert (await handle.info()).execution == 2
         for number in (1, 2):
             assert (await client.get(f"child of {number}")).state is State.CANCELLED
+
+
+async def test_what_is_only_asked_to_end_is_asked_in_the_turn_that_continues(store: Store) -> None:
+    """duroxide: the last turn's other actions are recorded and not dispatched. Here whoever is to end hears of it."""
+    app, ends = trioflow.App("asked"), list[str]()
+
+    @app.activity(on_cancel="request")
+    async def body() -> None:
+        ends.append("began")
+        try:
+            await trio.sleep_forever()
+        finally:
+            ends.append("ended")
+
+    @app.orchestration
+    async def child() -> None:
+        await durable.sleep_forever()
+
+    @app.orchestration
+    async def main(again: bool) -> str:
+        if again:
+            async with durable.open_nursery() as nursery:
+                nursery.start_soon(body)
+                nursery.start_soon(child.options(id="child", on_cancel="request"))
+                await durable.wait_event("go")
+                durable.continue_as_new(False)
+        return "done"
+
+    async with running(app, store) as client:
+        handle = await client.start(main, True)
+        await until(lambda: ends == ["began"])
+        await handle.raise_event("go")
+        assert await handle.result(timeout=20) == "done"
+        with pytest.raises(trioflow.OrchestrationCancelled):
+            await client.handle("child").result(timeout=20)
+        await until(lambda: ends == ["began", "ended"])
 
 
 async def test_it_is_not_swallowed_by_what_catches_exceptions(store: Store) -> None:

@@ -117,6 +117,7 @@ async def test_what_is_given_back_is_never_given_back(autojump_clock: Clock) -> 
                 await trio.sleep_forever()
         async with running(app, store):
             assert await handle.result() == pytest.approx(5, abs=0.5)
+            assert trio.current_time() == pytest.approx(5, abs=0.5)
 
 
 @pytest.mark.parametrize("kind", ["failed", "completed"])

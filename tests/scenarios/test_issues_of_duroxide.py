@@ -50,12 +50,13 @@ async def test_activities_survive_a_shutdown(autojump_clock: Clock) -> None:
 async def test_a_slow_fetch_hands_out_leases_that_have_run_out(autojump_clock: Clock) -> None:
     """#46: the lease begins before the fetch that returns it, so what was slow once is tried for ever.
 
-    Here a worker counts from before it asked, ends in time, and the next attempt gets there.
+    Here a worker counts from before it asked, begins nothing that is over, and the next attempt gets there.
     """
-    app, store = trioflow.App("slow"), virtual_store()
+    app, store, probe = trioflow.App("slow"), virtual_store(), Probe()
 
     @app.activity(tag="x")
     async def body() -> int:
+        probe.calls.append(activity.info().attempt)
         await trio.sleep(5)
         return activity.info().attempt
 
@@ -75,6 +76,7 @@ async def test_a_slow_fetch_hands_out_leases_that_have_run_out(autojump_clock: C
     slow.calls["slow"] = 0
     async with running(app, slow, tags=("x",), born_leased=False) as client:
         assert await (await client.start(main)).result(timeout=500) == 3
+    assert probe.calls == [3]  # those that came too late were not begun
 
 
 @pytest.mark.parametrize("what", ["activity", "instance"])

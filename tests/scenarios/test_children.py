@@ -325,6 +325,45 @@ async def test_a_child_that_the_runtime_ends_is_told_too(store: Store, how: str)
     assert isinstance(probe.calls[0], trioflow.LimitExceeded | trioflow.ChildFailed | trioflow.NondeterminismError)
 
 
+async def test_a_grandchild_of_what_the_runtime_ends_is_ended_too_and_hears_why(store: Store) -> None:
+    """duroxide: what fails by a limit leaves its own children running. Here they and its activities end with it."""
+    app, probe = trioflow.App("orphans", limits=Limits(history_events=20)), Probe()
+
+    @app.activity
+    async def body() -> None:
+        probe.calls.append("began")
+        try:
+            await trio.sleep_forever()
+        finally:
+            probe.calls.append("ended")
+
+    @app.orchestration
+    async def grandchild() -> None:
+        await durable.sleep_forever()
+
+    @app.orchestration
+    async def child() -> None:
+        async with durable.open_nursery() as nursery:
+            nursery.start_soon(grandchild.options(id="grandchild"))
+            nursery.start_soon(body)
+            nursery.start_soon(forever)
+
+    async with running(app, store) as client:
+        handle = await client.start(child)
+        await until(lambda: bool(probe.calls))
+        for _ in range(30):
+            try:
+                await handle.raise_event("tick")
+            except trioflow.InstanceFinished:
+                break
+        with pytest.raises(trioflow.OrchestrationFailed, match="history_events"):
+            await handle.result(timeout=20)
+        with pytest.raises(trioflow.OrchestrationTerminated) as caught:
+            await client.handle("grandchild").result(timeout=20)
+        assert caught.value.reason == "its parent has failed"
+        await until(lambda: probe.calls == ["began", "ended"])
+
+
 async def test_a_cancel_goes_down_to_the_leaves(store: Store) -> None:
     """duroxide: sample_cancellation_parent_cascades_to_children, cancel_parent_with_multiple_children."""
     app, probe = trioflow.App("cascade"), Probe()

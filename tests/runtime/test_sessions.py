@@ -163,3 +163,13 @@ def test_an_idle_time_that_ends_what_runs_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="session_idle"):
         trioflow.RuntimeOptions(session_idle=20.0)
     trioflow.RuntimeOptions(session_idle=20.0, activity_lease=20.0)
+    trioflow.RuntimeOptions(activity_lease=3600.0)
+
+
+async def test_a_long_lease_leaves_a_session_the_time(autojump_clock: MockClock) -> None:
+    """Where activities are renewed rarely, a session may be unused for longer by itself."""
+    store, seen = virtual_store(), list[tuple[str, str | None]]()
+    options = {"activity_lease": 1000.0}
+    async with running(chat(seen, "a"), store, **options) as client, running(chat(seen, "b"), store, **options):
+        await (await client.start("talk", "s", 3, 0.0, 3000.0)).result()
+    assert len({worker for worker, _ in seen}) == 1

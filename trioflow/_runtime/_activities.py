@@ -261,7 +261,6 @@ class Activities:
             case GiveBack():
                 self._gone(attempt)
                 try:
-                    await self._keep_heartbeat(attempt)
                     await persistently("giving an activity back", lambda: self._release(attempt, verdict))
                 except trio.Cancelled:
                     await self._last_words(attempt, verdict)
@@ -287,6 +286,8 @@ class Activities:
         self.keeper.drop(attempt)
         if attempt.why == "lost":
             return
+        if attempt.heartbeat is not None:
+            await self.renew([attempt])  # what it noted last, for the attempt that follows
         request = ReleaseActivity(lock=attempt.lock, delay=verdict.delay, clean=verdict.clean)
         await self.store.release_activity(request)
 

@@ -146,7 +146,8 @@ class Administration:
         before: Sequence[Event] = (),
     ) -> CommitTurn:
         events = [*before, attrs.evolve(last, unread=self._unread())]
-        messages = [self.writer.terminate_child(child, self.lock, None) for child in self._children() if closes(child)]
+        why = last.reason if isinstance(last, OrchestrationTerminated) else "its parent has failed"
+        messages = [self.writer.terminate_child(child, self.lock, why) for child in self._children() if closes(child)]
         parent = self.record.parent
         if parent is not None:
             link = ParentLink(instance=parent.instance, execution=parent.execution, event_id=parent.event_id)

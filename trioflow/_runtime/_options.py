@@ -73,6 +73,10 @@ POLL_INTERVAL: Final = 5.0
 """Seconds between two looks at a store that others write to."""
 
 
+SESSION_IDLE: Final = 300.0
+"""Seconds for which a session may be unused."""
+
+
 @attrs.frozen(kw_only=True)
 class RuntimeOptions:
     """How a runtime works.
@@ -91,7 +95,8 @@ class RuntimeOptions:
         poison.
         sessions: sessions that this runtime may have at once; 0 leaves activities with a session to others.
         session_lease: seconds for which a session is ours unless renewed.
-        session_idle: seconds without any use after which a session is given back.
+        session_idle: seconds without any use after which a session is given back; None is 300 s, or more where an
+            activity's lease, whose renewal notes the use, is longer than that.
         unclaimed_after: seconds for which an instance may be due without any worker that has its orchestration, before
             it is parked (or, if it was cancelled before it began, ends); None lets it wait for ever.
         retention: seconds after its end at which an instance is deleted, with its descendants; None keeps it.
@@ -125,7 +130,7 @@ class RuntimeOptions:
     max_attempts: int = attrs.field(default=10, validator=_whole)
     sessions: int = attrs.field(default=10, validator=_whole_or_zero)
     session_lease: float = attrs.field(default=30.0, validator=_seconds)
-    session_idle: float = attrs.field(default=300.0, validator=_seconds)
+    session_idle: float | None = attrs.field(default=None, validator=_seconds_or_none)
     unclaimed_after: float | None = attrs.field(default=300.0, validator=_seconds_or_none)
     retention: float | None = attrs.field(default=None, validator=_seconds_or_none)
     keep_executions: int | None = attrs.field(default=None, validator=_whole_or_none)
@@ -144,11 +149,16 @@ class RuntimeOptions:
 
     def __attrs_post_init__(self) -> None:
         between = self.renew_after(self.activity_lease)
-        if self.session_idle <= between:
+        if self.session_idle is not None and self.session_idle <= between:
             raise ConfigurationError(
                 f"RuntimeOptions(session_idle={self.session_idle!r}) would give back sessions in which an activity "
                 f"runs: its use is noted every {between:g} s only; choose more than that"
             )
+
+    @property
+    def idle(self) -> float:
+        """Seconds after which an unused session is given back."""
+        return max(SESSION_IDLE, 2 * self.activity_lease) if self.session_idle is None else self.session_idle
 
     @property
     def poll(self) -> float:

@@ -51,7 +51,7 @@ class SessionKeeper:
     async def _renew(self) -> None:
         self._used = trio.Event()  # first: what is taken meanwhile is not forgotten
         options = self.options
-        request = RenewSessions(worker=self.worker, lease=options.session_lease, idle=options.session_idle)
+        request = RenewSessions(worker=self.worker, lease=options.session_lease, idle=options.idle)
         answer = await persistently("renewing sessions", lambda: self.store.renew_sessions(request))
         self.held = dict.fromkeys(answer.held)
         if self.held:

@@ -14,7 +14,7 @@ from trioflow._runtime._body import Ending, Raised, Returned, Stopped
 from trioflow._runtime._turns import never_begun
 from trioflow.abc import LockedActivity
 from trioflow.app import TIMED_OUT, ActivityOptions, App
-from trioflow.errors import ActivityTimedOut, UnregisteredError
+from trioflow.errors import ActivityTimedOut, OperationFailed, UnregisteredError
 from trioflow.history import (
     ActivityCancelled,
     ActivityCompleted,
@@ -142,7 +142,8 @@ def decide(
         case Stopped(why="stopping"):
             return GiveBack()
         case Raised():
-            error, retryable = ending.error, ending.retryable
+            error = ending.error
+            retryable = ending.retryable and not (isinstance(error, OperationFailed) and not error.retryable)
             failure = app.failures.to_failure(
                 error,
                 category=ending.category,

@@ -79,6 +79,9 @@ def _usual_longest(retry: Retry) -> float:
 class Retry:
     """How often and after which pauses a failed attempt of an activity is made again.
 
+    A body that knows that no other attempt will help says so itself, whatever the policy:
+    ``raise trioflow.ActivityFailed("the card is stolen", retryable=False)``.
+
     The pause after failed attempt k (from 1) is ``min(initial * factor ** (k - 1) + increment * (k - 1),
     max_interval)``, made longer or shorter by up to the share `jitter`. ``factor=1`` is a fixed pause; ``factor=1,
     increment=initial`` a linear one; ``initial=0`` none at all.

@@ -72,7 +72,7 @@ async def checkout(order: Order) -> str:
     assert_type(await charge(order, dry=True), str)
     assert_type(await render(order), bytes)
     assert_type(await child(order), int)
-    assert_type(await charge.options(tag="x", timeout=None)(order), str)
+    assert_type(await charge.options(tag="x", timeout=None, heartbeat_timeout=30)(order), str)
     assert_type(await child.options(id="c-1", on_cancel="request", on_parent_close="abandon")(order), int)
     await charge("not an order")  # type: ignore[arg-type]
     await charge(order, wet=True)  # type: ignore[call-arg]

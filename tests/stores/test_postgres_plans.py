@@ -232,8 +232,16 @@ async def test_a_scan_would_be_seen(subject: Subject) -> None:
 
 
 SEARCHES = (
-    *("lock_turns", "take_over_ready", "sweep", "sweep_cancelled", "sweep_late", "next_late"),
-    *("pick_items", "lock_activities", "forget_before", "recall", "admit", "renew_sessions", "release_sessions"),
+    *("lock_turns", "take_over_ready", "sweep", "sweep_cancelled", "sweep_late"),
+    *(
+        "take_items",
+        "lock_activities",
+        "forget_before",
+        "recall",
+        "claim_sessions",
+        "renew_sessions",
+        "release_sessions",
+    ),
     *("lock_family", "list_instances", "read_depths", "read_metrics"),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import psycopg
 import pytest
@@ -20,7 +20,9 @@ from trioflow.abc import (
     SessionClaim,
     SessionsRenewed,
     SettleActivity,
+    Store,
 )
+from trioflow.stores import MemoryStore
 from trioflow.stores._postgres import _requests as requests
 from trioflow.testing._store_contract import Clock, Subject
 from trioflow.testing._store_contract._subject import LEASE, an_item, draft
@@ -141,6 +143,21 @@ async def test_any_name_will_do(s: Subject, session: str) -> None:
     await s.scheduled(an_item(1, session=session), an_item(2))
     assert found(await s.store.lock_activities(asks())) == [1, 2]
     assert (await s.store.renew_sessions(RenewSessions(worker="one", lease=LEASE, idle=60.0))).held == (session,)
+
+
+@pytest.mark.parametrize("make", [MemoryStore, empty_store], ids=["memory", "postgres"])
+async def test_what_is_behind_those_that_were_refused_is_used(make: Callable[[Clock], Store]) -> None:
+    """An item that is found only after others stood back keeps its session from being idle, like any."""
+    clock = Clock()
+    async with make(clock) as store:
+        s, claim = Subject(store, clock), SessionClaim(lease=LEASE, limit=2)
+        sessions = ("own", "s", "t", "t", "own")
+        await s.scheduled(*(an_item(number, session=name) for number, name in enumerate(sessions, 1)))
+        assert found(await store.lock_activities(asks(claim=claim, limit=1))) == [1]
+        s.advance(10.0)
+        assert found(await store.lock_activities(asks(claim=claim, limit=2))) == [2, 5]
+        renewed = await store.renew_sessions(RenewSessions(worker="one", lease=LEASE, idle=10.0))
+        assert renewed.held == ("own", "s")
 
 
 async def test_sessions_are_locked_in_one_order(s: Subject) -> None:

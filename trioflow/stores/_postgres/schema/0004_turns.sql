@@ -73,7 +73,8 @@ BEGIN
     next_due := least(
         (SELECT min(i.due_at) FROM instance i WHERE i.due_at > _now),
         (SELECT min(a.due_at) FROM activity a WHERE a.cancelled AND a.due_at > _now),
-        next_late(_now),
+        (SELECT min(a.start_by) FROM activity a
+         WHERE a.start_by > _now AND a.lock_token IS NULL AND NOT a.cancelled),
         CASE WHEN _left THEN _now + 0.005 END
     );
     now := _now;

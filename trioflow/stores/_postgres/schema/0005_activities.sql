@@ -63,12 +63,6 @@ BEGIN
 END
 $$;
 
--- When the next item goes for want of somebody who begins it.
-CREATE FUNCTION next_late(_now float8) RETURNS float8 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
-    SELECT min(a.start_by) FROM activity a
-    WHERE a.start_by IS NOT NULL AND a.lock_token IS NULL AND NOT a.cancelled AND a.start_by > _now
-$$;
-
 CREATE TYPE locked_activity AS (
     instance        text,
     execution       bigint,
@@ -91,54 +85,46 @@ CREATE FUNCTION takes(_tag text, _untagged boolean, _tags text[]) RETURNS boolea
     SELECT CASE WHEN _tag IS NULL THEN _untagged ELSE _tags IS NULL OR _tag = ANY (_tags) END
 $$;
 
-CREATE TYPE picked AS (instance text, execution bigint, event_id bigint, session text);
-
--- `refused`: some are not for this worker. `overtaken`: somebody else claimed a session at the same moment.
-CREATE TYPE admitted AS (items picked[], refused boolean, overtaken boolean);
-
--- Lock items whose time has come, of no session or of those that are wanted: "own" ones, or also "any" that nobody has.
-CREATE FUNCTION pick_items(_doc jsonb, _sessions text, _limit bigint, _now float8) RETURNS picked[] LANGUAGE plpgsql
-SET search_path FROM CURRENT AS $$
+-- Lease items whose time has come, of no session or of those that are wanted: the worker's "own", or "any" that nobody
+-- else has. Where any is wanted and some have one, nothing is leased yet: those are named instead, in order.
+CREATE FUNCTION take_items(
+    _doc jsonb, _wanted text, _now float8, OUT activities locked_activity[], OUT sessions text[]
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     _worker text := _doc ->> 'worker';
-    _nobody text := CASE _sessions WHEN 'any' THEN _worker END;
+    _nobody text := CASE _wanted WHEN 'any' THEN _worker END;
     _untagged boolean := (_doc ->> 'untagged')::boolean;
     _tags text[] := CASE WHEN _doc ? 'tags' THEN ARRAY(SELECT jsonb_array_elements_text(_doc -> 'tags')) END;
 BEGIN
-    RETURN ARRAY(
-        SELECT ROW(a.instance, a.execution, a.event_id, a.session)::picked FROM activity a
-        WHERE NOT a.cancelled AND a.due_at <= _now AND takes(a.tag, _untagged, _tags)
-            AND (a.session IS NULL OR _sessions <> 'none' AND _worker = coalesce(
-                (SELECT s.worker FROM session s WHERE s.digest = digest_of(a.session) AND s.until > _now), _nobody
-            ))
-        ORDER BY a.due_at, a.event_id, a.instance, a.execution
-        LIMIT _limit
-        FOR NO KEY UPDATE SKIP LOCKED
-    );
-END
-$$;
-
--- Lease items that are locked. One whose last holder died was begun.
-CREATE FUNCTION lease_items(_picked picked[], _doc jsonb, _first bigint, _now float8) RETURNS locked_activity[]
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-DECLARE
-    _leased locked_activity[];
-BEGIN
-    WITH leased AS (
+    WITH due AS (
+        SELECT d.*, row_number() OVER () AS n FROM (
+            SELECT a.instance, a.execution, a.event_id, a.session FROM activity a
+            WHERE NOT a.cancelled AND a.due_at <= _now AND takes(a.tag, _untagged, _tags)
+                AND (a.session IS NULL OR _wanted <> 'none' AND _worker = coalesce(
+                    (SELECT s.worker FROM session s WHERE s.digest = digest_of(a.session) AND s.until > _now), _nobody
+                ))
+            ORDER BY a.due_at, a.event_id, a.instance, a.execution
+            LIMIT (_doc ->> 'limit')::bigint
+            FOR NO KEY UPDATE SKIP LOCKED
+        ) d
+    ), named AS (
+        SELECT array_agg(d.session ORDER BY d.n) FILTER (WHERE d.session IS NOT NULL) AS sessions
+        FROM due d WHERE _wanted = 'any'
+    ), leased AS (
         UPDATE activity a SET
-            lock_token = new_token(_doc ->> 'token', _now, _first + p.n), lock_worker = _doc ->> 'worker',
+            lock_token = new_token(_doc ->> 'token', _now, d.n), lock_worker = _worker,
             due_at = _now + (_doc ->> 'lease')::float8, attempt = a.attempt + 1, fetches = a.fetches + 1,
-            start_by = CASE WHEN a.lock_token IS NULL THEN a.start_by END
-        FROM unnest(_picked) WITH ORDINALITY AS p (instance, execution, event_id, session, n)
-        WHERE a.instance = p.instance AND a.execution = p.execution AND a.event_id = p.event_id
-        RETURNING a.*, p.n
+            start_by = CASE WHEN a.lock_token IS NULL THEN a.start_by END  -- else its last holder has begun it and died
+        FROM due d
+        WHERE a.instance = d.instance AND a.execution = d.execution AND a.event_id = d.event_id
+            AND (SELECT n.sessions FROM named n) IS NULL
+        RETURNING a.*, d.n
     )
     SELECT array_agg(
         ROW(l.instance, l.execution, l.event_id, l.lock_token, l.name, l.tag, l.session, l.attempt, l.failures,
             l.fetches, l.scheduled_at, l.heartbeat, l.data, l.payload)::locked_activity
         ORDER BY l.n
-    ) INTO _leased FROM leased l;
-    RETURN _leased;
+    ), (SELECT n.sessions FROM named n) INTO activities, sessions FROM leased l;
 END
 $$;
 
@@ -148,33 +134,28 @@ CREATE FUNCTION lock_activities(
 ) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     _now float8 := clock();
-    _limit bigint := (_doc ->> 'limit')::bigint;
     _untagged boolean := (_doc ->> 'untagged')::boolean;
     _tags text[] := CASE WHEN _doc ? 'tags' THEN ARRAY(SELECT jsonb_array_elements_text(_doc -> 'tags')) END;
     _claims boolean := _doc ? 'sessions';
-    _picked picked[];
-    _admitted admitted;
+    _named text[];
+    _overtaken boolean := false;
 BEGIN
     reached := sweep(_now);
-    _picked := pick_items(_doc, CASE WHEN _claims THEN 'any' ELSE 'none' END, _limit, _now);
-    IF _claims AND EXISTS (SELECT FROM unnest(_picked) p WHERE p.session IS NOT NULL) THEN
-        _admitted := admit(_picked, _doc, _now);
-        _picked := _admitted.items;
-    END IF;
-    IF cardinality(_picked) > 0 THEN
-        activities := lease_items(_picked, _doc, 0, _now);
-    END IF;
-    IF _admitted.refused THEN  -- it hid what is behind it
-        activities := activities || lease_items(
-            pick_items(_doc, 'own', _limit - cardinality(_picked), _now), _doc, cardinality(_picked), _now
-        );
+    SELECT t.activities, t.sessions INTO activities, _named
+    FROM take_items(_doc, CASE WHEN _claims THEN 'any' ELSE 'none' END, _now) t;
+    IF _named IS NOT NULL THEN
+        _overtaken := claim_sessions(_named, _doc, _now);
+        activities := (take_items(_doc, 'own', _now)).activities;
+        UPDATE session s SET used_at = _now FROM unnest(activities) a
+        WHERE a.session IS NOT NULL AND s.digest = digest_of(a.session);
     END IF;
     next_due := least(
         (SELECT min(a.due_at) FROM activity a
          WHERE NOT a.cancelled AND a.due_at > _now AND takes(a.tag, _untagged, _tags)),
-        next_late(_now),
+        (SELECT min(a.start_by) FROM activity a
+         WHERE a.start_by > _now AND a.lock_token IS NULL AND NOT a.cancelled),
         CASE WHEN _claims THEN (SELECT min(s.until) FROM session s WHERE s.until > _now) END,
-        CASE WHEN _admitted.overtaken THEN _now + 0.005 END
+        CASE WHEN _overtaken THEN _now + 0.005 END
     );
     now := _now;
 END

@@ -14,53 +14,40 @@ CREATE FUNCTION own_sessions(_worker text) RETURNS void LANGUAGE sql VOLATILE AS
     SELECT pg_advisory_xact_lock(hashtextextended('trioflow/sessions/' || _worker, 0))
 $$;
 
--- Which of these items, that are locked, a worker may have: those of no session, of sessions that it has, and of those
--- that it claims, as many as it may have, in the order of their items.
-CREATE FUNCTION admit(_picked picked[], _doc jsonb, _now float8) RETURNS admitted LANGUAGE plpgsql
+-- Claim sessions that nobody has for a worker, those named first as far as it may have more, and lock all that it has:
+-- until the end nobody else can have them. Whether somebody else claimed one at the same moment.
+CREATE FUNCTION claim_sessions(_named text[], _doc jsonb, _now float8) RETURNS boolean LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
     _worker text := _doc ->> 'worker';
     _until float8 := _now + (_doc -> 'sessions' ->> 'lease')::float8;
-    _own text[];
-    _asked text[];
-    _given text[];
-    _items picked[];
+    _sessions text[];
+    _own integer;
+    _given integer;
 BEGIN
     PERFORM own_sessions(_worker);
-    _own := ARRAY(SELECT s.session FROM session s WHERE s.worker = _worker AND s.until > _now);
-    WITH wanted AS (
-        SELECT p.session, min(p.n) AS n, p.session = ANY (_own) AS own
-        FROM unnest(_picked) WITH ORDINALITY AS p (instance, execution, event_id, session, n)
-        WHERE p.session IS NOT NULL
-        GROUP BY p.session
-    )
-    SELECT array_agg(w.session) INTO _asked FROM (
-        SELECT w.session FROM wanted w WHERE w.own
-        UNION ALL (
-            SELECT w.session FROM wanted w WHERE NOT w.own
-            ORDER BY w.n
-            LIMIT greatest((_doc -> 'sessions' ->> 'limit')::bigint - cardinality(_own), 0)
-        )
-    ) w;
+    _sessions := ARRAY(SELECT s.session FROM session s WHERE s.worker = _worker AND s.until > _now);
+    _own := cardinality(_sessions);
+    _sessions := _sessions || ARRAY(
+        SELECT u.session FROM unnest(_named) WITH ORDINALITY AS u (session, n)
+        WHERE u.session <> ALL (_sessions)
+        GROUP BY u.session
+        ORDER BY min(u.n)
+        LIMIT greatest((_doc -> 'sessions' ->> 'limit')::bigint - _own, 0)
+    );
     WITH given AS (
         INSERT INTO session AS s (digest, session, worker, until, used_at)
-        SELECT digest_of(a.session), a.session, _worker, _until, _now FROM unnest(_asked) a (session)
+        SELECT digest_of(u.session), u.session, _worker, _until, _now FROM unnest(_sessions) u (session)
         ORDER BY 1
         ON CONFLICT (digest) DO UPDATE SET
-            worker = _worker, used_at = _now,
-            until = CASE WHEN s.worker = _worker AND s.until > _now THEN s.until ELSE _until END
+            worker = _worker,
+            until = CASE WHEN s.worker = _worker AND s.until > _now THEN s.until ELSE _until END,
+            used_at = CASE WHEN s.worker = _worker AND s.until > _now THEN s.used_at ELSE _now END
         WHERE s.worker = _worker OR s.until <= _now
-        RETURNING s.session
+        RETURNING s.digest
     )
-    SELECT array_agg(g.session) INTO _given FROM given g;
-    _items := ARRAY(
-        SELECT ROW(p.instance, p.execution, p.event_id, p.session)::picked
-        FROM unnest(_picked) WITH ORDINALITY AS p (instance, execution, event_id, session, n)
-        WHERE p.session IS NULL OR p.session = ANY (_given)
-        ORDER BY p.n
-    );
-    RETURN ROW(_items, cardinality(_items) < cardinality(_picked),
-               coalesce(cardinality(_given), 0) < coalesce(cardinality(_asked), 0))::admitted;
+    SELECT count(*) INTO _given FROM given;
+    RETURN _given < cardinality(_sessions);
 END
 $$;
 

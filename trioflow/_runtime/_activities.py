@@ -26,6 +26,7 @@ from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._sessions import SessionKeeper
 from trioflow._runtime._settling import Settlement, Settler
 from trioflow._runtime._slots import Slots
+from trioflow._runtime._strangers import Strangers
 from trioflow._runtime._troubles import log, persistently
 from trioflow._runtime._verdicts import (
     Again,
@@ -91,6 +92,7 @@ class Activities:
     _known_options: dict[bytes, ActivityOptions] = attrs.field(factory=dict, init=False)  # by an item's `data`
     _early: dict[str, None] = attrs.field(factory=dict, init=False)  # tokens whose end was asked for, not running here
     _none: trio.Event = attrs.field(factory=trio.Event, init=False)  # set when nothing runs any more
+    strange: Strangers = attrs.field(factory=Strangers, init=False)
     backlog: bool = attrs.field(default=False, init=False)  # the store had more than there was room for
 
     def __attrs_post_init__(self) -> None:
@@ -107,7 +109,7 @@ class Activities:
             worker=self.worker,
             limit=limit,
             lease=options.activity_lease,
-            tags=options.tag_filter,
+            tags=attrs.evolve(options.tag_filter, but=self.strange.now(since)),
             sessions=self.sessions.claim,
         )
         answer = await persistently("looking for activities", lambda: self.store.lock_activities(request))
@@ -117,8 +119,9 @@ class Activities:
             self.env.reached("activity.locked")
             self.sessions.took(item.session)
             self.start(item, since)
-        due_in = None if answer.next_due is None else answer.next_due - answer.now
-        return Fetched(len(answer.activities), due_in)
+        times = [] if answer.next_due is None else [answer.next_due - answer.now]
+        times += self.strange.ends_in(since)
+        return Fetched(len(answer.activities), min(times, default=None))
 
     def start(self, item: LockedActivity, since: float, *, reserved: bool = False) -> None:
         """Run an item whose lease counts from `since`. `reserved`: its slot was taken before."""
@@ -206,7 +209,9 @@ class Activities:
         try:
             definition = self._find(item.name)
         except UnregisteredError as exc:
-            return unknown(item, exc, options.unknown_pause(item.fetches), options.max_attempts)
+            pause = options.unknown_pause(item.fetches)
+            self.strange.met(item.name, self.env.monotonic() + pause)
+            return unknown(item, exc, pause, options.max_attempts)
         if item.fetches > options.max_attempts:
             return poisoned(item, options.max_attempts)
         try:

@@ -334,10 +334,11 @@ class TurnsRenewed:
 
 @attrs.frozen(kw_only=True)
 class TagFilter:
-    """Which items a worker takes. `tags=None` means every tag."""
+    """Which items a worker takes. `tags=None` means every tag. `but`: names of activities that it leaves to others."""
 
     untagged: bool = True
     tags: tuple[str, ...] | None = ()
+    but: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -19,7 +19,7 @@ from trioflow.stores._memory_undo import Undoable
 from trioflow.stores._rules import ActivityRow, SessionRow, Sessions
 
 ActivityKey = tuple[str, int, int]
-Claim = tuple["str | None", "str | None"]  # tag, session
+Claim = tuple["str | None", "str | None", str]  # tag, session, name
 
 
 def anything(bucket: object) -> bool:
@@ -27,11 +27,13 @@ def anything(bucket: object) -> bool:
     return True
 
 
-def takes(tags: TagFilter) -> Callable[[str | None], bool]:
-    """Whether a worker takes items with a tag."""
+def takes(tags: TagFilter) -> Callable[[Claim], bool]:
+    """Whether a worker takes items with a tag and a name."""
 
-    def accepts(tag: str | None) -> bool:
-        return tags.untagged if tag is None else tags.tags is None or tag in tags.tags
+    def accepts(claim: Claim) -> bool:
+        tag, _, name = claim
+        fits = tags.untagged if tag is None else tags.tags is None or tag in tags.tags
+        return fits and name not in tags.but
 
     return accepts
 
@@ -96,7 +98,7 @@ class MemoryActivities(Undoable):
         if row is None or row.cancelled:
             self._due_activities.drop(key)
         else:
-            self._due_activities.put(key, (row.tag, row.session), row.due_at, row.event_id)
+            self._due_activities.put(key, (row.tag, row.session, row.name), row.due_at, row.event_id)
         if row is not None and row.cancelled:
             self._due_cancelled.put(key, None, row.due_at, row.event_id)
         if row is not None and row.waits_until is not None:
@@ -105,7 +107,7 @@ class MemoryActivities(Undoable):
     def due_activities(self, now: float, limit: int, tags: TagFilter, sessions: Sessions) -> list[ActivityRow]:
         """See `Tables`."""
         fits, allows = takes(tags), self._allows(sessions, now)
-        return self._by_keys(self._due_activities.due(now, limit, lambda claim: fits(claim[0]) and allows(claim[1])))
+        return self._by_keys(self._due_activities.due(now, limit, lambda claim: fits(claim) and allows(claim[1])))
 
     def _allows(self, sessions: Sessions, now: float) -> Callable[[str | None], bool]:
         """Whether items of a session are wanted."""
@@ -122,8 +124,7 @@ class MemoryActivities(Undoable):
 
     def next_due_activity(self, now: float, tags: TagFilter) -> float | None:
         """See `Tables`."""
-        fits = takes(tags)
-        return self._due_activities.next_after(now, lambda claim: fits(claim[0]))
+        return self._due_activities.next_after(now, takes(tags))
 
     def due_cancelled(self, now: float, limit: int) -> list[ActivityRow]:
         """See `Tables`."""

@@ -273,6 +273,7 @@ def lock_activities(request: LockActivities, token: str) -> tuple[object, ...]:
         "token": token,
         "untagged": request.tags.untagged,
         "tags": None if tags is None else list(tags),
+        "but": list(request.tags.but),
         "sessions": None if claim is None else {"lease": claim.lease, "limit": claim.limit},
     }
     return (document(fields),)

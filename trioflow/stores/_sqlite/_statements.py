@@ -182,11 +182,12 @@ DUE_LATE: Final = (
 NEXT_DUE_LATE: Final = f"SELECT start_by FROM activity WHERE {_WAITING} AND start_by > ? ORDER BY start_by LIMIT 1"  # noqa: S608 - as above
 
 
-def _tagged(tags: TagFilter) -> tuple[SQL, Values]:
+def _tagged(tags: TagFilter) -> tuple[SQL, tuple[str, ...]]:
+    but = f" AND name NOT IN ({_marks(len(tags.but))})" if tags.but else ""
     if tags.tags is None:
-        return ("" if tags.untagged else " AND tag IS NOT NULL"), ()
+        return ("" if tags.untagged else " AND tag IS NOT NULL") + but, tags.but
     untagged = "tag IS NULL OR " if tags.untagged else ""
-    return f" AND ({untagged}tag IN ({_marks(len(tags.tags))}))", tags.tags
+    return f" AND ({untagged}tag IN ({_marks(len(tags.tags))})){but}", (*tags.tags, *tags.but)
 
 
 def _of_sessions(sessions: Sessions) -> SQL:
@@ -208,7 +209,7 @@ def due_activities(tags: TagFilter, sessions: Sessions) -> tuple[SQL, Mapping[st
     text = (
         f"SELECT {ACTIVITY} FROM activity WHERE cancelled = 0 AND due_at <= :now{text}{_of_sessions(sessions)} {order}"  # noqa: S608 - marks only
     )
-    return text, {"worker": sessions.worker, **dict(zip(names, tags.tags or (), strict=True))}
+    return text, {"worker": sessions.worker, **dict(zip(names, values, strict=True))}
 
 
 def next_due_activity(tags: TagFilter) -> tuple[SQL, Values]:

@@ -29,6 +29,21 @@ async def check_a_scheduled_item_is_taken(s: Subject) -> None:
     expect_equal((item.attempt, item.failures, item.fetches, item.scheduled_at), (1, 0, 1, s.clock.now), "counts")
 
 
+@belongs_to(Part.TAGS)
+async def check_names_that_are_left_to_others(s: Subject) -> None:
+    """A worker gets no items of the names that it leaves to others, nor hears of their times; those behind it gets."""
+    await s.scheduled(an_item(1, name="strange"), an_item(2), an_item(3, name="Strange"), an_item(4, name="odd"))
+    known = TagFilter(but=("strange", "odd", "nobody's"))
+    locked = await s.lock_items(tags=known, limit=2)
+    expect_equal([item.lock.event_id for item in locked.activities], [2, 3], "what it gets")
+    expect_equal([item.lock.event_id for item in (await s.lock_items()).activities], [1, 4], "what others get")
+    expect_equal((await s.lock_items(tags=known)).next_due, s.clock.now + LEASE, "the time that it hears of")
+    s.advance(5)
+    await s.scheduled(an_item(1, name="odd"), instance="b")
+    (odd,) = (await s.lock_items(lease=1.0)).activities
+    expect_equal((await s.lock_items(tags=known)).next_due, s.clock.now + LEASE - 5, f"while {odd.name} is leased")
+
+
 async def check_a_taken_item_is_taken(s: Subject) -> None:
     """A leased item is given to nobody else until its lease runs out; then the attempt counts."""
     await s.scheduled(an_item())

@@ -81,8 +81,9 @@ CREATE TYPE locked_activity AS (
 );
 
 -- Whether a worker with these tags takes an item; null tags mean every tag.
-CREATE FUNCTION takes(_tag text, _untagged boolean, _tags text[]) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN _tag IS NULL THEN _untagged ELSE _tags IS NULL OR _tag = ANY (_tags) END
+CREATE FUNCTION takes(_tag text, _untagged boolean, _tags text[], _name text, _but text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN _tag IS NULL THEN _untagged ELSE _tags IS NULL OR _tag = ANY (_tags) END AND _name <> ALL (_but)
 $$;
 
 -- Lease items whose time has come, of no session or of those that are wanted: the worker's "own", or "any" that nobody
@@ -95,11 +96,12 @@ DECLARE
     _nobody text := CASE _wanted WHEN 'any' THEN _worker END;
     _untagged boolean := (_doc ->> 'untagged')::boolean;
     _tags text[] := CASE WHEN _doc ? 'tags' THEN ARRAY(SELECT jsonb_array_elements_text(_doc -> 'tags')) END;
+    _but text[] := ARRAY(SELECT jsonb_array_elements_text(_doc -> 'but'));
 BEGIN
     WITH due AS (
         SELECT d.*, row_number() OVER () AS n FROM (
             SELECT a.instance, a.execution, a.event_id, a.session FROM activity a
-            WHERE NOT a.cancelled AND a.due_at <= _now AND takes(a.tag, _untagged, _tags)
+            WHERE NOT a.cancelled AND a.due_at <= _now AND takes(a.tag, _untagged, _tags, a.name, _but)
                 AND (a.session IS NULL OR _wanted <> 'none' AND _worker = coalesce(
                     (SELECT s.worker FROM session s WHERE s.digest = digest_of(a.session) AND s.until > _now), _nobody
                 ))
@@ -136,6 +138,7 @@ DECLARE
     _now float8 := clock();
     _untagged boolean := (_doc ->> 'untagged')::boolean;
     _tags text[] := CASE WHEN _doc ? 'tags' THEN ARRAY(SELECT jsonb_array_elements_text(_doc -> 'tags')) END;
+    _but text[] := ARRAY(SELECT jsonb_array_elements_text(_doc -> 'but'));
     _claims boolean := _doc ? 'sessions';
     _named text[];
     _overtaken boolean := false;
@@ -151,7 +154,7 @@ BEGIN
     END IF;
     next_due := least(
         (SELECT min(a.due_at) FROM activity a
-         WHERE NOT a.cancelled AND a.due_at > _now AND takes(a.tag, _untagged, _tags)),
+         WHERE NOT a.cancelled AND a.due_at > _now AND takes(a.tag, _untagged, _tags, a.name, _but)),
         (SELECT min(a.start_by) FROM activity a
          WHERE a.start_by > _now AND a.lock_token IS NULL AND NOT a.cancelled),
         CASE WHEN _claims THEN (SELECT min(s.until) FROM session s WHERE s.until > _now) END,

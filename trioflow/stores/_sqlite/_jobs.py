@@ -96,12 +96,12 @@ class Jobs:
         """From the thread: what waits, waiting for it. Nothing if the time is up (seconds), or if no more will come."""
         jobs: list[Job] = []
         try:
-            job = self._queue.get(timeout=timeout)
-            while job is not None:
-                jobs.append(job)
-                if len(jobs) == limit:
+            while len(jobs) < limit:
+                job = self._queue.get_nowait() if jobs else self._queue.get(timeout=timeout)
+                if job is None:
+                    self._queue.put(None)  # it stays the last: whoever comes again finds it
                     break
-                job = self._queue.get_nowait()
+                jobs.append(job)
         except queue.Empty:
             pass
         return jobs

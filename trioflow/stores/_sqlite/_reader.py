@@ -1,9 +1,9 @@
 """The thread that reads: a connection of its own, so that a long read holds up nobody who writes.
 
-Laws: reads are carried out in the order in which they were asked for, each in a transaction of its own, which begins
-after it was asked for and has ended before it is answered; the connection can neither write nor fold the log; one that
-has met an error is given up, and the next read opens another; a reader ends before the writer's connection is closed,
-and a store whose reader has died ends.
+Laws: reads are carried out in the order in which they were asked for; those that wait share a transaction, which begins
+after they were asked for and has ended before they are answered, so none is open while nobody reads; the connection can
+neither write nor fold the log; one that has met an error is given up, and the next read opens another; a reader ends
+before the writer's connection is closed, and a store whose reader has died ends.
 
 Must never know: what a rule means, the gate. Who calls it: `_writer.py`. Read next: `_opening.py`.
 """
@@ -22,10 +22,12 @@ from trioflow.errors import StoreClosed, StoreError
 from trioflow.stores._rules import Work
 from trioflow.stores._sqlite._database import Member
 from trioflow.stores._sqlite._errors import translate
-from trioflow.stores._sqlite._jobs import Job, Jobs, Run, refuse
+from trioflow.stores._sqlite._jobs import Job, Jobs, Run, refuse, tell
 from trioflow.stores._sqlite._opening import Settings, check_ours, connect_to_read
 from trioflow.stores._sqlite._place import Place
 from trioflow.stores._sqlite._tables import SqliteTables
+
+BATCH = 64  # reads that share a transaction at most: those in front are answered with the last
 
 
 @attrs.define(eq=False)
@@ -35,7 +37,7 @@ class Reader:
     _settings: Settings
     _place: Place
     _jobs: Jobs = attrs.field(factory=Jobs)
-    _job: Job | None = None  # the one that is being worked on
+    _batch: list[Job] = attrs.field(factory=list)  # those that are being worked on
     _db: sqlite3.Connection | None = None
     _tables: SqliteTables | None = None
     _thread: threading.Thread = attrs.field(init=False)
@@ -75,48 +77,56 @@ class Reader:
             self._leave(end)
 
     def _serve(self) -> bool:
-        """Do the next job; False if no more will come."""
-        for job in self._jobs.take(1):
-            self._job = job
+        """Do what waits; False if no more will come."""
+        batch = self._batch = self._jobs.take(BATCH)
+        for job in batch:
             job.answer = self._attempt(job)
-            self._job = None
-            self._tell(job)
-            return True
-        return False
+        self._finish()
+        self._batch = []
+        tell(batch, [], {})
+        return bool(batch)
 
     def _leave(self, end: StoreError) -> None:
         """Answer whoever still waits, and let go of the file."""
         self._jobs.close(end)
         self._drop()
-        for job in ([] if self._job is None else [self._job]) + self._jobs.rest():
+        jobs = [*self._batch, *self._jobs.rest()]
+        for job in jobs:
             refuse(job, end)
-            self._tell(job)
-
-    def _tell(self, job: Job) -> None:
-        job.run.tell([job], {})
+        tell(jobs, [], {})
 
     def _attempt(self, job: Job) -> outcome.Outcome[Any]:
-        assert job.member is not None
+        member = job.member
+        assert member is not None
         try:
-            return outcome.Value(self._read(job.member))
+            return outcome.Value(self._read(member))
         except Exception as exc:
             self._drop()
-            error = translate(exc, self._settings.path, getattr(job.member.rule, "__name__", "a rule"))
+            error = translate(exc, self._settings.path, getattr(member.rule, "__name__", "a rule"))
             return outcome.Error(error)
 
     def _read(self, member: Member) -> Any:
         settings = self._settings
         db = self._db or self._open()
+        if not db.in_transaction:
+            db.execute("BEGIN")
         assert self._tables is not None
-        db.execute("BEGIN")
-        answer = member.rule(Work(self._tables, settings.clock(), settings.env.token), member.request)
-        db.execute("COMMIT")
-        return answer
+        return member.rule(Work(self._tables, settings.clock(), settings.env.token), member.request)
+
+    def _finish(self) -> None:
+        """End the transaction: an open one keeps the log from being folded. What was read is not in doubt."""
+        if self._db is not None and self._db.in_transaction:
+            try:
+                self._db.execute("COMMIT")
+            except sqlite3.Error:
+                self._drop()
 
     def _open(self) -> sqlite3.Connection:
-        db = self._db = connect_to_read(self._settings)
-        check_ours(db, self._settings.path)
-        self._place.check()  # what is at the path by now may be another file than the one that is written to
+        try:
+            db = self._db = connect_to_read(self._settings)
+            check_ours(db, self._settings.path)
+        finally:
+            self._place.check()  # no other file than the one that is written to
         self._tables = SqliteTables(db)
         return db
 

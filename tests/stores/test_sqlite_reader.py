@@ -19,6 +19,8 @@ from trioflow.stores._rules import SteadyClock
 from trioflow.stores._sqlite._jobs import Job, Jobs
 from trioflow.stores._sqlite._opening import Settings, connect_to_read
 
+PATIENCE = 10.0  # seconds until something that does not happen is a failure
+
 
 def meeting(act: Callable[[str], object]) -> Callable[..., sqlite3.Connection]:
     """Opens files so that each statement of the reader, and none of the writer, is shown to `act` first."""
@@ -44,12 +46,12 @@ class Halt:
     def __call__(self, text: str) -> None:
         if self._contains in text:
             self.met.set()
-            self.go.wait()
+            assert self.go.wait(PATIENCE)
 
 
 async def until_met(halt: Halt) -> None:
     """Wait until the reader stands."""
-    await trio.to_thread.run_sync(halt.met.wait)
+    assert await trio.to_thread.run_sync(halt.met.wait, PATIENCE)
 
 
 async def test_a_long_read_holds_up_nobody_who_writes(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ async def test_a_read_waits_for_nobody_who_writes(tmp_path: Path) -> None:
         go = threading.Event()
         await subject(store).start("a")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(writer.do, run, go.wait)
+            nursery.start_soon(writer.do, run, lambda: go.wait(PATIENCE))
             await trio.testing.wait_all_tasks_blocked()
             assert await store.read_instance("a") is not None
             go.set()
@@ -211,7 +213,7 @@ async def test_the_thread_does_not_die_alone(tmp_path: Path) -> None:
         with pytest.raises(StoreClosed, match="Open the store again"):
             await store.read_clock()
         assert errors[0] is not errors[1]
-        with pytest.raises(StoreClosed, match="Open the store again"):
+        with trio.fail_after(PATIENCE), pytest.raises(StoreClosed, match="Open the store again"):
             while True:
                 await subject(store).lock_turns()
     async with store:
@@ -227,7 +229,10 @@ async def test_reads_end_with_the_file(tmp_path: Path, replaced: bool) -> None:
         path.rename(tmp_path / "old.db")
         if replaced:
             path.touch()
-        with pytest.raises(StoreClosed, match="was replaced" if replaced else "was removed"):
+        with (
+            trio.fail_after(PATIENCE),
+            pytest.raises(StoreClosed, match="was replaced" if replaced else "was removed"),
+        ):
             while True:
                 await store.read_kv("a")
 
@@ -241,7 +246,7 @@ async def test_another_file_is_not_read(tmp_path: Path) -> None:
         run, writer = store._here()
         go = threading.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(writer.do, run, go.wait)  # it would notice, sooner or later
+            nursery.start_soon(writer.do, run, lambda: go.wait(PATIENCE))  # it would notice, sooner or later
             await trio.testing.wait_all_tasks_blocked()
             path.rename(tmp_path / "old.db")
             (tmp_path / "y.db").rename(path)
@@ -257,7 +262,7 @@ def test_the_end_of_a_queue_stays() -> None:
     jobs.close(StoreClosed("closed"))
     thread = threading.Thread(target=lambda: taken.extend((jobs.take(64), jobs.take(64), jobs.rest())), daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(PATIENCE)
     assert taken == [["a job"], [], []]
 
 

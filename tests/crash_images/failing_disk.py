@@ -94,8 +94,10 @@ async def work(path: Path, clock: Clock, answers: Answers, failures: list[StoreE
     store = SqliteStore(path, clock=clock, patience=0.5)
     await insist(store.__aenter__, failures, tries)
     try:
+        insistent = Insistent(store, failures, tries)
         for number in range(ROUNDS):
-            await Task(Insistent(store, failures, tries), answers, "t0", LEASE).round(number)
+            await Task(insistent, answers, "t0", LEASE).round(number)
+            assert await insistent.read_instance(f"t0/{number}"), "it was started"
     finally:
         await store.__aexit__(None, None, None)
 

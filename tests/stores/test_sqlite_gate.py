@@ -64,13 +64,19 @@ async def test_it_is_held_around_all_that_writes(tmp_path: Path, monkeypatch: py
             seen["close"] += 1
             super().close()
 
-    def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+    def connect(*args: Any, uri: bool = False, **kwargs: Any) -> sqlite3.Connection:
+        if uri:  # the reader's, which can do nothing of it
+            assert "mode=ro" in args[0]
+            seen["reader"] += 1
+            return sqlite3.connect(*args, uri=True, **kwargs)
         return sqlite3.connect(*args, factory=Watched, **kwargs)
 
     async with SqliteStore(tmp_path / "x.db", connect=connect) as store, trio.open_nursery() as nursery:
         for name in ("a", "b", "c"):
             nursery.start_soon(Task(store, Marks(f"{tmp_path}/marks"), name).round, 0)
+            nursery.start_soon(store.read_kv, name)
     assert seen["close"] == 1
+    assert seen["reader"] == 1
     assert seen["CREATE TABLE"]
     assert seen["PRAGMA wal_checkpoint"] >= 3
     assert seen["COMMIT"] >= 6

@@ -69,15 +69,6 @@ async def test_a_single_request_needs_no_savepoint(tmp_path: Path) -> None:
         assert "SAVEPOINT member" not in faults.seen
 
 
-async def test_readers_do_not_ask_for_the_right_to_write(tmp_path: Path) -> None:
-    """A read runs in a transaction that excludes nobody."""
-    faults = Faults()
-    async with SqliteStore(tmp_path / "x.db", connect=faults.connect) as store:
-        faults.seen.clear()
-        await store.read_instance("a")
-        assert faults.seen[0] == "BEGIN"
-
-
 async def test_a_refusal_is_undone_alone(tmp_path: Path) -> None:
     """One member that is refused does not disturb the others of its batch."""
     async with SqliteStore(tmp_path / "x.db") as store:
@@ -185,14 +176,15 @@ async def test_a_failing_commit_is_unknown(tmp_path: Path, names: tuple[str, ...
         assert faults.opened == 2  # what a failed sync has kept is anybody's guess: the connection was given up
 
 
-async def test_readers_of_a_failed_transaction_may_try_again(tmp_path: Path) -> None:
-    """Who wrote nothing is not left in doubt."""
+@pytest.mark.parametrize("path", ["x.db", ":memory:"])
+async def test_who_wrote_nothing_may_try_again(tmp_path: Path, path: str) -> None:
+    """Whoever was part of a failed transaction without writing is not left in doubt."""
     faults = Faults()
-    async with SqliteStore(tmp_path / "x.db", connect=faults.connect) as store:
+    async with SqliteStore(path if path == ":memory:" else tmp_path / path, connect=faults.connect) as store:
         faults.fail("COMMIT", "SQLITE_IOERR")
         with pytest.raises(StoreUnavailable, match="Try again"):
-            await store.read_kv("a")
-        assert await store.read_kv("a") == {}
+            await subject(store).lock_turns()
+        assert await names_of(subject(store)) == []
 
 
 async def test_a_connection_that_cannot_be_reopened_is_tried_again(tmp_path: Path) -> None:

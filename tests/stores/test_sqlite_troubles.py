@@ -23,7 +23,7 @@ async def look(store: SqliteStore) -> None:
     run, writer = store._here()
 
     def now() -> None:
-        writer._check_file()
+        writer._place.check()
         writer._look_for_others()
 
     await writer.do(run, now)

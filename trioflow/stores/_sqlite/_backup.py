@@ -13,13 +13,12 @@ import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
-from urllib.parse import quote
 
 import trio
 
 from trioflow.errors import ConfigurationError
 from trioflow.stores._sqlite._errors import translate
-from trioflow.stores._sqlite._opening import Settings
+from trioflow.stores._sqlite._opening import Settings, connect_to_read
 
 STEP = 256  # pages between two looks at whether the caller was cancelled
 
@@ -51,9 +50,7 @@ def _back_up(settings: Settings, path: str | os.PathLike[str]) -> None:
 
 def _copy(settings: Settings, part: Path) -> None:
     """All pages, as of the moment at which this begins: the transaction holds it still while others write."""
-    source = settings.connect(
-        f"file:{quote(settings.path)}?mode=ro", uri=True, timeout=settings.patience, isolation_level=None
-    )
+    source = connect_to_read(settings)
     with closing(source), closing(sqlite3.connect(part, isolation_level=None)) as copy:
         copy.execute("PRAGMA journal_mode = OFF").fetchall()  # what is not complete is thrown away
         source.execute("BEGIN")

@@ -3,7 +3,8 @@
 Laws: a file that is not ours is not touched; migrations run in one transaction, whichever process comes first; settings
 that durability rests on are read back, and a file that does not keep them is refused.
 
-Who calls it: `_writer.py`, in its thread. Read next: `schema/0001_initial.sql`.
+Who calls it: `_database.py` and `_reader.py`, each in its thread, and `_backup.py`.
+Read next: `schema/0001_initial.sql`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import attrs
 
@@ -84,6 +86,20 @@ def connect(settings: Settings) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def connect_to_read(settings: Settings) -> sqlite3.Connection:
+    """A connection that can neither write nor fold the log, also when it is the last to be closed: the file is open
+    for reading alone, and for a descriptor like that the system grants no lock that excludes others.
+    """
+    return settings.connect(
+        f"file:{quote(settings.path)}?mode=ro",
+        uri=True,
+        timeout=settings.patience,
+        isolation_level=None,
+        cached_statements=256,
+        check_same_thread=True,
+    )
 
 
 def check_ours(db: sqlite3.Connection, path: str) -> None:

@@ -19,11 +19,12 @@ import trio
 
 from trioflow.abc import Env, Signals
 from trioflow.errors import ConfigurationError, StoreError
-from trioflow.stores._rules import Rule, SteadyClock, read_clock
+from trioflow.stores._rules import Rule, SteadyClock
 from trioflow.stores._sqlite._backup import back_up
 from trioflow.stores._sqlite._database import Member
+from trioflow.stores._sqlite._jobs import Run
 from trioflow.stores._sqlite._opening import Settings
-from trioflow.stores._sqlite._writer import Run, Writer
+from trioflow.stores._sqlite._writer import Writer
 from trioflow.stores._verbs import StoreVerbs
 
 R = TypeVar("R")
@@ -84,7 +85,7 @@ class SqliteStore(StoreVerbs):
     async def __aenter__(self) -> Self:
         run, writer = self._enter()
         try:
-            await writer.call(run, Member(read_clock, None))  # answered once the file is open
+            await writer.opened(run)
         except BaseException:
             await self._leave(run)
             raise

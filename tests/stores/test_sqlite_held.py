@@ -138,7 +138,9 @@ async def test_a_file_that_is_held_cannot_be_opened(path: Path, what: str) -> No
 
 def read_only(path: str, **options: Any) -> sqlite3.Connection:
     """A connection that cannot write, whoever asks for it."""
-    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, **options)
+    if not options.pop("uri", False):  # the reading connection says so itself
+        path = f"file:{path}?mode=ro"
+    return sqlite3.connect(path, uri=True, **options)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -60,6 +61,8 @@ def _insert(connection: Any, schema: str, table: str, row: dict[str, Any]) -> No
     if table == "instance":
         counted = ("next_seq", "queued", "mail", "first_at", "control_at")
         row = {name: value for name, value in row.items() if name not in counted}
+        link = [row["parent"], row.pop("parent_execution"), row.pop("parent_event_id")]
+        row |= {"parent_id": link[0], "parent": None if link[0] is None else json.dumps(link)}
     if table == "kv":
         row = {**row, "digest": digest(row["key"])}
     for name in ("control", "mailbox", "cancelled", "created"):

@@ -158,7 +158,7 @@ async def test_reads_without_a_gap_do_not_make_the_log_grow(tmp_path: Path, monk
                 written.release()
             nursery.cancel_scope.cancel()
             written.release(100)
-        assert (tmp_path / "x.db-wal").stat().st_size < 200 * 4096
+        assert (tmp_path / "x.db-wal").stat().st_size < 1200 * 4096, "half of what was written"
 
 
 async def test_its_connection_can_neither_write_nor_fold(tmp_path: Path) -> None:

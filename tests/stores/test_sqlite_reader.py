@@ -16,6 +16,7 @@ from tests.stores.sqlite_helpers import Faults, subject
 from trioflow.errors import StoreClosed, StoreCorrupt, StoreUnavailable
 from trioflow.stores import SqliteStore
 from trioflow.stores._rules import SteadyClock
+from trioflow.stores._sqlite import _database
 from trioflow.stores._sqlite._jobs import Job, Jobs
 from trioflow.stores._sqlite._opening import Settings, connect_to_read
 
@@ -131,6 +132,35 @@ async def test_no_transaction_stays_open(tmp_path: Path) -> None:
         other.close()
 
 
+async def test_reads_without_a_gap_do_not_make_the_log_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While each read outlasts several commits, and the next one is waiting already, the log is still begun anew."""
+    monkeypatch.setattr(_database, "CHECKPOINT_BATCHES", 1)
+    monkeypatch.setattr(_database, "LONG_LOG", 30)
+    written = threading.Semaphore(0)
+
+    def outlast(text: str) -> None:
+        if text == "COMMIT":
+            for _ in range(3):
+                written.acquire(timeout=PATIENCE)
+
+    async with SqliteStore(tmp_path / "x.db", durability="fast", connect=meeting(outlast)) as store:
+        s = subject(store)
+
+        async def read() -> None:
+            while True:
+                await store.read_instance("i0")
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(read)
+            for number in range(400):
+                await s.start(f"i{number}", request_id=f"r{number}")
+                written.release()
+            nursery.cancel_scope.cancel()
+            written.release(100)
+        assert (tmp_path / "x.db-wal").stat().st_size < 1200 * 4096, "half of what was written"
+
+
 async def test_its_connection_can_neither_write_nor_fold(tmp_path: Path) -> None:
     """A connection for reading is refused all that writes, and leaves the log as it is when it is closed last."""
     async with SqliteStore(tmp_path / "x.db") as store:
@@ -244,10 +274,15 @@ async def test_another_file_is_not_read(tmp_path: Path) -> None:
         await subject(other).start("a")
     async with SqliteStore(path) as store:
         run, writer = store._here()
-        go = threading.Event()
+        begun, go = threading.Event(), threading.Event()
+
+        def keep_busy() -> None:  # it would notice, sooner or later
+            begun.set()
+            assert go.wait(PATIENCE)
+
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(writer.do, run, lambda: go.wait(PATIENCE))  # it would notice, sooner or later
-            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(writer.do, run, keep_busy)
+            assert await trio.to_thread.run_sync(begun.wait, PATIENCE)
             path.rename(tmp_path / "old.db")
             (tmp_path / "y.db").rename(path)
             with pytest.raises(StoreClosed, match="was replaced"):

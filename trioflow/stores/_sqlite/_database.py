@@ -25,6 +25,7 @@ from trioflow.stores._sqlite._opening import Settings, check_ours, configure, co
 from trioflow.stores._sqlite._tables import SqliteTables
 
 CHECKPOINT_BATCHES, CHECKPOINT_ROWS = 250, 4000  # what is written between two checkpoints
+LONG_LOG = 16_000  # pages in a log that readers have kept from being begun anew
 
 
 @attrs.define(eq=False)
@@ -245,19 +246,25 @@ class Database:
 
     # -- between transactions
 
-    def checkpoint(self, *, idle: bool) -> None:
-        """Fold the log into the file when there is enough of it, sooner if nobody waits."""
+    def checkpoint(self, *, idle: bool) -> bool:
+        """Fold the log into the file when there is enough of it, sooner if nobody waits; whether it is long by now."""
         patience = 1 if idle else 4
         if self._gate is None or (
             self._batches < CHECKPOINT_BATCHES * patience and self._rows < CHECKPOINT_ROWS * patience
         ):
-            return
+            return False
+        return self.fold()
+
+    def fold(self) -> bool:
+        """Fold as much of the log as no reader needs; whether it is long by now."""
         try:
-            with self._gate.held():
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            with self._held():
+                _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self._batches = self._rows = 0
         except (sqlite3.Error, OSError, StoreError):
             self._batches = self._rows = CHECKPOINT_BATCHES // 2  # the log only grows meanwhile: try again later
+            return False
+        return int(pages) > LONG_LOG
 
     def changed_by_others(self) -> bool:
         """Whether another connection has committed since this was last asked."""

@@ -3,7 +3,8 @@
 Laws: reads are carried out in the order in which they were asked for; those that wait share a transaction, which begins
 after they were asked for and has ended before they are answered, so none is open while nobody reads; the connection can
 neither write nor fold the log; one that has met an error is given up, and the next read opens another; a reader ends
-before the writer's connection is closed, and a store whose reader has died ends.
+before the writer's connection is closed, and a store whose reader has died ends. Between two transactions it may be
+held back for a moment, so that the log is folded.
 
 Must never know: what a rule means, the gate. Who calls it: `_writer.py`. Read next: `_opening.py`.
 """
@@ -28,6 +29,7 @@ from trioflow.stores._sqlite._place import Place
 from trioflow.stores._sqlite._tables import SqliteTables
 
 BATCH = 64  # reads that share a transaction at most: those in front are answered with the last
+GAP = 0.1  # seconds that a read waits at most for a log that has grown long
 
 
 @attrs.define(eq=False)
@@ -40,9 +42,12 @@ class Reader:
     _batch: list[Job] = attrs.field(factory=list)  # those that are being worked on
     _db: sqlite3.Connection | None = None
     _tables: SqliteTables | None = None
+    _inside: bool = False
+    _free: threading.Event = attrs.field(factory=threading.Event)  # not set: let the log be folded first
     _thread: threading.Thread = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._free.set()
         self._thread = threading.Thread(target=self._main, name=f"trioflow reads {self._settings.path}", daemon=True)
 
     def start(self) -> None:
@@ -63,6 +68,24 @@ class Reader:
         self._jobs.close(end)
         self._thread.join()
 
+    def hold_back(self) -> None:
+        """From the writer's thread: begin no read for a moment."""
+        self._free.clear()
+
+    def let_go(self) -> None:
+        """From the writer's thread: the log is folded."""
+        self._free.set()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is held back."""
+        return not self._free.is_set()
+
+    @property
+    def reads(self) -> bool:
+        """Whether a transaction may be open."""
+        return self._inside
+
     # -- in the thread
 
     def _main(self) -> None:
@@ -79,9 +102,12 @@ class Reader:
     def _serve(self) -> bool:
         """Do what waits; False if no more will come."""
         batch = self._batch = self._jobs.take(BATCH)
+        self._free.wait(GAP)
+        self._inside = True
         for job in batch:
             job.answer = self._attempt(job)
         self._finish()
+        self._inside = False
         self._batch = []
         tell(batch, [], {})
         return bool(batch)

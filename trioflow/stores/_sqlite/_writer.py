@@ -158,7 +158,7 @@ class Writer:
             self._tell_batch()
             if not ends:
                 self._look_around()
-                self._database.checkpoint(idle=self._jobs.empty)
+                self._fold()
 
     def _take(self) -> list[Job]:
         """Everything that waits; nothing if it is time to look around."""
@@ -170,6 +170,16 @@ class Writer:
     def _carry_out(self, members: list[Member]) -> None:
         if members:
             self._database.execute(members)
+
+    def _fold(self) -> None:
+        """See to the log. Reads without a gap between them would let it grow for ever, so a long one gets its gap."""
+        reader = self._reader
+        if reader is None or not reader.waits:
+            if self._database.checkpoint(idle=self._jobs.empty) and reader is not None:
+                reader.hold_back()
+        elif not reader.reads:
+            self._database.fold()
+            reader.let_go()
 
     def _tell_batch(self) -> None:
         """Wake every task of the batch, and whoever waits for what the batch has changed."""

@@ -25,6 +25,9 @@ from trioflow.abc import Env, TagFilter
 @pytest.mark.parametrize(
     "options",
     [
+        {"worker": ""},
+        {"worker": 7},
+        {"worker": "w\0"},
         {"turn_concurrency": 0},
         {"turn_concurrency": 1.5},
         {"activity_concurrency": True},
@@ -43,6 +46,8 @@ from trioflow.abc import Env, TagFilter
         {"slow_turn": 0},
         {"tags": "gpu"},
         {"tags": (1,)},
+        {"untagged": "no"},
+        {"fuse": None},
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:

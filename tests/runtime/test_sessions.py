@@ -173,3 +173,15 @@ async def test_a_long_lease_leaves_a_session_the_time(autojump_clock: MockClock)
     async with running(chat(seen, "a"), store, **options) as client, running(chat(seen, "b"), store, **options):
         await (await client.start("talk", "s", 3, 0.0, 3000.0)).result()
     assert len({worker for worker, _ in seen}) == 1
+
+
+async def test_a_session_goes_with_a_name_that_its_owner_does_not_know(autojump_clock: MockClock) -> None:
+    """Who takes an activity that it does not know leaves the session, too, to whoever knows it."""
+    store, seen = virtual_store(), list[tuple[str, str | None]]()
+    stranger = trioflow.App("stranger")
+    async with running(stranger, store), running(chat(seen, "a"), store, untagged=False) as client:
+        handle = await client.start("talk", "s", 1)
+        await trio.sleep(5)
+        async with running(chat(seen, "b"), store):
+            await handle.result(timeout=60)
+    assert [worker for worker, _ in seen] == ["b"]

@@ -388,6 +388,9 @@ class Model:
         if item.cancelled:
             self._report(item, "never_started")
             return
+        session = self.sessions.get(item.new.session or "")
+        if request.leave and session is not None and session.worker == item.worker:
+            del self.sessions[item.new.session or ""]
         item.token, item.due = None, self.now + request.delay
         if request.clean:
             item.attempt, item.fetches = item.attempt - 1, 0

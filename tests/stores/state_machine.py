@@ -327,7 +327,8 @@ class StoresAgree(RuleBasedStateMachine):
         """A worker gives an activity back."""
         dice = Dice(seed)
         for lock in self.some_items(dice, 1):
-            self.send(ReleaseActivity(lock=lock, delay=dice.delay(), clean=dice.flip()), lock.instance)
+            request = ReleaseActivity(lock=lock, delay=dice.delay(), clean=dice.flip(), leave=dice.flip(0.3))
+            self.send(request, lock.instance)
 
     @precondition(lambda self: self.items)
     @rule(seed=SEEDS)

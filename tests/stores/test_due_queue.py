@@ -48,3 +48,13 @@ def test_superseded_entries_do_not_pile_up() -> None:
         queue.put("a", "x", 1e9 + number, 0)
     assert len(queue._future) < 200
     assert queue.next_after(0.0, lambda bucket: True) == 1e9 + 9999
+
+
+def test_what_nobody_accepts_does_not_pile_up() -> None:
+    """Keys that were dropped leave a bounded number of entries behind, also in a bucket that nobody asks for."""
+    queue: DueQueue[str, str] = DueQueue()
+    for number in range(10_000):
+        queue.put(f"k{number}", "nobody's", 0.0, 0)
+        assert queue.due(1.0, 1, lambda bucket: bucket == "ours") == []
+        queue.drop(f"k{number}")
+    assert sum(map(len, queue._ready.values())) < 200

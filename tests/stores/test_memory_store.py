@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from tests.stores.sqlite_helpers import subject
-from trioflow.abc import Env, SettleActivity
+from trioflow.abc import DeleteInstances, Env, Parent, SettleActivity
 from trioflow.errors import LockLost
 from trioflow.stores import MemoryStore, _rules
 from trioflow.stores._due_queue import DueQueue
@@ -131,6 +131,25 @@ async def test_old_requests_are_forgotten() -> None:
         await s.start("b")
         assert len(store._tables._remembered) == 1
         assert not store._tables._settled
+
+
+async def test_nothing_but_a_number_is_left_of_what_was_deleted() -> None:
+    """Of a deleted family only the last execution numbers stay, so a store that is kept clean does not grow."""
+    clock = Clock()
+    async with MemoryStore(clock) as store:
+        s = subject(store, clock)
+        await s.scheduled(
+            an_item(),
+            kv_set={"key": b"1"},
+            starts=(s.a_start("child", parent=Parent(instance="a", execution=1, event_id=2)),),
+        )
+        await s.post("a")
+        await store.delete_instances(DeleteInstances(request_id=s.request_id(), instances=("a",), force=True))
+        tables = store._tables
+        names = [field.name for field in attrs.fields(type(tables)) if isinstance(getattr(tables, field.name), dict)]
+        left = {name: list(getattr(tables, name)) for name in names if getattr(tables, name)}
+        assert list(left) == ["_tombstones", "_remembered"], left
+        assert sorted(left["_tombstones"]) == ["a", "child"]
 
 
 async def test_reading_is_not_slowed_by_what_sleeps() -> None:

@@ -173,7 +173,8 @@ class Client(Management):
 
         It gets the input that its current execution began with (after a continue-as-new that is what this was called
         with), and keeps its name and attributes. Status, kv and unread events are gone; earlier histories stay, and
-        execution numbers go on. It is nobody's child, even if it was: whoever waited for it was told of its end.
+        execution numbers go on. It is nobody's child, even if it was: whoever waited for it was told of its end. Its
+        own former children stay, and so do ids that the code gave them.
 
         Args:
             id: the instance.

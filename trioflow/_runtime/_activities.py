@@ -293,7 +293,7 @@ class Activities:
             return
         if attempt.heartbeat is not None:
             await self.renew([attempt])  # what it noted last, for the attempt that follows
-        request = ReleaseActivity(lock=attempt.lock, delay=verdict.delay, clean=verdict.clean)
+        request = ReleaseActivity(lock=attempt.lock, delay=verdict.delay, clean=verdict.clean, leave=verdict.leave)
         await self.store.release_activity(request)
 
     async def _last_words(self, attempt: Attempt, verdict: GiveBack) -> None:

@@ -13,7 +13,8 @@ import attrs
 
 from trioflow._ambient import ANY_WORKER
 from trioflow.abc import TagFilter
-from trioflow.errors import ConfigurationError
+from trioflow.errors import ConfigurationError, PayloadError
+from trioflow.history import Limits
 
 
 def _whole(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -62,6 +63,20 @@ def _whole_or_none(instance: object, attribute: attrs.Attribute[Any], value: Any
 def _policy(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value not in ("park", "fail"):
         raise ConfigurationError(f"RuntimeOptions({attribute.name}=...) is 'park' or 'fail', not {value!r}")
+
+
+def _name(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is None:
+        return
+    try:
+        Limits().check_id("worker", value)
+    except PayloadError as exc:
+        raise ConfigurationError(f"RuntimeOptions({attribute.name}={value!r}): {exc}") from None
+
+
+def _switch(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"RuntimeOptions({attribute.name}=...) is True or False, not {value!r}")
 
 
 def _tags(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -118,12 +133,12 @@ class RuntimeOptions:
         born_leased: start an activity at once where a slot is free, without a trip through the queue.
     """
 
-    worker: str | None = None
+    worker: str | None = attrs.field(default=None, validator=_name)
     turn_concurrency: int = attrs.field(default=16, validator=_whole)
     activity_concurrency: int = attrs.field(default=64, validator=_whole)
     thread_concurrency: int = attrs.field(default=32, validator=_whole)
     tags: tuple[str, ...] | None = attrs.field(default=(), validator=_tags)
-    untagged: bool = True
+    untagged: bool = attrs.field(default=True, validator=_switch)
     turn_lease: float = attrs.field(default=30.0, validator=_seconds)
     activity_lease: float = attrs.field(default=30.0, validator=_seconds)
     lease_margin: float = attrs.field(default=5.0, validator=_seconds)
@@ -143,9 +158,9 @@ class RuntimeOptions:
     slow_turn: float | None = attrs.field(default=2.0, validator=_seconds_or_none)
     unknown_backoff: float = attrs.field(default=1.0, validator=_seconds)
     unknown_backoff_max: float = attrs.field(default=60.0, validator=_seconds)
-    record_tracebacks: bool = False
-    fuse: bool = True
-    born_leased: bool = True
+    record_tracebacks: bool = attrs.field(default=False, validator=_switch)
+    fuse: bool = attrs.field(default=True, validator=_switch)
+    born_leased: bool = attrs.field(default=True, validator=_switch)
 
     def __attrs_post_init__(self) -> None:
         between = self.renew_after(self.activity_lease)

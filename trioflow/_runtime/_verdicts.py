@@ -41,10 +41,11 @@ class Again:
 
 @attrs.frozen
 class GiveBack:
-    """Not run, or not to its end: another worker may. `clean`: as if it had not been taken."""
+    """Not run, or not to its end: another worker may. `clean`: as if not taken. `leave`: its session goes, too."""
 
     delay: float = 0.0
     clean: bool = True
+    leave: bool = False
 
 
 @attrs.frozen
@@ -77,7 +78,7 @@ def poisoned(item: LockedActivity, max_attempts: int) -> Answered:
 def unknown(item: LockedActivity, error: UnregisteredError, pause: float, max_attempts: int) -> Verdict:
     """Nobody here knows an activity of that name: perhaps another worker does; at last it fails."""
     if item.fetches <= max_attempts:
-        return GiveBack(pause, clean=False)
+        return GiveBack(pause, clean=False, leave=True)
     return _failed(
         item,
         Failure(

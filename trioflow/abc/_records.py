@@ -406,11 +406,15 @@ class ActivitiesCommitted:
 
 @attrs.frozen(kw_only=True)
 class ReleaseActivity:
-    """Give an attempt back unrun. As `ReleaseTurn`; if its cancellation was asked for it is posted as never started."""
+    """Give an attempt back unrun. As `ReleaseTurn`; if its cancellation was asked for it is posted as never started.
+
+    `leave`: the holder cannot run it, so its session is given back, too, if the holder has it.
+    """
 
     lock: ActivityLock
     delay: float = 0.0
     clean: bool = True
+    leave: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -91,8 +91,14 @@ class DueQueue(Generic[K, B]):
         while self._future and self._future[0][0] <= now:
             entry = heapq.heappop(self._future)
             if self._is_true(entry):
-                bucket = self._current[entry[2]][1]
-                heapq.heappush(self._ready.setdefault(bucket, []), entry)
+                self._make_ready(self._current[entry[2]][1], entry)
+
+    def _make_ready(self, bucket: B, entry: tuple[float, Any, K]) -> None:
+        heap = self._ready.setdefault(bucket, [])
+        heapq.heappush(heap, entry)
+        if len(heap) > 2 * len(self._current) + 64:  # nobody accepts this bucket, so nothing of it surfaces
+            heap[:] = [entry for entry in heap if self._is_true(entry)]
+            heapq.heapify(heap)
 
     def _push_head(self, heads: list[tuple[tuple[float, Any, K], B]], bucket: B) -> None:
         heap = self._ready[bucket]

@@ -88,7 +88,10 @@ class MemoryActivities(Undoable):
         """See `Tables`."""
         for row in rows:
             self._undo.append(partial(self._line_up_activity, row.key))
-            self._drop(self._activities.get(row.key[:2], {}), row.event_id)
+            items = self._activities.get(row.key[:2], {})
+            self._drop(items, row.event_id)
+            if not items:
+                self._drop(self._activities, row.key[:2])
             self._line_up_activity(row.key)
 
     def _line_up_activity(self, key: ActivityKey) -> None:

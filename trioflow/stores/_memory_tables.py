@@ -102,7 +102,10 @@ class MemoryTables(MemoryActivities):
     def _forget_parent(self, instance: str) -> None:
         parent, _ = self._details.get(instance, (None, {}))
         if parent is not None:
-            self._drop(self._children[parent.instance], instance)
+            siblings = self._children[parent.instance]
+            self._drop(siblings, instance)
+            if not siblings:
+                self._drop(self._children, parent.instance)
 
     def update_instance(self, row: InstanceRow) -> None:
         """See `Tables`."""
@@ -150,6 +153,8 @@ class MemoryTables(MemoryActivities):
         for execution in range(1, row.execution + 1):
             self._drop(self._events, (instance, execution))
         self._forget_parent(instance)
+        self._drop(self._inboxes, instance)
+        self._drop(self._values, instance)
         self._drop(self._details, instance)
         self._put(self._tombstones, instance, row.execution)
         self._undo.append(partial(self._line_up_instance, instance))

@@ -286,7 +286,8 @@ def commit_activities(settles: tuple[SettleActivity, ...]) -> tuple[object, ...]
 
 def release_activity(request: ReleaseActivity) -> tuple[object, ...]:
     """See `Store`."""
-    return (document({**_activity_lock(request.lock), "delay": request.delay, "clean": request.clean}),)
+    how = {"delay": request.delay, "clean": request.clean, "leave": request.leave}
+    return (document({**_activity_lock(request.lock), **how}),)
 
 
 def renew_activities(request: RenewActivities) -> tuple[object, ...]:

@@ -29,7 +29,7 @@ from trioflow.abc import (
 )
 from trioflow.stores import _refusals as refusals
 from trioflow.stores._rules._rows import ActivityRow
-from trioflow.stores._rules._sessions import Held, note_use
+from trioflow.stores._rules._sessions import Held, leave_session, note_use
 from trioflow.stores._rules._work import Work
 
 SWEEP = 1000  # items of a kind that one call takes away at most
@@ -152,6 +152,8 @@ def release_activity(work: Work, request: ReleaseActivity) -> None:
         work.tables.remove_activities([row])
         work.report_cancelled(row, "never_started")
         return
+    if request.leave:
+        leave_session(work, row)
     row.free(work.now + request.delay)
     if request.clean:
         row.attempt -= 1

@@ -63,6 +63,16 @@ def note_use(work: Work, item: ActivityRow) -> None:
         work.tables.put_session(row)
 
 
+def leave_session(work: Work, item: ActivityRow) -> None:
+    """The holder of an item leaves the item's session to others, if it has that."""
+    if item.session is None:
+        return
+    row = work.tables.session(item.session)
+    if row is not None and row.worker == item.lock_worker:
+        work.tables.remove_session(item.session)
+        work.hint_activities()
+
+
 def renew_sessions(work: Work, request: RenewSessions) -> SessionsRenewed:
     """Hold sessions for longer; give idle ones back."""
     held = []

@@ -6,9 +6,9 @@ from typing import Any
 
 import trio
 
-from trioflow.abc import NewActivity, ReleaseActivity, SessionClaim, TagFilter
+from trioflow.abc import ACTIVITIES, NewActivity, ReleaseActivity, SessionClaim, TagFilter
 from trioflow.testing._store_contract._marks import Part, belongs_to
-from trioflow.testing._store_contract._subject import CLAIM, LEASE, Subject, an_item, expect_equal
+from trioflow.testing._store_contract._subject import CLAIM, LEASE, Subject, an_item, expect, expect_equal
 
 PART = Part.SESSIONS
 
@@ -123,6 +123,22 @@ async def check_a_given_back_item_stays_in_its_session(s: Subject) -> None:
     await s.settle(item.lock, retry_in=0.0)
     expect_equal(await taken(s, "two"), [], "what another gets then")
     expect_equal(await taken(s, "one"), [1], "what the owner gets")
+
+
+async def check_a_session_may_be_left_with_an_item(s: Subject) -> None:
+    """Whoever gives back what it cannot run leaves its session to others, and no other session, nor another's."""
+    await s.scheduled(*of("s", 1, 2), *of("t", 3, 4))
+    (item,) = (await s.lock_items(worker="one", sessions=CLAIM, limit=1)).activities
+    expect_equal(await taken(s, "one", limit=2), [2, 3], "what it gets of two sessions")
+    with s.store.signals.watch(ACTIVITIES) as watch:
+        seen = watch.seen
+        await s.store.release_activity(ReleaseActivity(lock=item.lock, clean=False, leave=True))
+        expect(watch.seen > seen, "those who wait for items are woken")
+    (item,) = (await s.lock_items(worker="two", sessions=CLAIM)).activities
+    expect_equal(item.lock.event_id, 1, "what another gets")
+    await s.store.release_activity(ReleaseActivity(lock=item.lock, delay=1.0, leave=True))
+    s.advance(1)
+    expect_equal(await taken(s, "one"), [4, 1], "what the first gets, when the session has been left to it again")
 
 
 @belongs_to(Part.TWINS)

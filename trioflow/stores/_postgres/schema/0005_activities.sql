@@ -277,6 +277,9 @@ BEGIN
         );
         RETURN;
     END IF;
+    IF (_doc ->> 'leave')::boolean AND _a.session IS NOT NULL THEN
+        PERFORM leave_session(_a.session, _a.lock_worker);
+    END IF;
     UPDATE activity a SET lock_token = NULL, lock_worker = NULL, due_at = _now + (_doc ->> 'delay')::float8,
         attempt = a.attempt - _clean, fetches = a.fetches * (1 - _clean)
     WHERE a.instance = _a.instance AND a.execution = _a.execution AND a.event_id = _a.event_id;

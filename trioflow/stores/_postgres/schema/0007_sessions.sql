@@ -66,6 +66,15 @@ BEGIN
 END
 $$;
 
+-- A worker leaves a session to others, if it has that.
+CREATE FUNCTION leave_session(_session text, _worker text) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM own_sessions(_worker);
+    DELETE FROM session s WHERE s.digest = digest_of(_session) AND s.worker = _worker;
+END
+$$;
+
 -- Hold sessions for longer; give idle ones back.
 CREATE FUNCTION renew_sessions(_doc jsonb, OUT held text[], OUT freed boolean) LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$

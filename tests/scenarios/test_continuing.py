@@ -10,7 +10,7 @@ import trio
 
 import trioflow
 from tests.runtime.programs import running, until
-from trioflow import State, durable
+from trioflow import State, activity, durable
 from trioflow.abc import Store
 from trioflow.history import OrchestrationContinuedAsNew, OrchestrationStarted
 from trioflow.stores import SqliteStore
@@ -56,6 +56,39 @@ async def test_chains_with_activities_beside_each_other(store: Store) -> None:
         handles = [await client.start(chain, f"chain {number}", 1, 0) for number in range(10)]
         results = [await handle.result(timeout=20) for handle in handles]
     assert results == [f"chain {number}: 15" for number in range(10)]
+
+
+async def test_an_eternal_loop_removes_its_own_past(store: Store) -> None:
+    """duroxide: sample_self_pruning_eternal_orchestration: an activity prunes its own instance through its client.
+
+    It does so while it runs and while its parent waits for it; what the executions were made for stays.
+    """
+    app = trioflow.App("pruning")
+
+    @app.activity
+    async def prune() -> int:
+        client: trioflow.Client = activity.client()
+        return await client.prune(activity.info().instance, keep=2)
+
+    @app.orchestration
+    async def loop(number: int) -> int:
+        durable.kv[f"round {number}"] = number
+        durable.set_status(number)
+        durable.kv["pruned"] = durable.kv.get("pruned", 0) + await prune()
+        if number < 12:
+            durable.continue_as_new(number + 1)
+        return number
+
+    @app.orchestration
+    async def main() -> int:
+        return await loop.options(id="loop")(1)
+
+    async with running(app, store) as client:
+        assert await (await client.start(main)).result(timeout=20) == 12
+        assert [one.execution for one in await client.executions("loop")] == [11, 12]
+        values = await client.kv("loop")
+        assert values.pop("pruned") == 10
+        assert len(values) == await client.handle("loop").status() == 12
 
 
 async def test_everything_is_carried(store: Store) -> None:

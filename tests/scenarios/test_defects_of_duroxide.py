@@ -138,26 +138,34 @@ async def test_the_times_of_an_instance_are_zero(store: Store) -> None:
     app = trioflow.App("times")
 
     @app.orchestration
-    async def main() -> None:
+    async def main(again: bool) -> None:
         await durable.wait_event("go")
+        if again:
+            durable.continue_as_new(False)
 
     began = time.time() - 1
     async with running(app, store) as client:
-        handle = await client.start(main)
+        handle = await client.start(main, True)
         running_info = await handle.info()
-        await handle.raise_event("go")
+        for _ in range(2):
+            await handle.raise_event("go")
         await handle.result(timeout=20)
-        info, history = await handle.info(), await handle.history()
+        info, executions = await handle.info(), await handle.executions()
+        histories = [event.at for number in (1, 2) for event in await handle.history(number)]
     assert running_info.ended_at is None
     assert info.ended_at is not None
-    times = [began, info.created_at, *(event.at for event in history), info.ended_at, info.updated_at, time.time() + 1]
+    times = [began, info.created_at, *histories, info.ended_at, info.updated_at, time.time() + 1]
     assert times == sorted(times)
+    spans = [moment for one in executions for moment in (one.started_at, one.ended_at)]
+    assert len(spans) == 4
+    assert spans == sorted(spans)
+    assert (spans[0], spans[-1]) == (histories[0], histories[-1])
 
 
 async def test_starts_and_ends_are_counted_more_than_once(store: Store) -> None:
-    """Defect 6, as far as a history tells: 13 starts for 6 instances, 4 failures for 3.
+    """Defect 6, as far as a store tells: 13 starts for 6 instances, 4 failures for 3.
 
-    Every execution has one start and one end, whatever happened in between.
+    Every execution has one start and one end, whatever happened in between, and each instance is counted once.
     """
     app = trioflow.App("counts")
 
@@ -184,6 +192,9 @@ async def test_starts_and_ends_are_counted_more_than_once(store: Store) -> None:
                 history = await handle.history(execution)
                 assert [event.id for event in history if event.ends] == [len(history)]
                 assert [type(event).__name__ for event in history].count("OrchestrationStarted") == 1
+        metrics = await client.metrics()
+    assert metrics.instances == {"main": {State.COMPLETED: 3, State.FAILED: 3}}
+    assert (metrics.count(), metrics.executions) == (6, 12)
 
 
 async def test_two_pollers_of_one_file_meet_a_busy_database(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:

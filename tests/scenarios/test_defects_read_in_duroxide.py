@@ -55,7 +55,10 @@ async def test_each_activity_and_each_poll_reads_the_whole_history(autojump_cloc
         for _ in range(20):
             await handle.status()
             await handle.info()
-            await trio.sleep(1)
+            await handle.kv()
+            assert [info.id async for info in client.list()] == [handle.id]
+            with trio.move_on_after(1):
+                await handle.wait_status(lambda status: status == "never")
         assert await handle.result() == 10
     assert "read_history" not in store.calls
 

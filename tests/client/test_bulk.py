@@ -158,7 +158,10 @@ BULK: dict[str, Callable[[trioflow.Client], Callable[..., Awaitable[int]]]] = {
 
 
 @pytest.mark.parametrize("verb", BULK)
-@pytest.mark.parametrize("fields", [{}, {"filter": InstanceFilter()}, {"roots": True}, {"prefix": "", "name": None}])
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"filter": InstanceFilter()}, {"roots": True}, {"prefix": "", "name": None}, {"states": tuple(State)}],
+)
 async def test_what_would_hit_everything_has_to_be_meant(store: Store, verb: str, fields: dict[str, Any]) -> None:
     """A filter that fits every instance is refused, unless `everything=True` says that it is meant."""
     async with trioflow.connect(store, make_yard().app) as client:

@@ -35,7 +35,7 @@ async def fill(client: trioflow.Client) -> None:
         ({"states": "failed"}, ["a-2"]),
         ({"states": State.COMPLETED}, ["a-1"]),
         ({"states": ["completed", State.FAILED, "failed"]}, ["a-2", "a-1"]),
-        ({"states": ()}, ["b-3", "b-2", "b-1", "a-2", "a-1"]),
+        ({"states": None}, ["b-3", "b-2", "b-1", "a-2", "a-1"]),
         ({"name": "echo"}, ["b-3", "a-1"]),
         ({"name": "echo", "states": "pending"}, ["b-3"]),
         ({"version": "1.0.0", "name": "echo"}, ["a-1"]),
@@ -136,6 +136,7 @@ async def test_a_list_reads_page_after_page(store: Store, monkeypatch: pytest.Mo
     [
         ({"states": "done"}, trioflow.ConfigurationError, "pending, waiting, suspended"),
         ({"states": 5}, trioflow.ConfigurationError, "states="),
+        ({"states": []}, trioflow.ConfigurationError, "names no state"),
         ({"states": ["failed", None]}, trioflow.ConfigurationError, "states="),
         ({"created_after": datetime.datetime(2026, 1, 1)}, trioflow.ConfigurationError, "tzinfo="),  # noqa: DTZ001
         ({"created_after": "yesterday"}, trioflow.ConfigurationError, "aware datetime"),

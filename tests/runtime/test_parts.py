@@ -46,6 +46,7 @@ from trioflow.abc import Env, TagFilter
         {"slow_turn": 0},
         {"tags": "gpu"},
         {"tags": (1,)},
+        {"tags": ("a", "b\0")},
         {"untagged": "no"},
         {"fuse": None},
     ],

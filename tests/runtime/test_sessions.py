@@ -185,3 +185,21 @@ async def test_a_session_goes_with_a_name_that_its_owner_does_not_know(autojump_
         async with running(chat(seen, "b"), store):
             await handle.result(timeout=60)
     assert [worker for worker, _ in seen] == ["b"]
+
+
+async def test_a_session_taken_during_a_renewal_is_given_back_too(autojump_clock: MockClock) -> None:
+    """What a renewal did not hear of yet is given back by a runtime that stops."""
+    store, seen = virtual_store(), list[tuple[str, str | None]]()
+    app = chat(seen, "a")
+
+    class Meanwhile(FaultyStore):
+        async def renew_sessions(self, request: RenewSessions) -> Any:
+            answer = await super().renew_sessions(request)
+            await (await runtime.client.start("talk", "late", 1)).result()
+            return answer
+
+    settings = trioflow.RuntimeOptions(session_idle=10.0, activity_lease=10.0)
+    async with trioflow.open_runtime(app, Meanwhile(store), options=settings) as runtime:
+        await (await runtime.client.start("talk", "s", 1)).result()
+        await trio.sleep(26)  # the renewal gives "s" back, and answers that nothing is held
+    assert (await store.read_metrics()).sessions == 0

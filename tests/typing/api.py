@@ -231,7 +231,7 @@ async def management(client: trioflow.Client, handle: trioflow.Handle[str]) -> N
     """Everything that finds, counts, removes and begins again."""
     yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     failed = trioflow.InstanceFilter(states=("failed", trioflow.State.PARKED), name="checkout", ended_after=yesterday)
-    assert_type(failed.states, tuple[trioflow.State, ...])
+    assert_type(failed.states, tuple[trioflow.State, ...] | None)
     async for info in client.list(failed, prefix="o-", roots=True, attributes={"region": "eu"}):
         assert_type(info, trioflow.InstanceInfo)
     client.list(nam="checkout")  # type: ignore[call-arg]

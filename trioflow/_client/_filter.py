@@ -22,13 +22,17 @@ Moment = float | datetime
 """Seconds since the Unix epoch, or a datetime that knows its offset."""
 
 
-def _states(states: State | str | Iterable[State | str] | None) -> tuple[State, ...]:
-    named = [states] if isinstance(states, str) else () if states is None else states
+def _states(states: State | str | Iterable[State | str] | None) -> tuple[State, ...] | None:
+    if states is None:
+        return None
+    known = ", ".join(State)
     try:
-        return tuple(dict.fromkeys(map(State, named)))
+        named = tuple(dict.fromkeys(map(State, [states] if isinstance(states, str) else states)))
     except (TypeError, ValueError):
-        known = ", ".join(State)
         raise ConfigurationError(f"states= takes states or their names ({known}), not {states!r}") from None
+    if not named:  # all that fits would surprise whoever found no state to name
+        raise ConfigurationError(f"states= names no state, which nothing fits; leave it out for all of {known}")
+    return named
 
 
 def _seconds(moment: Moment | None) -> float | None:
@@ -84,7 +88,7 @@ class InstanceFilter:
     moment, a `before` does not.
 
     Attributes:
-        states: any of these; a `State`, its name ("failed"), or several.
+        states: any of these; a `State`, its name ("failed"), or several. None is all of them.
         name: of the orchestration.
         version: that it is pinned to, or was started with.
         prefix: how the id begins.
@@ -96,11 +100,11 @@ class InstanceFilter:
         ended_after, ended_before: when it ended; one that has not ended does not fit.
 
     Raises:
-        ConfigurationError: a state that there is not, a time that is none.
+        ConfigurationError: a state that there is not, or none at all; a time that is none.
         EncodeError: a text that is none.
     """
 
-    states: tuple[State, ...] = attrs.field(default=(), converter=_states)
+    states: tuple[State, ...] | None = attrs.field(default=None, converter=_states)
     name: str | None = attrs.field(default=None, validator=_text_if_any)
     version: str | None = attrs.field(default=None, validator=_text_if_any)
     prefix: str = attrs.field(default="", validator=_text_if_any)
@@ -116,7 +120,7 @@ class InstanceFilter:
 
     def query(self) -> InstanceQuery:
         """As a store is asked."""
-        return InstanceQuery(**attrs.asdict(self, recurse=False))
+        return InstanceQuery(**{**attrs.asdict(self, recurse=False), "states": self.states or ()})
 
     def only(self, *states: State) -> InstanceFilter | None:
         """Those of these states; None where it names other states only."""
@@ -138,6 +142,7 @@ def filter_of(filter: InstanceFilter | None, fields: Mapping[str, Any]) -> Insta
 def narrow_filter_of(filter: InstanceFilter | None, fields: Mapping[str, Any], *, everything: bool) -> InstanceFilter:
     """As `filter_of`, for a verb that changes what it finds. Raises ConfigurationError where that is everything."""
     found = filter_of(filter, fields)
-    if not everything and attrs.evolve(found, roots=False) == InstanceFilter():
+    states = None if found.states is not None and len(found.states) == len(State) else found.states
+    if not everything and attrs.evolve(found, states=states, roots=False) == InstanceFilter():
         raise ConfigurationError("this filter fits every instance of the store; if that is meant, say everything=True")
     return found

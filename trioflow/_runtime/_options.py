@@ -69,9 +69,9 @@ def _name(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None
     if value is None:
         return
     try:
-        Limits().check_id("worker", value)
+        Limits().check_id("it", value)
     except PayloadError as exc:
-        raise ConfigurationError(f"RuntimeOptions({attribute.name}={value!r}): {exc}") from None
+        raise ConfigurationError(f"RuntimeOptions({attribute.name}=...) cannot have {value!a}: {exc}") from None
 
 
 def _switch(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -82,6 +82,8 @@ def _switch(instance: object, attribute: attrs.Attribute[Any], value: Any) -> No
 def _tags(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and (not isinstance(value, tuple) or not all(isinstance(tag, str) for tag in value)):
         raise ConfigurationError(f"RuntimeOptions(tags=...) is a tuple of texts, or None for every tag, not {value!r}")
+    for tag in value or ():
+        _name(instance, attribute, tag)
 
 
 POLL_INTERVAL: Final = 5.0

@@ -25,6 +25,7 @@ class SessionKeeper:
     options: RuntimeOptions
     worker: str
     held: dict[str, None] = attrs.field(factory=dict, init=False)  # as far as is known here
+    _any: bool = attrs.field(default=False, init=False)  # something was taken at some time; what is held may be unknown
     _used: trio.Event = attrs.field(factory=trio.Event, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
@@ -38,6 +39,7 @@ class SessionKeeper:
         """An item of a session was taken, so the session is ours."""
         if session is not None:
             self.held[session] = None
+            self._any = True
             self._used.set()
 
     async def run(self) -> None:
@@ -63,7 +65,7 @@ class SessionKeeper:
 
     async def stop(self) -> None:
         """Give everything back, if the store can be reached: leases run out otherwise."""
-        if self.held:
+        if self._any:
             self.held = {}
             try:
                 await self.store.release_sessions(self.worker)

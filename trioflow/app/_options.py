@@ -15,7 +15,8 @@ import attrs
 
 from trioflow._ambient import OnCancel
 from trioflow.app._retry import NO_RETRY, Retry
-from trioflow.errors import ConfigurationError, HistoryError
+from trioflow.errors import ConfigurationError, HistoryError, PayloadError
+from trioflow.history import Limits
 
 ON_CANCEL = ("wait", "request", "abandon")
 
@@ -28,6 +29,11 @@ def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -
 def _text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and (not isinstance(value, str) or not value or len(value) > 256):
         raise ConfigurationError(f"{attribute.name}= must be a text of 1 to 256 characters, or None, not {value!r}")
+    if value is not None:
+        try:
+            Limits().check_id(f"{attribute.name}=", value)
+        except PayloadError as exc:
+            raise ConfigurationError(str(exc)) from None
 
 
 def _one_of(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import re
 
+import attrs
 import pytest
 
 from tests.house.source import ROOT, parse
+from trioflow import RuntimeOptions
 
 PAGE = (ROOT / "docs" / "coming-from-duroxide.md").read_text("utf-8")
 ROWS = tuple(
@@ -48,9 +50,24 @@ def test_no_row_is_undecided(row: str) -> None:
     assert not [cell for cell in says if cell.lower() in UNDECIDED]
 
 
+def test_the_defaults_are_those_of_the_code() -> None:
+    """What the table of options says of ours is what `RuntimeOptions` has."""
+    table = PAGE.split("## Options of a runtime")[1].split("\n## ")[0]
+    told = 0
+    for row in table.splitlines():
+        if not row.startswith("| ") or row.endswith("| shown by |"):
+            continue
+        _, _, names, defaults, _ = cells(row)
+        fields = [name for name in re.findall(r"`(\w+)`", names) if name in attrs.fields_dict(RuntimeOptions)]
+        for name, default in zip(fields, defaults.split(":")[0].split(", "), strict=bool(fields)):
+            assert ast.literal_eval(default.strip("`")) == getattr(RuntimeOptions(), name), name
+            told += 1
+    assert told >= 15
+
+
 def test_the_tables_are_whole() -> None:
     """Every table has its head, and no line of one was lost to a slip in its form."""
-    assert len(ROWS) > 120
+    assert len(ROWS) > 200
     width = 0
     for line in PAGE.splitlines():
         if line.startswith("|---"):

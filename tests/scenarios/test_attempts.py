@@ -237,7 +237,9 @@ async def test_an_activity_that_nobody_knows(autojump_clock: Clock) -> None:
         return "done"
 
     async with running(worker, store), running(author, store, untagged=False) as client:
-        assert await (await client.start(main)).result() == "configuration after 303 s"
+        assert (
+            await (await client.start(main)).result() == "configuration after 313 s"
+        )  # ten pauses, and a second for others after each
 
 
 async def test_a_body_may_say_itself_that_it_is_final(store: Store) -> None:

@@ -147,14 +147,13 @@ class MemoryTables(MemoryActivities):
     def remove_instance(self, row: InstanceRow) -> None:
         """See `Tables`."""
         instance = row.instance
-        self.keep_messages(instance, for_execution=None)
-        self.forget_values(instance)
+        self._drop(self._inboxes, instance)
+        self._drop(self._status, instance)
+        self._drop(self._values, instance)
         self.remove_activities(self.all_activities(instance))
         for execution in range(1, row.execution + 1):
             self._drop(self._events, (instance, execution))
         self._forget_parent(instance)
-        self._drop(self._inboxes, instance)
-        self._drop(self._values, instance)
         self._drop(self._details, instance)
         self._put(self._tombstones, instance, row.execution)
         self._undo.append(partial(self._line_up_instance, instance))

@@ -81,9 +81,8 @@ CREATE TYPE locked_activity AS (
 );
 
 -- Whether a worker with these tags takes an item; null tags mean every tag.
-CREATE FUNCTION takes(_tag text, _untagged boolean, _tags text[], _name text, _but text[]) RETURNS boolean
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN _tag IS NULL THEN _untagged ELSE _tags IS NULL OR _tag = ANY (_tags) END AND _name <> ALL (_but)
+CREATE FUNCTION takes(_tag text, _untagged boolean, _tags text[]) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN _tag IS NULL THEN _untagged ELSE _tags IS NULL OR _tag = ANY (_tags) END
 $$;
 
 -- Lease items whose time has come, of no session or of those that are wanted: the worker's "own", or "any" that nobody
@@ -101,7 +100,7 @@ BEGIN
     WITH due AS (
         SELECT d.*, row_number() OVER () AS n FROM (
             SELECT a.instance, a.execution, a.event_id, a.session FROM activity a
-            WHERE NOT a.cancelled AND a.due_at <= _now AND takes(a.tag, _untagged, _tags, a.name, _but)
+            WHERE NOT a.cancelled AND a.due_at <= _now AND takes(a.tag, _untagged, _tags) AND a.name <> ALL (_but)
                 AND (a.session IS NULL OR _wanted <> 'none' AND _worker = coalesce(
                     (SELECT s.worker FROM session s WHERE s.digest = digest_of(a.session) AND s.until > _now), _nobody
                 ))
@@ -153,13 +152,22 @@ BEGIN
         WHERE a.session IS NOT NULL AND s.digest = digest_of(a.session);
     END IF;
     next_due := least(
-        (SELECT min(a.due_at) FROM activity a
-         WHERE NOT a.cancelled AND a.due_at > _now AND takes(a.tag, _untagged, _tags, a.name, _but)),
         (SELECT min(a.start_by) FROM activity a
          WHERE a.start_by > _now AND a.lock_token IS NULL AND NOT a.cancelled),
         CASE WHEN _claims THEN (SELECT min(s.until) FROM session s WHERE s.until > _now) END,
         CASE WHEN _overtaken THEN _now + 0.005 END
     );
+    IF cardinality(_but) = 0 THEN  -- as a rule; the plan of the other is made anew each time
+        next_due := least(next_due, (
+            SELECT min(a.due_at) FROM activity a
+            WHERE NOT a.cancelled AND a.due_at > _now AND takes(a.tag, _untagged, _tags)
+        ));
+    ELSE
+        next_due := least(next_due, (
+            SELECT min(a.due_at) FROM activity a
+            WHERE NOT a.cancelled AND a.due_at > _now AND takes(a.tag, _untagged, _tags) AND a.name <> ALL (_but)
+        ));
+    END IF;
     now := _now;
 END
 $$;

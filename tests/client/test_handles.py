@@ -126,6 +126,8 @@ async def test_nobody_is_there(client: trioflow.Client) -> None:
         with pytest.raises(trioflow.InstanceNotFound, match="nobody"):
             await ask()
     with pytest.raises(trioflow.InstanceNotFound, match="nobody"):
+        await handle.history(1)
+    with pytest.raises(trioflow.InstanceNotFound, match="nobody"):
         await handle.raise_event("go")
     assert await handle.kv() == {}
 

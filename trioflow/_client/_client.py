@@ -198,8 +198,12 @@ class Client(Management):
         return describe(await self.read(id), self.app, self.codec)
 
     async def history(self, id: str, execution: int | None = None) -> list[Event]:
-        """The events of an execution, the current one if not said. Raises InstanceNotFound, HistoryError."""
-        number = (await self.read(id)).execution if execution is None else execution
+        """The events of an execution, the current one if not said; none of one that was pruned or never was.
+
+        Raises InstanceNotFound, HistoryError.
+        """
+        current = (await self.read(id)).execution  # somebody is there
+        number = current if execution is None else execution
         rows = await until_answered(lambda: self.store.read_history(id, number))
         return [decode_row(self.codec, row) for row in rows]
 

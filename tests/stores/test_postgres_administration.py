@@ -210,6 +210,15 @@ async def test_two_deletions_at_once(s: Subject) -> None:
     assert await meanwhile(s, "delete_instances", parameters, lambda: s.store.delete_instances(third)) == 1
 
 
+async def test_deletions_come_one_after_the_other(s: Subject) -> None:
+    """Also those of different instances: what each finds while it waits for others would be locked in no order."""
+    await s.start("a")
+    await s.start("b")
+    deletion = a_deletion(s, "b")
+    parameters = requests.delete_instances(a_deletion(s, "a"))
+    assert await meanwhile(s, "delete_instances", parameters, lambda: s.store.delete_instances(deletion)) == 1
+
+
 async def test_a_deletion_that_waits_holds_off_no_letter(s: Subject) -> None:
     """While it waits for a parent's turn, that may write to a child which the deletion has locked already."""
     parent = Parent(instance="p", execution=1, event_id=1)

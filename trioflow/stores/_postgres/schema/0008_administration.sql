@@ -6,13 +6,15 @@
 
 -- Those that are there and all their descendants, locked. Who commits a turn of one of them is waited for: it may have
 -- started a child, which is then found, too; who comes later finds its instance gone. A lock that holds off commits and
--- nothing else comes first: a commit of a parent may wait to write to its child.
+-- nothing else comes first: a commit of a parent may wait to write to its child. Deletions come one after the other:
+-- what is found late is locked out of order.
 CREATE FUNCTION lock_family(_instances text[]) RETURNS text[] LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
     _family text[];
     _locked text[] := '{}';
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('trioflow/delete/' || current_schema(), 0));
     LOOP
         WITH RECURSIVE family (instance) AS (
             SELECT i.instance FROM instance i WHERE i.instance = ANY (_instances)

@@ -235,6 +235,7 @@ SEARCHES = (
     *("lock_turns", "take_over_ready", "sweep", "sweep_cancelled", "sweep_late"),
     *(
         "take_items",
+        "hides_items",
         "lock_activities",
         "forget_before",
         "recall",

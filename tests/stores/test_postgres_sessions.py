@@ -68,6 +68,25 @@ async def test_a_session_that_is_being_claimed_is_not_claimed_by_another(s: Subj
     assert found(await s.store.lock_activities(asks("one"))) == [2]
 
 
+async def test_an_item_that_another_has_in_hand_and_may_not_have_is_looked_for_again(s: Subject) -> None:
+    """A worker at its cap looks at an item of a session that nobody has, and leaves it: who came by meanwhile and did
+    not see it is told to look again, and the one at its cap is not.
+    """
+    await s.scheduled(an_item(1, session="r"))
+    full = asks("one", SessionClaim(lease=LEASE, limit=1))
+    assert found(await s.store.lock_activities(full)) == [1]
+    await s.scheduled(an_item(2, session="s"), instance="j")
+    with in_the_middle_of(s, "lock_activities", requests.lock_activities(full, TOKEN)):
+        locked = await s.store.lock_activities(asks("two"))
+        assert found(locked) == []
+        assert locked.next_due is not None
+        assert locked.next_due - locked.now < 0.1
+    later = await s.store.lock_activities(full)
+    assert found(later) == []
+    assert later.next_due is None or later.next_due - later.now > 1
+    assert found(await s.store.lock_activities(asks("two"))) == [2]
+
+
 async def test_two_calls_of_a_worker_do_not_claim_more_than_it_may_have(s: Subject) -> None:
     """The second waits for the first before it counts, and then gets what needs no further session."""
     await s.scheduled(an_item(1, session="s"), an_item(2, session="t"), an_item(3), an_item(4, session="s"))

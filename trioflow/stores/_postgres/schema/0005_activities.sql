@@ -129,6 +129,25 @@ BEGIN
 END
 $$;
 
+-- Whether there are items of sessions that a worker may have, and that somebody has in hand, who may not have them.
+-- Sessions are only looked at if there are any such items.
+CREATE FUNCTION hides_items(_worker text, _untagged boolean, _tags text[], _but text[], _now float8) RETURNS boolean
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM activity a
+        WHERE NOT a.cancelled AND a.due_at <= _now AND takes(a.tag, _untagged, _tags) AND a.session IS NOT NULL
+    ) THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (
+        SELECT FROM activity a LEFT JOIN session s ON s.digest = digest_of(a.session) AND s.until > _now
+        WHERE NOT a.cancelled AND a.due_at <= _now AND takes(a.tag, _untagged, _tags) AND a.session IS NOT NULL
+            AND a.name <> ALL (_but) AND coalesce(s.worker, _worker) = _worker
+    );
+END
+$$;
+
 -- Lease items whose time has come. `next_due` is when to ask again.
 CREATE FUNCTION lock_activities(
     _doc jsonb, OUT now float8, OUT next_due float8, OUT reached text[], OUT activities locked_activity[]
@@ -155,7 +174,12 @@ BEGIN
         (SELECT min(a.start_by) FROM activity a
          WHERE a.start_by > _now AND a.lock_token IS NULL AND NOT a.cancelled),
         CASE WHEN _claims THEN (SELECT min(s.until) FROM session s WHERE s.until > _now) END,
-        CASE WHEN _overtaken THEN _now + 0.005 END
+        CASE
+            WHEN _overtaken
+                OR _claims AND _named IS NULL AND coalesce(cardinality(activities), 0) < (_doc ->> 'limit')::bigint
+                AND hides_items(_doc ->> 'worker', _untagged, _tags, _but, _now)
+            THEN _now + 0.005
+        END
     );
     IF cardinality(_but) = 0 THEN  -- as a rule; the plan of the other is made anew each time
         next_due := least(next_due, (

@@ -147,16 +147,16 @@ async def check_a_session_is_claimed_once(s: Subject) -> None:
     await s.scheduled(*of("s", *range(1, 21)), *of("t", *range(21, 41)))
     got: dict[str, list[int]] = {}
 
-    async def work(subject: Subject, worker: str) -> None:
-        got[worker] = []
-        for _ in range(200):  # a call may come away with less than there is, while others look
-            got[worker] += await taken(subject, worker, at_most(1), limit=4)
+    async def look(subject: Subject, worker: str) -> None:
+        got.setdefault(worker, []).extend(await taken(subject, worker, at_most(1), limit=4))
+
+    async with s.twin("b") as b, s.twin("c") as c:
+        for _ in range(200):  # rounds: in each of them all look at once, and one may come away with less than there is
+            async with trio.open_nursery() as nursery:
+                for place, subject in enumerate((s, b, c)):
+                    nursery.start_soon(look, subject, f"worker-{place}")
             if sum(map(len, got.values())) == 40:
                 break
-
-    async with s.twin("b") as b, s.twin("c") as c, trio.open_nursery() as nursery:
-        for place, subject in enumerate((s, b, c)):
-            nursery.start_soon(work, subject, f"worker-{place}")
     owners = [[worker for worker in got if event_id in got[worker]] for event_id in range(1, 41)]
     expect_equal([len(owner) for owner in owners], [1] * 40, "how many workers had each item")
     expect_equal(len({owner[0] for owner in owners[:20]}), 1, "owners of the first session")

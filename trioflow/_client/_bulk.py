@@ -17,7 +17,7 @@ from trioflow._client._checks import check_count
 from trioflow._client._filter import InstanceFilter
 from trioflow._client._listing import Instances
 from trioflow._client._removing import delete_one, prune_one, pruning_limit
-from trioflow.abc import InstanceRecord, State
+from trioflow.abc import ENDED, InstanceRecord, State
 from trioflow.errors import InstanceFinished, InstanceNotFinished, InstanceNotFound
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 MOVING: Final = (State.PENDING, State.WAITING)
 HELD: Final = (State.SUSPENDED, State.PARKED)
-ENDED: Final = tuple(state for state in State if state.ended)
 
 
 async def for_each(

@@ -92,7 +92,8 @@ class Client(Management):
                 here.
             args: its arguments.
             id: of the new instance; made from the name if not given.
-            version: an exact version; None is the newest that the worker which begins it knows.
+            version: an exact version; None is what the worker which begins it uses: the newest that it knows, unless
+                `App.use_version` says otherwise.
             if_exists: "fail" raises InstanceExists; "attach" gives a handle to what is there; "replace_finished" begins
                 anew where the old one has ended.
             delay: seconds before it begins; it is visible at once, and may be suspended or terminated before.

@@ -49,6 +49,7 @@ from trioflow.abc import (
     RenewActivities,
     SettleActivity,
     Store,
+    TagFilter,
 )
 from trioflow.app import ActivityDefinition, ActivityOptions, App, decode_options
 from trioflow.errors import HistoryError, StoreError, UnregisteredError
@@ -92,11 +93,13 @@ class Activities:
     _known_options: dict[bytes, ActivityOptions] = attrs.field(factory=dict, init=False)  # by an item's `data`
     _early: dict[str, None] = attrs.field(factory=dict, init=False)  # tokens whose end was asked for, not running here
     _none: trio.Event = attrs.field(factory=trio.Event, init=False)  # set when nothing runs any more
+    tags: TagFilter = attrs.field(init=False)
     strange: Strangers = attrs.field(factory=Strangers, init=False)
     backlog: bool = attrs.field(default=False, init=False)  # the store had more than there was room for
 
     def __attrs_post_init__(self) -> None:
         self.limiter = trio.CapacityLimiter(self.options.thread_concurrency)
+        self.tags = self.options.tag_filter
         self.builtins = builtins_of(self._read_kv, self._read_status)
 
     # -- beginning
@@ -104,12 +107,13 @@ class Activities:
     async def fetch(self, limit: int) -> Fetched:
         """Take up to `limit` from the store and start them."""
         since = self.env.monotonic()
-        options = self.options
+        options, strange = self.options, self.strange.now(since)
+        tags = self.tags if not strange else attrs.evolve(self.tags, but=strange)
         request = LockActivities(
             worker=self.worker,
             limit=limit,
             lease=options.activity_lease,
-            tags=attrs.evolve(options.tag_filter, but=self.strange.now(since)),
+            tags=tags,
             sessions=self.sessions.claim,
         )
         answer = await persistently("looking for activities", lambda: self.store.lock_activities(request))

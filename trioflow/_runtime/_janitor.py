@@ -19,7 +19,7 @@ import trio
 from trioflow._runtime._conductor import Conductor
 from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._troubles import log, persistently
-from trioflow.abc import DeleteInstances, Env, InstanceQuery, ListInstances, State, Store
+from trioflow.abc import ENDED, DeleteInstances, Env, InstanceQuery, ListInstances, Store
 from trioflow.errors import InstanceNotFinished
 
 EVERY: Final = 60.0
@@ -27,8 +27,6 @@ EVERY: Final = 60.0
 
 AT_ONCE: Final = 10
 """Instances that are looked after in one call."""
-
-ENDED: Final = tuple(state for state in State if state.ended)
 
 
 @attrs.define(eq=False)

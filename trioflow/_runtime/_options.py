@@ -189,7 +189,7 @@ class RuntimeOptions:
 
     def takes(self, tag: str | None) -> bool:
         """Whether this runtime runs activities with that tag."""
-        return self.untagged if tag is None else self.tags is None or tag in (*self.tags, ANY_WORKER)
+        return self.untagged if tag is None else self.tags is None or tag == ANY_WORKER or tag in self.tags
 
     def renew_after(self, lease: float) -> float:
         """Seconds after which a lease of that length is renewed."""

@@ -18,6 +18,7 @@ from trioflow.abc._administration import (
 from trioflow.abc._env import Env as Env
 from trioflow.abc._partial import PartialStore as PartialStore
 from trioflow.abc._records import (
+    ENDED as ENDED,
     ActivitiesCommitted as ActivitiesCommitted,
     ActivitiesRenewed as ActivitiesRenewed,
     ActivityLock as ActivityLock,
@@ -68,6 +69,7 @@ from trioflow.abc._store import Store as Store
 
 __all__ = (
     "ACTIVITIES",
+    "ENDED",
     "TURNS",
     "ActivitiesCommitted",
     "ActivitiesRenewed",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
@@ -38,6 +38,9 @@ class State(enum.StrEnum):
         """Whether only control messages make it eligible."""
         return self in (State.SUSPENDED, State.PARKED)
 
+
+ENDED: Final = tuple(state for state in State if state.ended)
+"""The states in which nothing can happen any more."""
 
 # -- rows -------------------------------------------------------------------------------------------------------------
 

@@ -129,8 +129,8 @@ class Store(Protocol):
           starves nobody.
         * `messages`: all of the inbox, in order of `seq`. What arrives later waits for the next turn.
         * `can_run` is decided here, before anything is decoded: others are left for other workers, but for one with a
-          control message, which whoever comes first carries out. `others` turns this around, and leaves those with a
-          control message to whom it may concern.
+          control message, which whoever comes first carries out. `others` gives what `can_run` does not name, whatever
+          waits in its inbox, and nothing else.
         * `overdue`: only what has been eligible for that long.
         * Also removes expired items that were marked as cancelled and posts them as `ActivityCancelled(how="lost")`,
           and items that nobody began in time, and posts their `late`.
@@ -203,7 +203,8 @@ class Store(Protocol):
     # -- sessions
 
     async def renew_sessions(self, request: RenewSessions) -> SessionsRenewed:
-        """Extend a worker's sessions from now, those that expired and nobody claimed included; give back idle ones.
+        """Extend a worker's sessions from now, and give back idle ones. One that has expired and that nobody has
+        claimed is extended, too, for an hour at least.
 
         A session is idle while no item of it is taken, renewed or settled by its owner.
         """

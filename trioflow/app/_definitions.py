@@ -139,8 +139,8 @@ class ActivityDefinition(Generic[P, R]):
             tag: only workers that take this tag run it; None is for workers that take untagged work.
             session: activities of one session run in one process, one worker at a time.
             timeout: seconds for each attempt; see `Retry`.
-            schedule_timeout: seconds until some worker must have taken it; checked when a worker takes it, which then
-                fails it instead of running it. Until one does, it goes on waiting.
+            schedule_timeout: seconds within which some worker has to begin it; at that time it has timed out, also if
+                no worker of its tag is there, and is not run. Says nothing of attempts that were begun.
             heartbeat_timeout: seconds that an attempt may be silent: from its start to its first `activity.heartbeat`,
                 and from each to the next. One that is silent for longer is stopped, and counts as timed out.
             on_cancel: what a cancelled caller does: "wait" for its real end (as trio does for a thread), "request" its

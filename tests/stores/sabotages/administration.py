@@ -56,7 +56,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "rows",
         "check_pages_follow_each_other", "check_a_place_stays_where_it_is", "check_all_that_is_said_has_to_hold"),
     mistake("listed in part", "admin.list_instances",
-        "read_instance(work, row.instance) for row in rows",
+        "record_of(work, row) for row in rows",
         "attrs.evolve(read_instance(work, row.instance), last_event=None) for row in rows",
         "check_a_list_shows_what_reading_shows"),
     mistake("the first state counts", "tables_module.means",

@@ -24,7 +24,7 @@ from trioflow.abc import (
 )
 from trioflow.stores import _refusals as refusals
 from trioflow.stores._rules._checks import is_id
-from trioflow.stores._rules._reads import read_clock, read_history, read_instance, read_kv
+from trioflow.stores._rules._reads import read_clock, read_history, read_instance, read_kv, record_of
 from trioflow.stores._rules._rows import InstanceRow, Remembered
 from trioflow.stores._rules._starts import recall
 from trioflow.stores._rules._work import Rule, Work
@@ -78,9 +78,8 @@ def list_instances(work: Work, request: ListInstances) -> InstancePage:
     """A page of a list."""
     rows = work.tables.list_instances(request.query, request.limit + 1, request.after)
     more, rows = len(rows) > request.limit, rows[: request.limit]
-    records = [read_instance(work, row.instance) for row in rows]
     return InstancePage(
-        instances=tuple(record for record in records if record is not None),
+        instances=tuple(record_of(work, row) for row in rows),
         next=ListPlace(rows[-1].created_at, rows[-1].instance) if more and rows else None,
     )
 

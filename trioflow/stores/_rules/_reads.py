@@ -12,6 +12,7 @@ import attrs
 from trioflow.abc import EventRow, InstanceRecord, State
 from trioflow.history import CancelRequested
 from trioflow.stores._rules._checks import is_id
+from trioflow.stores._rules._rows import InstanceRow
 from trioflow.stores._rules._work import Work
 
 
@@ -28,15 +29,19 @@ class ReadHistory:
 def read_instance(work: Work, instance: str) -> InstanceRecord | None:
     """What is known of an instance."""
     row = work.instance(instance) if is_id(instance) else None
-    if row is None:
-        return None
+    return None if row is None else record_of(work, row)
+
+
+def record_of(work: Work, row: InstanceRow) -> InstanceRecord:
+    """What is known of an instance, from its row on."""
+    instance = row.instance
     parent, attributes = work.tables.instance_details(instance)
     last_event = None
     if row.history_length and (row.state.ended or row.state is State.PARKED):
         events = work.tables.events(instance, row.execution, row.history_length - 1, 1)
         last_event = events[0]
     return InstanceRecord(
-        instance=row.instance,
+        instance=instance,
         execution=row.execution,
         name=row.name,
         version=row.version,

@@ -26,6 +26,14 @@ from trioflow._ambient._own import (
     READ_STATUS as READ_STATUS,
 )
 from trioflow._ambient._restart import ContinueAsNew as ContinueAsNew, essence_of as essence_of
+from trioflow._ambient._spans import (
+    How as How,
+    Part as Part,
+    PartClosed as PartClosed,
+    PartOpened as PartOpened,
+    Span as Span,
+    SpanKind as SpanKind,
+)
 
 __all__ = (
     "ANY_WORKER",
@@ -39,11 +47,17 @@ __all__ = (
     "AskEvent",
     "ContinueAsNew",
     "Host",
+    "How",
     "LogEntry",
     "Mode",
     "OnCancel",
     "OnParentClose",
     "OrchestrationInfo",
+    "Part",
+    "PartClosed",
+    "PartOpened",
+    "Span",
+    "SpanKind",
     "current_host",
     "essence_of",
 )

@@ -29,6 +29,7 @@ from trioflow._engine._naming import label_of, name_of
 from trioflow._engine._parting import parting_actions
 from trioflow._engine._results import CancelActivity, CancelChild, Message, TurnResult
 from trioflow._engine._segments import Segment, describe, segments
+from trioflow._engine._tracing import Trace
 from trioflow._engine._waits import EventWaits, OpenOperations, OpenTimers
 from trioflow._kernel import (
     Asked,
@@ -68,9 +69,17 @@ class Execution:
         app: what the running worker knows; names are resolved in it.
         definition: the pinned version of the orchestration.
         step_limit: kernel steps without blocking after which the turn fails.
+        traced: results of turns are to tell the spans of the execution.
     """
 
-    def __init__(self, app: App, definition: OrchestrationDefinition[Any, Any], *, step_limit: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        app: App,
+        definition: OrchestrationDefinition[Any, Any],
+        *,
+        step_limit: int = 1_000_000,
+        traced: bool = False,
+    ) -> None:
         self._journal = Journal(f"orchestration {definition.name!r}")
         self._kernel = Kernel(name=definition.name, step_limit=step_limit)
         self._host = EngineHost(app, definition, self._journal, self._kernel.abort)
@@ -78,6 +87,7 @@ class Execution:
         self._operations = OpenOperations()
         self._event_waits = EventWaits()
         self._timers = OpenTimers()
+        self._trace = self._kernel.watcher = Trace(self._journal, self._host) if traced else None
         self._ended = False
 
     # -- what others may see
@@ -113,6 +123,11 @@ class Execution:
         return self._kernel
 
     @property
+    def started(self) -> OrchestrationStarted | None:
+        """Its first event, once it is there."""
+        return self._host.started
+
+    @property
     def label(self) -> str:
         """What to call it in messages; may be asked from another thread."""
         return label_of(self._host.definition, self._host.started)
@@ -130,15 +145,7 @@ class Execution:
         kernel = self._kernel
         kernel.close()
         kernel.outcome = None  # the traceback of an error leads back here
-        undead, kernel.undead = kernel.undead, []
-        if undead:
-            self._host.app.undead += undead
-            warnings.warn(
-                f"{kernel.name} was dropped, but {', '.join(map(repr, undead))} swallowed every exception that was to "
-                f"end it; such code should catch Exception, and let the rest pass",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        _keep_undead(kernel, self._host.app)
 
     # -- replay and live
 
@@ -148,9 +155,7 @@ class Execution:
         Raises NondeterminismError where the code does not ask for what it asked for then, HistoryError for what cannot
         be a history.
         """
-        for event in history:
-            if isinstance(event, PatchMarked):
-                self._host.marks[event.change] = True
+        self._host.marks.update((event.change, True) for event in history if isinstance(event, PatchMarked))
         for segment in segments(history):
             if self._ended:
                 raise HistoryError(f"the history goes on with event {segment.opening.id} after it has ended")
@@ -165,33 +170,31 @@ class Execution:
         consumed: list[int] = []
         now = max([now, *(message.at for message in messages)])
         while not self._ended:
-            due = self._kernel.next_deadline
+            due, last = self._kernel.next_deadline, self._journal.at
             match what_is_next(inbox[0].at if inbox else None, due, now):
                 case Next.MESSAGE:
                     message = inbox.popleft()
                     consumed.append(message.seq)
                     if self._is_wanted(message.event):
-                        self._step_live(
-                            message.event, time_of(message.at, later_due=due <= now, now=now, last=self._journal.at)
-                        )
+                        self._step_live(message.event, time_of(message.at, later_due=due <= now, now=now, last=last))
                 case Next.DUE:
-                    self._step_live(TimerFired(), time_of(due, later_due=bool(inbox), now=now, last=self._journal.at))
+                    self._step_live(TimerFired(), time_of(due, later_due=bool(inbox), now=now, last=last))
                 case _:
                     break
         return self._result(consumed, inbox)
 
     def _result(self, consumed: list[int], left: deque[Message]) -> TurnResult:
         events, actions, logs = self._journal.take_turn()
-        host = self._host
+        host, trace = self._host, self._trace
         if self._ended:
             if events:
                 behind = self._operations.left(terminated=isinstance(events[-1], OrchestrationTerminated))
                 events, actions = parting_actions(events, actions, host, self._kernel, behind, left)
             if not (events and isinstance(events[-1], OrchestrationContinuedAsNew)):
                 consumed = [*consumed, *(message.seq for message in left)]
-        changed_kv, host.changed_kv = host.changed_kv, {}
-        changed_status, host.changed_status = host.changed_status, None
+        status, changed_kv = host.take_turn()
         due = self._kernel.next_deadline
+        spans, within = ((), {}) if trace is None else trace.take_turn(ended=self._ended and bool(events))
         return TurnResult(
             events=events,
             consumed=tuple(consumed),
@@ -199,10 +202,12 @@ class Execution:
             ended=self._ended,
             wake_at=None if self._ended or due == float("inf") else due,
             unread=host.unread,
-            status=changed_status,
+            status=status,
             kv_set={key: value for key, value in changed_kv.items() if value is not None},
             kv_cleared=tuple(key for key, value in changed_kv.items() if value is None),
             logs=logs,
+            spans=spans,
+            within=within,
         )
 
     # -- one event
@@ -255,7 +260,7 @@ class Execution:
                 self._answer(event)
             case EventReceived():
                 self._host.put_event(CarriedEvent(name=event.name, payload=event.payload))
-                self._event_waits.serve(event.name, self._host, self._kernel)
+                self._serve(event.name)
             case CancelRequested():
                 self._kernel.cancel(event.reason)
             case OrchestrationStarted():
@@ -287,6 +292,8 @@ class Execution:
                 f"event {event.id} ({type(event).__name__}) cannot answer event {event.answers}, at {operation.key}"
             )
         self._operations.end(event.answers)
+        if self._trace is not None:
+            self._trace.answered(operation, event)
         if isinstance(event, ActivityCancelled | ChildCancelled) and operation.cancel_asked:
             self._kernel.resume_cancelled(operation)
         else:
@@ -295,9 +302,7 @@ class Execution:
     # -- what was asked
 
     def _run_until_blocked(self) -> None:
-        """Blocked means that no answer is at hand either: an event that is there already goes on in the same
-        segment.
-        """
+        """Blocked means that no answer is at hand either: an event that is there goes on in the same segment."""
         served = True
         while served:
             served = False
@@ -306,6 +311,8 @@ class Execution:
         if self._kernel.outcome is None:
             for asked in self._kernel.run_until_blocked():
                 self._note(asked)
+        if self._trace is not None:
+            self._trace.blocked()
 
     def _note(self, asked: Asked) -> bool:
         """Account for one thing asked. Returns whether it was answered at once."""
@@ -322,8 +329,7 @@ class Execution:
 
     def _note_operation(self, operation: Operation) -> bool:
         ask: Ask = operation.request  # type: ignore[assignment]  # nothing else is ever asked of this kernel
-        place = operation.key
-        started = self._host.started
+        place, started = operation.key, self._host.started
         assert started is not None
 
         def whence(id: int, at: float) -> Whence:
@@ -335,16 +341,27 @@ class Execution:
             lambda recorded: agrees(ask, whence(0, 0.0), recorded, self._host.app),
             operation.where,
         )
+        if self._trace is not None:
+            self._trace.asked(operation, event)
         if isinstance(ask, AskEvent):
             self._event_waits.begin(operation, ask.name)
-            return self._event_waits.serve(ask.name, self._host, self._kernel)
+            return self._serve(ask.name)
         if event is not None:
             self._operations.begin(event, operation)
         return False
 
+    def _serve(self, name: str) -> bool:
+        """Give unread events of a name to those who wait. Returns whether anybody got one."""
+        served = self._event_waits.serve(name, self._host, self._kernel)
+        if self._trace is not None:
+            self._trace.served(served)
+        return bool(served)
+
     def _note_cancel(self, operation: Operation, reason: str | None) -> None:
         if isinstance(operation.request, AskEvent):
             self._event_waits.end(operation, operation.request.name)
+            if self._trace is not None:
+                self._trace.given_up(operation)
             return
         event_id = self._operations.ask_to_end(operation)
         if event_id is None:
@@ -364,3 +381,18 @@ class Execution:
 
         event = self._journal.ask(timer.key, make, agrees_with, lambda: None)
         self._timers.open(timer.key, event.id if event else 0, timer.deadline, self._kernel.now)
+        if self._trace is not None:
+            self._trace.timer_opened(timer)
+
+
+def _keep_undead(kernel: Kernel, app: App) -> None:
+    """Report tasks that could not be ended, and keep them."""
+    undead, kernel.undead = kernel.undead, []
+    if undead:
+        app.undead += undead
+        warnings.warn(
+            f"{kernel.name} was dropped, but {', '.join(map(repr, undead))} swallowed every exception that was to "
+            f"end it; such code should catch Exception, and let the rest pass",
+            RuntimeWarning,
+            stacklevel=3,
+        )

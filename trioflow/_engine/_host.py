@@ -76,6 +76,12 @@ class EngineHost:
         for event in started.carried_events:
             self.put_event(event)
 
+    def take_turn(self) -> tuple[bytes | None, dict[str, bytes | None]]:
+        """The status if it was set, and the values that were set or cleared (None), since the last call."""
+        taken = self.changed_status, self.changed_kv
+        self.changed_status, self.changed_kv = None, {}
+        return taken
+
     # -- who am I
 
     def registered_name(self, definition: Any) -> str:

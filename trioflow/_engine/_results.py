@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from trioflow._ambient import LogEntry
+from trioflow._ambient import LogEntry, Span
 from trioflow.history import (
     ActivityScheduled,
     ChildScheduled,
@@ -118,3 +118,5 @@ class TurnResult:
     kv_set: Mapping[str, bytes]
     kv_cleared: tuple[str, ...]
     logs: tuple[LogEntry, ...]  # for after the commit
+    spans: tuple[Span, ...] = ()  # what opened and closed, for traces; empty unless the execution is traced
+    within: Mapping[int, str] = attrs.field(factory=dict)  # new activities by event id: the key of the part around each

@@ -91,15 +91,15 @@ class EventWaits:
         if not waits:
             self.by_name.pop(name, None)
 
-    def serve(self, name: str, host: EngineHost, kernel: Kernel) -> bool:
-        """Give unread events of a name to those who wait for it. Returns whether anybody got one."""
-        served = False
+    def serve(self, name: str, host: EngineHost, kernel: Kernel) -> list[Operation]:
+        """Give unread events of a name to those who wait for it. Returns who got one."""
+        served: list[Operation] = []
         while name in self.by_name and name in host.mailboxes:
             operation = next(iter(self.by_name[name]))
             self.end(operation, name)
             if operation.waiting:  # it may have given up in the very step in which it began
                 kernel.resume(operation, outcome.Value(host.take_event(name)))
-                served = True
+                served.append(operation)
         return served
 
 

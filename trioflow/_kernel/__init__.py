@@ -59,7 +59,20 @@ from trioflow._kernel._traps import (
     checkpoint_if_cancelled as checkpoint_if_cancelled,
     wait_task_rescheduled as wait_task_rescheduled,
 )
-from trioflow._kernel._tree import TreeBranch as TreeBranch, TreeScope as TreeScope, TreeWait as TreeWait
+from trioflow._kernel._tree import (
+    TreeBranch as TreeBranch,
+    TreeScope as TreeScope,
+    TreeWait as TreeWait,
+    public_name as public_name,
+)
+from trioflow._kernel._watching import (
+    Watcher as Watcher,
+    around as around,
+    cancelled_by as cancelled_by,
+    label_of as label_of,
+    labelled as labelled,
+    runs_user_code as runs_user_code,
+)
 
 __all__ = (
     "FATAL",
@@ -85,7 +98,10 @@ __all__ = (
     "TreeBranch",
     "TreeScope",
     "TreeWait",
+    "Watcher",
+    "around",
     "cancel_shielded_checkpoint",
+    "cancelled_by",
     "checkpoint",
     "checkpoint_counts",
     "checkpoint_if_cancelled",
@@ -99,12 +115,16 @@ __all__ = (
     "fail_after",
     "fail_at",
     "in_kernel",
+    "label_of",
+    "labelled",
     "move_on_after",
     "move_on_at",
     "next_operation_key",
     "open_nursery",
     "perform",
+    "public_name",
     "raise_as_it_was",
+    "runs_user_code",
     "say_when",
     "sealed",
     "sleep",

@@ -34,6 +34,7 @@ class TimerOpened:
 
     key: str
     deadline: float
+    scope: CancelScope
 
 
 @attrs.frozen
@@ -135,7 +136,7 @@ class Deadlines:
     def _open(self, scope: CancelScope) -> TimerOpened:
         self._timers_opened += 1
         timer = scope._timer = Timer(scope._next_timer_key(), scope._registered, self._timers_opened)
-        return TimerOpened(timer.key, timer.deadline)
+        return TimerOpened(timer.key, timer.deadline, scope)
 
     def clear(self) -> None:
         """Forget everything: the kernel is closed."""

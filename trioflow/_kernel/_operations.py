@@ -60,6 +60,11 @@ class Operation:
         return self._task is not None
 
     @property
+    def task(self) -> Task | None:
+        """Who waits for it; None once it is answered or given up."""
+        return self._task
+
+    @property
     def cancel_asked(self) -> bool:
         """Whether its branch was cancelled and stays for the answer."""
         return self._raise_cancel is not None

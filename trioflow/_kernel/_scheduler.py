@@ -38,6 +38,7 @@ from trioflow._kernel._status import CancelStatus
 from trioflow._kernel._task import Task
 from trioflow._kernel._traps import Checkpoint, Wait
 from trioflow._kernel._tree import Namer, TreeBranch, by_key, tree_of
+from trioflow._kernel._watching import Watcher
 from trioflow.errors import SpinError
 
 RESUMED: Value[Any] = Value(None)
@@ -62,6 +63,7 @@ class Kernel:
         self.closing = False
         self.forbidden: str | None = None  # why user code may call no verb just now
         self.order: Callable[[list[Task]], None] | None = None  # for tests: may permute each batch in place
+        self.watcher: Watcher | None = None  # who is told of tasks and scopes
 
         # The parts.
         self.deadlines = Deadlines()
@@ -195,8 +197,7 @@ class Kernel:
     @property
     def cancel_reason(self) -> str | None:
         """What `cancel` was told."""
-        reason = self.root_scope._cancel_reason
-        return None if reason is None else reason.reason
+        return None if (reason := self.root_scope._cancel_reason) is None else reason.reason
 
     @property
     def next_deadline(self) -> float:
@@ -210,10 +211,7 @@ class Kernel:
 
     def branches(self, now: float | None = None, namer: Namer = by_key) -> tuple[TreeBranch, ...]:
         """The tasks that have not ended, and what they wait for: the main task, with all others in its nurseries.
-
-        Args:
-            now: for how long it is to a deadline; our own time if not given.
-            namer: how to call operations.
+        Deadlines are counted from `now`, or our own time; operations are called as `namer` says.
         """
         return tree_of(self.tasks, self.now if now is None else now, namer)
 
@@ -228,16 +226,15 @@ class Kernel:
         if self._state == "closed":
             return
         self._state = "closed"
-        self.closing = True
+        self.closing, self.watcher = True, None
         saved = enter(self)
         try:
             drop(self)
         finally:
             self.running = self._main = self._fatal = None
             self.host = None  # who may lead back to us
-            self._ready.clear()
-            self.asked.clear()
-            self.idle.clear()
+            for left in (self._ready, self.asked, self.idle):
+                left.clear()
             leave(saved)
 
     # -- the loop -------------------------------------------------------------------------------------------------
@@ -288,15 +285,12 @@ class Kernel:
         else:
             task._schedule_points += 1
             kind = type(message)
-            if kind is Operation:  # `perform` looked for cancellation just before it yielded
+            if kind is Operation or kind is Wait:
                 task._waiting = message  # type: ignore[assignment]
                 task._abortable = True
                 task._cancel_points += 1
-            elif kind is Wait:
-                task._waiting = message  # type: ignore[assignment]
-                task._abortable = True
-                task._cancel_points += 1
-                task._deliver_cancellation()
+                if kind is Wait:  # else `perform` looked for cancellation just before it yielded
+                    task._deliver_cancellation()
             elif kind is Checkpoint:
                 task._next = RESUMED
                 task.custom_sleep_data = None
@@ -344,15 +338,17 @@ class Kernel:
             nursery._children[task] = None
         task._activate(status)
         self._ready.append(task)
+        if self.watcher is not None:
+            self.watcher.task_began(task)
         return task
 
     def task_for(self, generators: list[Generator]) -> Task:
         """A task outside of every nursery that closes async generators, one after the other, and may not act."""
         self._generator_tasks += 1
         self.refusals = 0
-        place = f"~{self._generator_tasks}"
+        place, coro = f"~{self._generator_tasks}", close_generators(generators)
         name = f"close asyncgen {', '.join(map(name_of_generator, generators))} (abandoned)"
-        task = self._add(close_generators(generators), name, place, Context(), None, self.root_status)
+        task = self._add(coro, name, place, Context(), None, self.root_status)
         task._barred = True
         return task
 
@@ -362,6 +358,8 @@ class Kernel:
             notice(result.error, self)
             explain(result.error)
         result = result_of(task, result)
+        if self.watcher is not None:
+            self.watcher.task_ended(task, result)
         task._activate(None)
         del self.tasks[task]
         callbacks, task._exit_callbacks = task._exit_callbacks, []

@@ -54,6 +54,8 @@ class CancelScope:
     _relative_deadline: float = attrs.field(default=inf, kw_only=True, alias="relative_deadline")
     _shield: bool = attrs.field(default=False, kw_only=True, alias="shield")
 
+    _label: str | None = attrs.field(default=None, init=False)  # for watchers: what a verb has opened it for
+
     cancelled_caught: bool = attrs.field(default=False, init=False)  # whether a Cancelled of ours ended the block
 
     _cancel_called: bool = attrs.field(default=False, init=False)  # never goes back to False
@@ -114,6 +116,8 @@ class CancelScope:
         self._status = CancelStatus(self, task._status)
         task._activate(self._status)
         self._register()
+        if kernel.watcher is not None:
+            kernel.watcher.scope_entered(self)
         return self
 
     def __exit__(
@@ -148,6 +152,9 @@ class CancelScope:
             or (status.abandoned and task._status is not status)
         ):
             exc = self._catch(exc)
+        watcher = task._kernel.watcher
+        if watcher is not None:
+            watcher.scope_left(self, exc)
         status.close()
         self._status = self._task = None
         self._register()

@@ -134,6 +134,11 @@ def tree_of(tasks: Iterable[Task], now: float, namer: Namer) -> tuple[TreeBranch
     return tuple(reversed(made.values()))
 
 
+def public_name(task: Task) -> str:
+    """A branch's function by the name that its users know."""
+    return INSIDE.sub("durable.", task.name)
+
+
 def _branch(task: Task, made: dict[Task, TreeBranch], now: float, namer: Namer) -> TreeBranch:
     at, verb = standing(task.coro)
     statuses = _statuses(task)
@@ -141,7 +146,7 @@ def _branch(task: Task, made: dict[Task, TreeBranch], now: float, namer: Namer) 
     nurseries = {nursery.cancel_scope: nursery for nursery in task._child_nurseries}
     return TreeBranch(
         place=task.place,
-        name=INSIDE.sub("durable.", task.name),
+        name=public_name(task),
         starting=task.eventual_parent_nursery is not None,
         at=at,
         cancelled=task._status.effectively_cancelled,

@@ -26,6 +26,7 @@ from trioflow._kernel import (
     checkpoint,
     checkpoint_if_cancelled,
     current_kernel,
+    labelled,
     raise_as_it_was,
     sealed,
 )
@@ -90,7 +91,7 @@ class Saga:
     async def _undo(self) -> list[BaseException]:
         """Run what was registered; returns what went wrong."""
         errors: list[BaseException] = []
-        scope = CancelScope(relative_deadline=self._timeout, shield=True)
+        scope = labelled(CancelScope(relative_deadline=self._timeout, shield=True), "compensations")
         try:
             with scope:
                 await checkpoint()  # a turn that is being aborted ends here, before plain code has run

@@ -7,6 +7,7 @@ as it was raised, if nothing else failed. Who calls it: users. Read next: `_runt
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NoReturn, final
@@ -16,7 +17,7 @@ import trio
 
 from trioflow._client import POLL_INTERVAL, Client
 from trioflow._runtime import RuntimeOptions, Worker
-from trioflow.abc import Env, Store
+from trioflow.abc import Env, Instrument, Instruments, Store, StoreCommitted
 from trioflow.app import App
 from trioflow.stores import MemoryStore, open_store
 
@@ -48,7 +49,12 @@ class Runtime:
 
 @asynccontextmanager
 async def open_runtime(
-    app: App, store: Store | str, *, options: RuntimeOptions | None = None, env: Env | None = None
+    app: App,
+    store: Store | str,
+    *,
+    options: RuntimeOptions | None = None,
+    instruments: Sequence[Instrument] | None = None,
+    env: Env | None = None,
 ) -> AsyncIterator[Runtime]:
     """Run orchestrations and activities of `app` for as long as the block lasts.
 
@@ -60,17 +66,20 @@ async def open_runtime(
         app: what can be run here.
         store: a URL such as "sqlite:shop.db", "memory:", or a store object, which several runtimes may share.
         options: how much at once, and the like.
+        instruments: who is told of what happens, such as a `telemetry.OpenTelemetry`; an empty sequence is nobody. If
+            not given: OpenTelemetry, where this process has set a tracer or meter provider for all its libraries.
         env: time, randomness and failpoints, for tests.
     """
     world, raised = env or Env(), list[BaseException]()
     async with open_store(store) as opened:
-        client = _client(app, opened, world)
+        told = _instruments(instruments)
+        client = _client(app, opened, world, told)
         settings = options or RuntimeOptions()
         if settings.poll_interval is None and isinstance(opened, MemoryStore):
             settings = attrs.evolve(settings, poll_interval=math.inf)
-        worker = Worker(app=app, store=opened, options=settings, env=world, client=client)
+        worker = Worker(app=app, store=opened, options=settings, env=world, client=client, instruments=told)
         try:
-            async with trio.open_nursery() as nursery:
+            async with _commits_told(opened, told), trio.open_nursery() as nursery:
                 await nursery.start(worker.run)
                 try:
                     yield Runtime(client, opened, worker)
@@ -87,31 +96,67 @@ async def serve(
     store: Store | str,
     *,
     options: RuntimeOptions | None = None,
+    instruments: Sequence[Instrument] | None = None,
     env: Env | None = None,
     task_status: trio.TaskStatus[Runtime] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run orchestrations and activities of `app` until cancelled; for ``await nursery.start(serve, app, store)``."""
-    async with open_runtime(app, store, options=options, env=env) as runtime:
+    async with open_runtime(app, store, options=options, instruments=instruments, env=env) as runtime:
         task_status.started(runtime)
         await trio.sleep_forever()
 
 
 @asynccontextmanager
-async def connect(store: Store | str, app: App | None = None, *, env: Env | None = None) -> AsyncIterator[Client]:
+async def connect(
+    store: Store | str,
+    app: App | None = None,
+    *,
+    instruments: Sequence[Instrument] | None = None,
+    env: Env | None = None,
+) -> AsyncIterator[Client]:
     """A client without a runtime: starts, steers and asks; what it starts runs wherever a runtime has the store open.
 
     Args:
         store: a URL or a store object.
         app: whose names, types and exceptions the client is to know; without one, results are plain data.
+        instruments: as for `open_runtime`.
         env: time and randomness, for tests.
     """
     async with open_store(store) as opened:
-        yield _client(app or App("client"), opened, env or Env())
+        yield _client(app or App("client"), opened, env or Env(), _instruments(instruments))
 
 
-def _client(app: App, store: Store, env: Env) -> Client:
+def _client(app: App, store: Store, env: Env, instruments: Instruments) -> Client:
     """A client; it looks unasked only where another process may write."""
-    return Client(app, store, env, math.inf if isinstance(store, MemoryStore) else POLL_INTERVAL)
+    return Client(app, store, env, math.inf if isinstance(store, MemoryStore) else POLL_INTERVAL, instruments)
+
+
+def _instruments(given: Sequence[Instrument] | None) -> Instruments:
+    """Those that were given; else what the process has set up for all its libraries."""
+    if given is not None:
+        return Instruments(given)
+    if "opentelemetry" not in sys.modules:
+        return Instruments()  # then nobody can have set a provider, and it need not be imported to find out
+    from trioflow.telemetry import OpenTelemetry, configured
+
+    return Instruments([OpenTelemetry()] if configured() else [])
+
+
+@asynccontextmanager
+async def _commits_told(store: Store, instruments: Instruments) -> AsyncIterator[None]:
+    """Instruments hear what the store's transactions cost, as long as the block lasts."""
+
+    def tell(operations: int, seconds: float) -> None:
+        instruments.saw(StoreCommitted(operations=operations, seconds=seconds))
+
+    listeners = store.signals.on_commit
+    if instruments:
+        listeners.append(tell)
+    try:
+        yield
+    finally:
+        if tell in listeners:
+            listeners.remove(tell)
 
 
 def _raise_alone(group: BaseExceptionGroup[BaseException], raised: Sequence[BaseException]) -> NoReturn:

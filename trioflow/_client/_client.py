@@ -16,9 +16,10 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar, cast, overload
 
 import attrs
 
+from trioflow._client._beginning import begin
 from trioflow._client._checks import check_seconds, checked_attributes
 from trioflow._client._handle import Handle
-from trioflow._client._info import InstanceInfo, decode_row, describe, draft_of, plain
+from trioflow._client._info import InstanceInfo, decode_row, describe, plain
 from trioflow._client._management import Management
 from trioflow._client._requests import until_answered
 from trioflow._client._restarting import restart
@@ -126,19 +127,19 @@ class Client(Management):
             payload=self._arguments(name, definition, args, kwargs),
             seed=self.env.token(),
         )
-        request = StartInstance(
+        word = functools.partial(
+            StartInstance,
             request_id=self.env.token(),
             instance=instance,
             name=name,
             version=version,
             semantics=REPLAY_SEMANTICS,
-            start=draft_of(started, self.codec),
             attributes=checked_attributes(attributes),
             delay=delay or 0.0,
             if_exists=if_exists,
         )
         self.env.reached("client.before_start")
-        await until_answered(lambda: self.store.start_instance(request))
+        await begin(self, started, lambda draft: word(start=draft))
         self.env.reached("client.after_start")
         return Handle(instance, self)
 

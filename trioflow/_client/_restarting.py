@@ -12,7 +12,8 @@ import functools
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from trioflow._client._info import decode_row, draft_of
+from trioflow._client._beginning import begin
+from trioflow._client._info import decode_row
 from trioflow._client._requests import until_answered
 from trioflow._client._waiting import wait_ended
 from trioflow.abc import InstanceRecord, StartInstance
@@ -39,17 +40,18 @@ async def restart(client: Steering, id: str, *, force: bool, latest: bool) -> No
             await client.terminate(id, REASON)
         record = await wait_ended(client, id)
         started = await _beginning(client, record)  # it may have continued as new meanwhile
-    request = StartInstance(
+    word = functools.partial(
+        StartInstance,
         request_id=client.env.token(),
         instance=id,
         name=record.name,
         version=None if latest else record.version,
         semantics=REPLAY_SEMANTICS,
-        start=draft_of(_again(started, record, client.env.token(), latest=latest), client.codec),
         attributes=record.attributes,
         if_exists="replace_finished",
     )
-    await until_answered(lambda: client.store.start_instance(request))
+    again = _again(started, record, client.env.token(), latest=latest)
+    await begin(client, again, lambda draft: word(start=draft))
 
 
 def _again(

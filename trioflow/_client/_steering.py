@@ -17,7 +17,7 @@ import attrs
 from trioflow._client._checks import check_text
 from trioflow._client._info import draft_of, not_found
 from trioflow._client._requests import until_answered
-from trioflow.abc import Env, InstanceRecord, OutMessage, PostMessage, Store
+from trioflow.abc import Env, InstanceRecord, Instruments, OutMessage, PostMessage, Store
 from trioflow.app import App
 from trioflow.errors import EncodeError
 from trioflow.history import (
@@ -44,6 +44,7 @@ class Steering:
         env: time and randomness.
         poll_interval: seconds after which it looks again although nobody woke it; `math.inf` for a store that wakes
             everybody by itself.
+        instruments: who is told of what it does.
         codec: of events.
     """
 
@@ -51,6 +52,7 @@ class Steering:
     store: Store
     env: Env = attrs.field(factory=Env)
     poll_interval: float = POLL_INTERVAL
+    instruments: Instruments = attrs.field(factory=Instruments)
     codec: EventCodec = attrs.field(factory=EventCodec, init=False)
 
     async def raise_event(self, id: str, name: str, value: Any = None, *, dedupe_key: str | None = None) -> None:

@@ -9,8 +9,9 @@ Must never know: runtimes. Who calls it: `_handle.py`, `_restarting.py`. Read ne
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 
 import attrs
 import trio
@@ -18,7 +19,7 @@ import trio
 from trioflow._client._info import result_of
 from trioflow._client._lookout import Lookout
 from trioflow._client._requests import until_answered
-from trioflow.abc import InstanceRecord, State
+from trioflow.abc import InstanceRecord, State, WaitEnded
 from trioflow.errors import InstanceFinished
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Found(Generic[T]):
 
 async def wait_until(client: Steering, id: str, look: Callable[[InstanceRecord], Awaitable[Found[T] | None]]) -> T:
     """What `look` finds, now or once the instance has moved. Raises InstanceNotFound, and what `look` raises."""
-    with Lookout(client.store.signals, id, client.poll_interval) as lookout:
+    with Lookout(client.store.signals, id, client.poll_interval) as lookout, _told(client):
         while True:
             lookout.about_to_look()
             record = await client.read(id)
@@ -44,6 +45,24 @@ async def wait_until(client: Steering, id: str, look: Callable[[InstanceRecord],
             if found is not None:
                 return found.value
             await lookout.until_next(record.revision)
+
+
+@contextmanager
+def _told(client: Steering) -> Iterator[None]:
+    """Instruments are told how long a wait took, and how it ended."""
+    how: Literal["answered", "cancelled", "failed"] = "answered"
+    since = client.env.monotonic()
+    try:
+        yield
+    except trio.Cancelled:
+        how = "cancelled"
+        raise
+    except BaseException:
+        how = "failed"
+        raise
+    finally:
+        if client.instruments:
+            client.instruments.saw(WaitEnded(seconds=client.env.monotonic() - since, how=how))
 
 
 async def wait_ended(client: Steering, id: str, *, wait_parked: bool = True) -> InstanceRecord:

@@ -10,6 +10,7 @@ Must never know: the engine. Who calls it: `_worker.py`, `_conductor.py`. Read n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import attrs
@@ -27,6 +28,7 @@ from trioflow._runtime._sessions import SessionKeeper
 from trioflow._runtime._settling import Settlement, Settler
 from trioflow._runtime._slots import Slots
 from trioflow._runtime._strangers import Strangers
+from trioflow._runtime._telling import Teller
 from trioflow._runtime._troubles import log, persistently
 from trioflow._runtime._verdicts import (
     Again,
@@ -84,6 +86,7 @@ class Activities:
     ears: Ears
     sessions: SessionKeeper
     work: trio.Nursery
+    teller: Teller
     offer: Offer = lambda attempt, event: False
     on_gone: Callable[[str, int], None] = lambda instance, execution: None
     builtins: Builtins = attrs.field(init=False)
@@ -198,6 +201,7 @@ class Activities:
     def _ended(self, attempt: Attempt) -> None:
         """The body has ended: its slot is free."""
         attempt.ended = True
+        attempt.ended_at = self.clock.now()
         del self.running[attempt.token]
         key = (attempt.lock.instance, attempt.lock.execution)
         self._here[key] -= 1
@@ -219,16 +223,17 @@ class Activities:
         if item.fetches > options.max_attempts:
             return poisoned(item, options.max_attempts)
         try:
-            attempt.options = self._options_of(item.data)
+            attempt.options, headers = self._options_of(item.data)
         except HistoryError as exc:
             return unreadable(item, exc, self.app)
+        fact = attempt.fact = self.teller.began(item, headers)
         elapsed = self._elapsed(item)
         late = too_late(item, attempt.options, elapsed)
         if late is not None:
             return late
         attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
         attempt.scope.deadline = min(attempt.scope.deadline, attempt.timeout_at)
-        with listening(attempt, self.env, self.work):
+        with listening(attempt, self.env, self.work), nullcontext() if fact is None else self.teller.inside(fact):
             ending = await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
         return decide(
             item,
@@ -241,14 +246,15 @@ class Activities:
             with_traceback=options.record_tracebacks,
         )
 
-    def _options_of(self, data: bytes) -> ActivityOptions:
-        """The options in an item; most items of an activity say the same."""
+    def _options_of(self, data: bytes) -> tuple[ActivityOptions, Mapping[str, str]]:
+        """The options and headers in an item; without headers, most items of an activity say the same."""
         known = self._known_options.get(data)
-        if known is None:
-            known, _ = decode_options(data)
-            if len(self._known_options) < KNOWN_OPTIONS:
-                self._known_options[data] = known
-        return known
+        if known is not None:
+            return known, {}
+        options, headers = decode_options(data)
+        if not headers and len(self._known_options) < KNOWN_OPTIONS:
+            self._known_options[data] = options
+        return options, headers
 
     def _elapsed(self, item: LockedActivity) -> float:
         return max(self.clock.now() - item.scheduled_at, 0.0)
@@ -259,13 +265,14 @@ class Activities:
         match verdict:
             case Answered():
                 if not self.offer(attempt, verdict.event):
-                    self.settler.put(Settlement(attempt, self.settlement(attempt, verdict.event)))
+                    self.settle(attempt, verdict)
             case Again():
                 try:
                     await self._keep_heartbeat(attempt)
                 finally:
-                    settle = SettleActivity(lock=attempt.lock, retry_in=verdict.delay)
-                    self.settler.put(Settlement(attempt, settle))
+                    self.settler.put(
+                        Settlement(attempt, SettleActivity(lock=attempt.lock, retry_in=verdict.delay), verdict)
+                    )
                     self._gone(attempt)
             case GiveBack():
                 self._gone(attempt)
@@ -276,6 +283,7 @@ class Activities:
                     raise
             case Nothing():
                 self.keeper.drop(attempt)
+                self.teller.ended(attempt, verdict)
                 self._gone(attempt)
                 log.warning(
                     "activity %s of instance %s was stopped: its lease is lost",
@@ -283,10 +291,11 @@ class Activities:
                     attempt.lock.instance,
                 )
 
-    def settlement(self, attempt: Attempt, event: Answer) -> SettleActivity:
-        """How to settle an attempt with an answer, outside a turn."""
-        encoded = self.codec.encode(event)
-        return SettleActivity(lock=attempt.lock, message=Draft(encoded.kind, encoded.data, encoded.payload))
+    def settle(self, attempt: Attempt, verdict: Answered) -> None:
+        """Have an attempt settled with an answer, outside a turn."""
+        encoded = self.codec.encode(verdict.event)
+        message = Draft(encoded.kind, encoded.data, encoded.payload)
+        self.settler.put(Settlement(attempt, SettleActivity(lock=attempt.lock, message=message), verdict))
 
     def _gone(self, attempt: Attempt) -> None:
         self.on_gone(attempt.lock.instance, attempt.lock.execution)
@@ -299,6 +308,7 @@ class Activities:
             await self.renew([attempt])  # what it noted last, for the attempt that follows
         request = ReleaseActivity(lock=attempt.lock, delay=verdict.delay, clean=verdict.clean, leave=verdict.leave)
         await self.store.release_activity(request)
+        self.teller.ended(attempt, verdict)
 
     async def _last_words(self, attempt: Attempt, verdict: GiveBack) -> None:
         """Give it back although we are cancelled: others need not wait for its lease to run out."""

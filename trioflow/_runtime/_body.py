@@ -23,7 +23,7 @@ from trioflow._runtime._fatal import goes_through
 from trioflow._runtime._leftovers import end_nurseries
 from trioflow._runtime._threads import run_in_thread
 from trioflow._runtime._troubles import log
-from trioflow.abc import ActivityLock, Env, LockedActivity
+from trioflow.abc import ActivityLock, Attempt as AttemptFact, Env, LockedActivity
 from trioflow.activity._context import ActivityInfo, Surroundings, current
 from trioflow.app import ActivityDefinition, ActivityOptions, App
 from trioflow.errors import PayloadError
@@ -86,6 +86,8 @@ class Attempt:
     on_heartbeat: Callable[[], None] = lambda: None  # told of each, in the thread that sends it
     silent: bool = False  # it has sent none for as long as it may, and so has no time left
     ended: bool = False  # the body has ended
+    ended_at: float | None = None  # by the store's clock
+    fact: AttemptFact | None = None  # what instruments are told of it, until they are told of its end
 
     @property
     def lock(self) -> ActivityLock:

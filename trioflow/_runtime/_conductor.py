@@ -23,9 +23,9 @@ from trioflow._runtime._holds import Finished, Hold
 from trioflow._runtime._leases import LeaseKeeper, Renewed
 from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._runner import TurnRunner
-from trioflow._runtime._settling import Settlement
 from trioflow._runtime._slots import Slots
 from trioflow._runtime._troubles import log, persistently
+from trioflow._runtime._verdicts import Answered
 from trioflow.abc import (
     Capabilities,
     Env,
@@ -162,6 +162,7 @@ class Conductor:
             await self._give_back(hold)
         except LockLost as exc:
             self.evaluator.drop(hold)
+            self.runner.teller.lease_lost("turn", hold.lock.instance)
             log.info("a turn of instance %s was dropped: %s", hold.lock.instance, exc)
             await self._give_back(hold)  # it may have been an activity's lease that was lost
         except BaseException as exc:
@@ -191,7 +192,7 @@ class Conductor:
         if self._holds.get(hold.lock.instance) is hold:
             del self._holds[hold.lock.instance]
         for done in (*hold.fusing, *hold.finished):
-            self.activities.settler.put(Settlement(done.attempt, self.activities.settlement(done.attempt, done.event)))
+            self.activities.settle(done.attempt, Answered(done.event))
         live, hold.live = hold.live, None
         if live is not None:
             self.evaluator.cache.put(hold.lock.instance, hold.lock.execution, hold.revision, live)

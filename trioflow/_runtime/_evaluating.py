@@ -18,6 +18,7 @@ import trio
 from trioflow._engine import Execution, Message, TurnResult
 from trioflow._runtime._cache import LiveCache
 from trioflow._runtime._clock import StoreClock
+from trioflow._runtime._headers import Headers
 from trioflow._runtime._holds import Hold
 from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._troubles import log, persistently
@@ -45,6 +46,7 @@ class Evaluator:
     options: RuntimeOptions
     cache: LiveCache
     watchdog: Watchdog
+    headers: Headers
 
     def definition(self, hold: Hold) -> OrchestrationDefinition[..., object]:
         """What to run: the pinned version, or, at the first turn, the one that the app uses."""
@@ -52,6 +54,7 @@ class Evaluator:
 
     async def evaluate(self, hold: Hold) -> TurnResult:
         """Deliver what has arrived and say what follows; `hold.live` then stands behind it."""
+        hold.replayed = None
         if hold.live is None:
             hold.live = self.cache.take(hold.lock.instance, hold.lock.execution, hold.revision)
         if hold.live is None:
@@ -84,7 +87,10 @@ class Evaluator:
                 "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
             )
         history = await self._decoded(rows)
-        live = Execution(self.app, self.definition(hold), step_limit=self.options.step_limit)
+        hold.replayed = len(history)
+        live = Execution(
+            self.app, self.definition(hold), step_limit=self.options.step_limit, traced=bool(self.headers.instruments)
+        )
         try:
             segments = live.replay(history)
             over = False
@@ -110,9 +116,11 @@ class Evaluator:
     def _message(self, row: MessageRow, hold: Hold) -> Message:
         draft = row.draft
         event = self.codec.decode(0, row.at, draft.kind, draft.data, draft.payload)
-        if isinstance(event, OrchestrationStarted) and event.execution != hold.lock.execution:
-            # Whoever asked for the start could not know how often the id has lived before.
-            event = attrs.evolve(event, execution=hold.lock.execution)
+        if isinstance(event, OrchestrationStarted):
+            if event.execution != hold.lock.execution:
+                # Whoever asked for the start could not know how often the id has lived before.
+                event = attrs.evolve(event, execution=hold.lock.execution)
+            event = self.headers.adopted(event, row.at)
         return Message(row.seq, row.at, event)
 
     def _check_size(self, hold: Hold, before: int, result: TurnResult) -> None:

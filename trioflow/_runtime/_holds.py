@@ -35,6 +35,8 @@ class Hold:
     fusing: list[Finished] = attrs.field(factory=list)  # part of the turn being evaluated or committed
     wake_at: float | None = None
     overdue: float | None = None  # seconds for which nobody who has its orchestration took it
+    began: float = 0.0  # the store's time at which the turn that runs was begun
+    replayed: int | None = None  # events that had to be replayed for it; None: the live execution was at hand
     held: bool = True  # the lock is ours, as far as we know
     changed: trio.Event = attrs.field(factory=trio.Event)  # set when whoever serves it should look
 

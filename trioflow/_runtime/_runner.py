@@ -9,6 +9,7 @@ Who calls it: `_conductor.py`. Read next: `_evaluating.py`, `_turns.py`, `_contr
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from typing import Final
@@ -17,14 +18,16 @@ import attrs
 
 from trioflow._engine import CancelActivity, ScheduleActivity, TurnResult
 from trioflow._runtime._activities import Activities
-from trioflow._runtime._control import Administration, asks_for_termination, needs_control
+from trioflow._runtime._control import STARTED, Administration, asks_for_termination, needs_control
 from trioflow._runtime._evaluating import FUSED, Evaluator
 from trioflow._runtime._fatal import goes_through
 from trioflow._runtime._holds import Hold
 from trioflow._runtime._leases import LeaseKeeper
 from trioflow._runtime._options import RuntimeOptions
+from trioflow._runtime._telling import Teller
 from trioflow._runtime._troubles import log, persistently
 from trioflow._runtime._turns import TurnWriter
+from trioflow._runtime._verdicts import Answered
 from trioflow.abc import (
     ActivityLock,
     BornLeased,
@@ -36,6 +39,7 @@ from trioflow.abc import (
     PruneExecutions,
     SettleActivity,
     Store,
+    Subject,
     TurnCommitted,
 )
 from trioflow.errors import (
@@ -47,7 +51,7 @@ from trioflow.errors import (
     StoreSchemaNewer,
     UnregisteredError,
 )
-from trioflow.history import Category, Failure
+from trioflow.history import Category, Event, Failure
 
 FATAL: Final = (LockLost, StoreCorrupt, StoreReadOnly, StoreSchemaNewer, MemoryError)
 """What is no fault of one instance, but for damage that is known to be in its rows alone."""
@@ -65,11 +69,13 @@ class TurnRunner:
     evaluator: Evaluator
     activities: Activities
     keeper: LeaseKeeper[Hold]
+    teller: Teller
     stopping: bool = False
 
     async def run(self, hold: Hold) -> bool:
         """Run one turn, or carry out what takes its place. True: the lock is still held."""
         self.env.reached("turn.locked")
+        hold.began = self.evaluator.clock.now()
         if needs_control(hold.turn.state, hold.messages):
             return await self._administer(hold, None)
         if hold.overdue is not None:
@@ -93,9 +99,11 @@ class TurnRunner:
         slots, reserved = self.activities.slots, len(born)
         slots.take(reserved)
         try:
-            request = self._worded(hold, result, born)
+            subject, committing = self.evaluator.headers.subject(hold.live), self.evaluator.clock.now()
+            request = self._worded(hold, result, born, subject)
             since = self.env.monotonic()
             answer = await self._write(request)
+            self.teller.turn_ran(hold, subject, result, committing, answer.now)
             self._account(hold, result, request, answer, since)
             for item in _born_items(request, answer):
                 self.activities.start(item, since, reserved=True)
@@ -128,7 +136,9 @@ class TurnRunner:
                     )
         return born
 
-    def _worded(self, hold: Hold, result: TurnResult, born: dict[int, BornLeased]) -> CommitTurn:
+    def _worded(
+        self, hold: Hold, result: TurnResult, born: dict[int, BornLeased], subject: Subject | None
+    ) -> CommitTurn:
         here = bool(born or hold.finished) or self.activities.count_here(hold.lock.instance, hold.lock.execution) > 0
         keep = here and self.options.fuse and not result.ended and not self.stopping
         assert hold.live is not None  # it has just been evaluated
@@ -136,6 +146,7 @@ class TurnRunner:
             result,
             hold.lock,
             hold.revision,
+            subject=subject,
             version=hold.live.definition.version if hold.version is None else None,
             consumed=tuple(seq for seq in result.consumed if seq < FUSED),
             born=born,
@@ -156,6 +167,7 @@ class TurnRunner:
         """The commit is written: say so to everything that stands on it."""
         for done in hold.fusing:
             self.activities.keeper.drop(done.attempt)
+            self.teller.ended(done.attempt, Answered(done.event))
         hold.fusing = []
         hold.revision = answer.revision
         hold.version = request.version or hold.version
@@ -187,11 +199,27 @@ class TurnRunner:
             history=history,
             now=self.evaluator.clock.now(),
         )
-        answer = await self._write(self._instead(administration, hold, problem))
+        first = await self._first_event(hold, history) if self.teller else None
+        request = self._instead(administration, hold, problem)
+        answer = await self._write(request)
+        self.teller.administered(record, first, request.events, answer.now)
         self._hurt(answer.hurt)
         hold.held = False
         self.evaluator.drop(hold)
         return False
+
+    async def _first_event(self, hold: Hold, history: tuple[EventRow, ...]) -> Event | None:
+        """What the execution began with, or is to begin with, for instruments; None where nobody can read it."""
+        lock, draft = hold.lock, next((one.draft for one in hold.messages if one.draft.kind == STARTED), None)
+        if draft is not None:
+            return self.teller.read(EventRow(0, 0.0, draft.kind, draft.data, draft.payload))
+        if not history:
+            try:
+                read = functools.partial(self.store.read_history, lock.instance, lock.execution, limit=1)
+                history = await persistently("reading a history", read)
+            except StoreCorrupt:
+                return None
+        return self.teller.read(history[0]) if history else None
 
     async def _for_children(self, hold: Hold) -> tuple[EventRow, ...]:
         """The history, for the children that it tells of; where it alone is damaged, none are known."""

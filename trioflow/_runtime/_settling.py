@@ -16,7 +16,9 @@ import trio
 from trioflow._runtime._body import Attempt
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._leases import LeaseKeeper
+from trioflow._runtime._telling import Teller
 from trioflow._runtime._troubles import log, persistently
+from trioflow._runtime._verdicts import Verdict
 from trioflow.abc import CommitActivities, Env, SettleActivity, Store
 
 
@@ -26,6 +28,7 @@ class Settlement:
 
     attempt: Attempt
     settle: SettleActivity
+    verdict: Verdict
 
 
 @attrs.define(eq=False)
@@ -36,6 +39,7 @@ class Settler:
     _env: Env
     _clock: StoreClock
     _keeper: LeaseKeeper[Attempt]
+    _teller: Teller
     _ready: list[Settlement] = attrs.field(factory=list)
     _some: trio.Event = attrs.field(factory=trio.Event)
     _stopping: bool = False
@@ -69,8 +73,11 @@ class Settler:
         answer = await persistently("settling activities", lambda: self._store.commit_activities(request))
         self._env.reached("activity.after_commit")
         self._clock.heard(answer.now)
+        lost = {lock.token for lock in answer.lost}
         for settlement in batch:
             self._keeper.drop(settlement.attempt)
+            refused = settlement.attempt.token in lost
+            self._teller.ended(settlement.attempt, settlement.verdict, refused=refused)
         for lock in answer.lost:
             log.warning(
                 "activity %d of instance %s ended here after its lease was lost; its outcome was refused",

@@ -26,6 +26,7 @@ from trioflow._engine import (
     TerminateChild,
     TurnResult,
 )
+from trioflow._runtime._headers import Headers
 from trioflow.abc import (
     BornLeased,
     CommitTurn,
@@ -38,6 +39,7 @@ from trioflow.abc import (
     SettleActivity,
     StartInstance,
     State,
+    Subject,
     TurnLock,
 )
 from trioflow.app import TIMED_OUT, encode_options
@@ -83,12 +85,24 @@ class Actions:
     next_execution: NextExecution | None = None
 
 
+@attrs.frozen
+class Around:
+    """What the words of one commit share."""
+
+    lock: TurnLock
+    request_id: str
+    born: Mapping[int, BornLeased]
+    subject: Subject | None
+    within: Mapping[int, str]  # new activities by event id: the part of the execution around each
+
+
 @attrs.frozen(kw_only=True)
 class TurnWriter:
     """Words commits. `new_token` gives 128 random bits as hex: request ids, seeds."""
 
     codec: EventCodec
     new_token: Callable[[], str]
+    headers: Headers
 
     def commit(
         self,
@@ -96,6 +110,7 @@ class TurnWriter:
         lock: TurnLock,
         revision: int,
         *,
+        subject: Subject | None,
         version: str | None,
         consumed: tuple[int, ...],
         born: Mapping[int, BornLeased],
@@ -108,6 +123,7 @@ class TurnWriter:
             result: what the engine said.
             lock: under which the turn ran.
             revision: from which it was computed.
+            subject: whose turn it is, where instruments listen.
             version: pins the execution, at its first turn.
             consumed: seqs of inbox messages that were delivered or filtered out.
             born: the activities that start here at once, by event id.
@@ -116,8 +132,9 @@ class TurnWriter:
         """
         request_id = self.new_token()
         actions = Actions()
+        around = Around(lock, request_id, born, subject, result.within)
         for action in result.actions:
-            self._add(actions, action, lock, request_id, born)
+            self._add(actions, action, around)
         last = type(result.events[-1]) if result.ended else None
         return CommitTurn(
             request_id=request_id,
@@ -152,18 +169,17 @@ class TurnWriter:
         encoded = self.codec.encode(event)
         return Draft(encoded.kind, encoded.data, encoded.payload)
 
-    def _add(
-        self, to: Actions, action: Action, lock: TurnLock, request_id: str, born: Mapping[int, BornLeased]
-    ) -> None:
+    def _add(self, to: Actions, action: Action, around: Around) -> None:
+        lock = around.lock
         match action:
             case ScheduleActivity():
-                to.activities.append(self._new_activity(action, born.get(action.event.id)))
+                to.activities.append(self._new_activity(action, around))
             case CancelActivity():
                 to.cancel_activities.append(action.event_id)
             case StartChild():
-                to.starts.append(self._child(action.event, lock, request_id))
+                to.starts.append(self._child(action.event, around))
             case StartDetached():
-                to.starts.append(self._detached(action.event, lock, request_id))
+                to.starts.append(self._detached(action.event, around))
             case CancelChild():
                 to.messages.append(self._to_child(action.event, lock, CancelRequested(reason=action.reason)))
             case TerminateChild():
@@ -171,8 +187,9 @@ class TurnWriter:
             case TellParent():
                 to.messages.append(self.tell_parent(action.parent, action.answer))
             case ContinueAsNewAction():
+                start = self.headers.continued(action.start, around.subject)
                 to.next_execution = NextExecution(
-                    start=self.draft(action.start), version=action.version, semantics=action.start.semantics
+                    start=self.draft(start), version=action.version, semantics=start.semantics
                 )
 
     def tell_parent(self, parent: ParentLink, answer: Event) -> OutMessage:
@@ -191,21 +208,21 @@ class TurnWriter:
 
     # -- starts
 
-    def _child(self, event: ChildScheduled, lock: TurnLock, request_id: str) -> StartInstance:
-        refused = ChildFailed(answers=event.id, failure=_id_is_taken("child", event.instance))
+    def _child(self, event: ChildScheduled, around: Around) -> StartInstance:
+        lock, refused = around.lock, ChildFailed(answers=event.id, failure=_id_is_taken("child", event.instance))
         return self._start(
             event,
-            request_id,
+            around,
             parent=ParentLink(instance=lock.instance, execution=lock.execution, event_id=event.id),
             on_started=None,
             on_refused=self._to_self(lock, refused),
         )
 
-    def _detached(self, event: DetachedScheduled, lock: TurnLock, request_id: str) -> StartInstance:
-        refused = DetachedRefused(answers=event.id, failure=_id_is_taken("instance", event.instance))
+    def _detached(self, event: DetachedScheduled, around: Around) -> StartInstance:
+        lock, refused = around.lock, DetachedRefused(answers=event.id, failure=_id_is_taken("instance", event.instance))
         return self._start(
             event,
-            request_id,
+            around,
             parent=None,
             on_started=self._to_self(lock, DetachedStarted(answers=event.id, instance=event.instance)),
             on_refused=self._to_self(lock, refused),
@@ -214,26 +231,27 @@ class TurnWriter:
     def _start(
         self,
         event: ChildScheduled | DetachedScheduled,
-        request_id: str,
+        around: Around,
         *,
         parent: ParentLink | None,
         on_started: OutMessage | None,
         on_refused: OutMessage | None,
     ) -> StartInstance:
+        seed = self.new_token()
         started = OrchestrationStarted(
             instance=event.instance,
             name=event.name,
             version=event.version,
             payload=event.payload,
-            seed=self.new_token(),
+            seed=seed,
             parent=parent,
-            headers=event.headers,
+            headers=self.headers.asked(event, seed, around.subject),
         )
         waiting = None
         if parent is not None:
             waiting = Parent(instance=parent.instance, execution=parent.execution, event_id=parent.event_id)
         return StartInstance(
-            request_id=f"{request_id}:{event.id}",
+            request_id=f"{around.request_id}:{event.id}",
             instance=event.instance,
             name=event.name,
             version=event.version,
@@ -246,16 +264,17 @@ class TurnWriter:
 
     # -- activities
 
-    def _new_activity(self, action: ScheduleActivity, born: BornLeased | None) -> NewActivity:
+    def _new_activity(self, action: ScheduleActivity, around: Around) -> NewActivity:
         event, limit = action.event, action.options.get("schedule_timeout")
+        headers = self.headers.for_activity(around.subject, around.within.get(event.id, ""))
         return NewActivity(
             event_id=event.id,
             name=event.name,
             tag=event.tag,
             session=event.session,
-            data=encode_options(action.options, event.headers),
+            data=encode_options(action.options, headers),
             payload=event.payload,
-            born=born,
+            born=around.born.get(event.id),
             start_within=limit,
             late=None if limit is None else self.draft(never_begun(event.id, event.name, limit)),
         )

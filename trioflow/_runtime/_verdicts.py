@@ -34,9 +34,10 @@ class Answered:
 
 @attrs.frozen
 class Again:
-    """Another attempt, after so many seconds."""
+    """Another attempt, after so many seconds, since this one failed."""
 
     delay: float
+    failure: Failure
 
 
 @attrs.frozen
@@ -163,7 +164,7 @@ def decide(
             error, failures=failures, elapsed=elapsed, retryable=retryable, chance=chance
         )
         if pause is not None:
-            return Again(pause)
+            return Again(pause, failure)
     return _failed(item, failure)
 
 

@@ -23,6 +23,8 @@ from trioflow._runtime._conductor import Conductor
 from trioflow._runtime._dispatcher import dispatch
 from trioflow._runtime._ears import Ears
 from trioflow._runtime._evaluating import Evaluator
+from trioflow._runtime._gauges import Gauges
+from trioflow._runtime._headers import Headers
 from trioflow._runtime._holds import Hold
 from trioflow._runtime._janitor import Janitor
 from trioflow._runtime._leases import LeaseKeeper
@@ -31,9 +33,10 @@ from trioflow._runtime._runner import TurnRunner
 from trioflow._runtime._sessions import SessionKeeper
 from trioflow._runtime._settling import Settler
 from trioflow._runtime._slots import Slots
+from trioflow._runtime._telling import Teller
 from trioflow._runtime._turns import TurnWriter
 from trioflow._runtime._watchdog import Watchdog
-from trioflow.abc import ACTIVITIES, TURNS, Env, Store
+from trioflow.abc import ACTIVITIES, TURNS, Env, Instruments, Store
 from trioflow.app import App
 from trioflow.history import EventCodec
 
@@ -51,6 +54,7 @@ class Worker:
         options: how.
         env: the world.
         client: what `activity.client()` gives.
+        instruments: who is told of what it does.
     """
 
     app: App
@@ -58,6 +62,7 @@ class Worker:
     options: RuntimeOptions
     env: Env
     client: object
+    instruments: Instruments = attrs.field(factory=Instruments)
     name: str = attrs.field(init=False)
     turns: Slots = attrs.field(init=False)
     slots: Slots = attrs.field(init=False)  # of activities
@@ -66,6 +71,7 @@ class Worker:
     _clock: StoreClock = attrs.field(init=False)
     _watchdog: Watchdog = attrs.field(init=False)
     _codec: EventCodec = attrs.field(factory=EventCodec, init=False)
+    _teller: Teller = attrs.field(init=False)
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -75,6 +81,7 @@ class Worker:
         self.slots = Slots(options.activity_concurrency)
         self._sessions = SessionKeeper(self.store, options, self.name)
         self._clock = StoreClock(self.env)
+        self._teller = Teller(self.instruments, self.name, self._clock, self._codec)
         self._watchdog = Watchdog(options.slow_turn)
         self.cache = LiveCache(options.cache_executions, options.cache_bytes, self._watchdog)
 
@@ -104,7 +111,7 @@ class Worker:
         self._clock.heard(await self.store.read_clock())
         attempts: LeaseKeeper[Attempt] = self._keeper(self.options.activity_lease)
         holds: LeaseKeeper[Hold] = self._keeper(self.options.turn_lease)
-        settler = Settler(self.store, self.env, self._clock, attempts)
+        settler = Settler(self.store, self.env, self._clock, attempts, self._teller)
         async with trio.open_nursery() as services:
             services.start_soon(settler.run)
             patience = LAST_WORDS
@@ -140,6 +147,8 @@ class Worker:
         async with trio.open_nursery() as dispatchers:
             dispatchers.start_soon(dispatch, signals, TURNS, self.turns, poll, conductor.fetch)
             dispatchers.start_soon(dispatch, signals, ACTIVITIES, self.slots, poll, activities.fetch)
+            if self.instruments:
+                dispatchers.start_soon(Gauges(self.store, self.instruments).run)
             dispatchers.start_soon(Janitor(self.store, self.env, self.options, conductor).run)
             await self._stop.wait()
             dispatchers.cancel_scope.cancel()
@@ -184,9 +193,11 @@ class Worker:
             ears=ears,
             sessions=self._sessions,
             work=work,
+            teller=self._teller,
         )
 
     def _conductor(self, activities: Activities, keeper: LeaseKeeper[Hold], work: trio.Nursery) -> Conductor:
+        headers = Headers(self.instruments, self._clock)
         evaluator = Evaluator(
             app=self.app,
             store=self.store,
@@ -195,16 +206,18 @@ class Worker:
             options=self.options,
             cache=self.cache,
             watchdog=self._watchdog,
+            headers=headers,
         )
         runner = TurnRunner(
             store=self.store,
             env=self.env,
             options=self.options,
             worker=self.name,
-            writer=TurnWriter(codec=self._codec, new_token=self.env.token),
+            writer=TurnWriter(codec=self._codec, new_token=self.env.token, headers=headers),
             evaluator=evaluator,
             activities=activities,
             keeper=keeper,
+            teller=self._teller,
         )
         conductor = Conductor(
             store=self.store,

@@ -122,7 +122,7 @@ class Administered:
 
 @attrs.frozen(kw_only=True)
 class Attempt:
-    """One attempt of an activity begins. `key` is that of the part of the orchestration which asked for it."""
+    """One attempt of an activity begins. `headers` are those that were stored with the activity."""
 
     instance: str
     execution: int
@@ -187,7 +187,7 @@ class WaitEnded:
     """A client's wait for a result, a status or a value is over."""
 
     seconds: float
-    how: Literal["answered", "timed out", "cancelled", "failed"]
+    how: Literal["answered", "cancelled", "failed"]  # "cancelled": also where its timeout has passed
 
 
 @attrs.frozen(kw_only=True)
@@ -198,22 +198,4 @@ class StoreCommitted:
     seconds: float
 
 
-@attrs.frozen(kw_only=True)
-class StoreFailed:
-    """The store could not be asked, and is asked again; `error` is the class of what it raised."""
-
-    what: str
-    error: str
-
-
-Fact = (
-    StartAnswered
-    | TurnRan
-    | Administered
-    | AttemptEnded
-    | LeaseLost
-    | QueuesSeen
-    | WaitEnded
-    | StoreCommitted
-    | StoreFailed
-)
+Fact = StartAnswered | TurnRan | Administered | AttemptEnded | LeaseLost | QueuesSeen | WaitEnded | StoreCommitted

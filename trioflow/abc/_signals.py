@@ -1,4 +1,4 @@
-"""Hints that something changed, within one process: level-triggered counters one can wait on.
+"""Hints that something changed, within one process: level-triggered counters one can wait on; and what commits cost.
 
 Laws: a hint is never needed for correctness, only for speed; a waiter says what it has seen, so a change between
 looking and waiting is not missed; a topic that nobody waits for costs one dictionary entry while it is waited for, none
@@ -9,6 +9,7 @@ Must run in one trio thread. Who bumps: stores, after their commits. Who waits: 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 import attrs
@@ -39,6 +40,7 @@ class Signals:
     counts: dict[str, int] = attrs.field(factory=dict)  # bumps of a topic that somebody watches
     waiting: dict[str, trio.Event] = attrs.field(factory=dict)  # topic -> set at its next bump
     watchers: dict[str, int] = attrs.field(factory=dict)  # topic -> how many watch it; absent means nobody
+    on_commit: list[Callable[[int, float], None]] = attrs.field(factory=list)  # told of operations and seconds
 
     def watch(self, topic: str) -> Watch:
         """A context manager; inside it `seen` and `wait_beyond` work for this topic."""
@@ -51,6 +53,11 @@ class Signals:
             event = self.waiting.pop(topic, None)
             if event is not None:
                 event.set()
+
+    def committed(self, operations: int, seconds: float) -> None:
+        """A transaction with so many operations was made durable in so many seconds."""
+        for listener in self.on_commit:
+            listener(operations, seconds)
 
     def bump_all(self) -> None:
         """Wake everybody."""

@@ -158,7 +158,10 @@ class PostgresStore(PostgresVerbs):
         if self._token is not trio.lowlevel.current_trio_token() or not self._users:
             raise StoreError(f"{self!r} is not open here. Use it inside `async with store:`.")
         before = None if self._clock is None else f"SELECT set_config('trioflow.now', '{self._clock()!r}', false)"
+        began = self._env.ticks()
         rows: list[Row] = await self._pool.call(self._texts[verb], parameters, reads=reads, before=before)
+        if not reads:
+            self._signals.committed(1, self._env.ticks() - began)
         return rows
 
     def _tell(self, topics: Iterable[str]) -> None:

@@ -45,6 +45,14 @@ class Run:
         except trio.RunFinishedError:
             pass
 
+    def tell_cost(self, operations: int, seconds: float) -> None:
+        """From a thread: a transaction has become durable. Costs nothing while nobody listens."""
+        if self.signals.on_commit:
+            try:
+                self.token.run_sync_soon(self.signals.committed, operations, seconds)
+            except trio.RunFinishedError:
+                pass
+
     def _hear(self, jobs: list[Job], topics: dict[str, None]) -> None:
         for job in jobs:
             assert job.answer is not None

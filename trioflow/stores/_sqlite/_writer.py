@@ -169,7 +169,11 @@ class Writer:
 
     def _carry_out(self, members: list[Member]) -> None:
         if members:
+            ticks = self._settings.env.ticks
+            began = ticks()
             self._database.execute(members)
+            for run in self._runs():
+                run.tell_cost(len(members), ticks() - began)
 
     def _fold(self) -> None:
         """See to the log. Reads without a gap between them would let it grow for ever, so a long one gets its gap."""

@@ -1,0 +1,41 @@
+"""Beginning an instance, with what instruments add to it and are told of it.
+
+Law: whatever comes of a start that instruments gave headers to, they are told. Who calls it: `_client.py`,
+`_restarting.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from trioflow._client._info import draft_of
+from trioflow._client._requests import until_answered
+from trioflow.abc import Draft, Start, StartAnswered, StartInstance, Started
+from trioflow.history import OrchestrationStarted
+
+if TYPE_CHECKING:
+    from trioflow._client._steering import Steering
+
+
+async def begin(client: Steering, started: OrchestrationStarted, word: Callable[[Draft], StartInstance]) -> Started:
+    """Ask the store to begin an instance; `word` makes the request out of its first event."""
+    instruments = client.instruments
+    if not instruments:
+        request = word(draft_of(started, client.codec))
+        return await until_answered(lambda: client.store.start_instance(request))
+    start = Start(by="client", instance=started.instance, name=started.name, seed=started.seed, at=client.env.now())
+
+    def tell(how: Literal["created", "attached", "refused"], error: str | None = None) -> None:
+        instruments.saw(StartAnswered(start=start, at=client.env.now(), how=how, error=error))
+
+    try:
+        request = word(draft_of(attrs.evolve(started, headers=instruments.headers(start)), client.codec))
+        answer = await until_answered(lambda: client.store.start_instance(request))
+    except BaseException as exc:
+        tell("refused", type(exc).__name__)
+        raise
+    tell("created" if answer.created else "attached")
+    return answer

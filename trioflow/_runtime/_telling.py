@@ -152,6 +152,7 @@ class Teller:
                     at=at,
                     how=HOW.get(type(verdict.event), "completed"),
                     error=None if failure is None else failure.type,
+                    message=None if failure is None else failure.message,
                     category=None if failure is None else failure.category,
                 )
             case Again():
@@ -160,6 +161,7 @@ class Teller:
                     at=at,
                     how="retried",
                     error=verdict.failure.type,
+                    message=verdict.failure.message,
                     category=verdict.failure.category,
                     retry_in=verdict.delay,
                 )

@@ -154,6 +154,7 @@ class AttemptEnded:
             again; "given back": it was not run to its end, by a runtime that stops or does not know the activity;
             "lost": its lease was lost, and its outcome was refused or is nobody's business.
         error: the class of what it raised; "trioflow.ActivityTimedOut" where its time was over.
+        message: of that, which may hold anything that the activity had at hand.
         category: of that failure.
         retry_in: seconds until the next attempt.
     """
@@ -162,6 +163,7 @@ class AttemptEnded:
     at: float
     how: Literal["completed", "failed", "cancelled", "retried", "given back", "lost"]
     error: str | None = None
+    message: str | None = None
     category: Category | None = None
     retry_in: float | None = None
 

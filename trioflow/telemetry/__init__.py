@@ -1,0 +1,16 @@
+"""What a runtime does, for those who watch it: traces and metrics through OpenTelemetry.
+
+Traces follow an orchestration through processes, crashes and retries. `open_runtime` and `connect` tell OpenTelemetry
+by themselves where the process has configured it; an instrument of one's own derives from `trioflow.abc.Instrument`.
+Read next: `_opentelemetry.py`.
+"""
+
+from trioflow.telemetry._opentelemetry import (
+    OpenTelemetry as OpenTelemetry,
+    configured as configured,
+)
+
+__all__ = (
+    "OpenTelemetry",
+    "configured",
+)

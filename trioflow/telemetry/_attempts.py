@@ -1,0 +1,139 @@
+"""The spans of attempts of activities: begun around the body, where they are current, and finished when their end is
+recorded.
+
+Laws: the body's own spans, those of its tasks and of its threads, are beneath its attempt's. An attempt whose end is
+never told is not exported. One that is given back is as if it had not begun: the next has its number, and thus its id;
+what is drawn of it has another.
+
+A span is of the kind CONSUMER: somebody took from a queue what another had put there long ago, perhaps in another
+process, and back ends show it as work that enters a service.
+
+Who calls it: `_spans.py`. Read next: `_pen.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+from opentelemetry import context as current
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, set_span_in_context
+
+from trioflow.abc import Attempt, AttemptEnded
+from trioflow.telemetry._attributes import (
+    ACTIVITY,
+    ATTEMPT,
+    EVENT_ID,
+    EXECUTION,
+    INSTANCE,
+    OUTCOME,
+    RETRY_IN,
+    SESSION,
+    TAG,
+    WAITED,
+    WORKER,
+    Attributes,
+    Value,
+)
+from trioflow.telemetry._context import beside, context_of
+from trioflow.telemetry._errors import Fault
+from trioflow.telemetry._ids import span_id_of
+from trioflow.telemetry._pen import Drawn, Pen
+from trioflow.telemetry._pending import Pending
+
+Key = tuple[str, int, int, int]
+
+
+@attrs.define(eq=False)
+class Attempts:
+    """Draws them."""
+
+    _pen: Pen
+    _pending: Pending[Key] = attrs.field(factory=Pending)
+
+    @contextmanager
+    def inside(self, attempt: Attempt) -> Iterator[None]:
+        """Inside, its span is the current one; one that is not recorded keeps what is beneath it unrecorded."""
+        parent = context_of(attempt.headers)
+        if parent is None:
+            yield
+            return
+        if parent.trace_flags.sampled:
+            span = self._pen.begin(_drawn(attempt, parent))
+            self._pending.put(_key(attempt), span)
+        else:
+            span = NonRecordingSpan(parent)
+        token = current.attach(set_span_in_context(span))
+        try:
+            yield
+        finally:
+            current.detach(token)
+
+    def ended(self, fact: AttemptEnded) -> None:
+        """Its end is recorded. One whose body was never called is drawn now."""
+        attempt = fact.attempt
+        span, parent = self._pending.take(_key(attempt)), context_of(attempt.headers)
+        if parent is None or not parent.trace_flags.sampled:
+            return
+        drawn = _over(_drawn(attempt, parent), fact)
+        if fact.how == "given back":
+            apart = _id(attempt, attempt.attempt, "given back", attempt.worker, str(attempt.began))
+            name = f"{attempt.name}: given back"
+            self._pen.draw(attrs.evolve(drawn, name=name, span=beside(parent, apart)))
+        elif span is None:
+            self._pen.draw(drawn)
+        else:
+            self._pen.finish(span, drawn)
+
+
+def _key(attempt: Attempt) -> Key:
+    return attempt.instance, attempt.execution, attempt.event_id, attempt.attempt
+
+
+def _id(attempt: Attempt, number: int, *more: str) -> int:
+    return span_id_of(attempt.instance, attempt.execution, "attempt", attempt.event_id, number, *more)
+
+
+def _drawn(attempt: Attempt, parent: SpanContext) -> Drawn:
+    """As it begins; a retry is linked to the attempt before it."""
+    before = attempt.attempt - 1
+    return Drawn(
+        name=attempt.name,
+        span=beside(parent, _id(attempt, attempt.attempt)),
+        parent=parent,
+        at=attempt.began,
+        kind=SpanKind.CONSUMER,
+        attributes=_attributes(attempt),
+        links=(beside(parent, _id(attempt, before)),) if before else (),
+    )
+
+
+def _over(drawn: Drawn, fact: AttemptEnded) -> Drawn:
+    told: dict[str, Value] = {**drawn.attributes, OUTCOME: fact.how}
+    if fact.retry_in is not None:
+        told[RETRY_IN] = fact.retry_in
+    return attrs.evolve(
+        drawn,
+        until=fact.at,
+        attributes=told,
+        fault=Fault.named(fact.error, fact.category, fact.message),
+        cancelled=fact.how == "cancelled",
+    )
+
+
+def _attributes(attempt: Attempt) -> Attributes:
+    told: dict[str, Value] = {
+        INSTANCE: attempt.instance,
+        EXECUTION: attempt.execution,
+        ACTIVITY: attempt.name,
+        EVENT_ID: attempt.event_id,
+        ATTEMPT: attempt.attempt,
+        WAITED: attempt.waited,
+        WORKER: attempt.worker,
+    }
+    if attempt.tag is not None:
+        told[TAG] = attempt.tag
+    if attempt.session is not None:
+        told[SESSION] = attempt.session
+    return told

@@ -1,0 +1,28 @@
+"""The ids of traces and spans: derived, so that every process finds the same for the same thing.
+
+Laws: pure; never 0, which means "no id"; two things of one trace never have the same. Who calls it: everybody here.
+Read next: `_sdk.py`, which makes the SDK take them.
+"""
+
+from __future__ import annotations
+
+from trioflow.history import derive
+
+
+def trace_id_of(seed: str) -> int:
+    """The trace that an execution with this seed begins, if nobody has given it one."""
+    return _number(16, "trace", seed)
+
+
+def root_id_of(seed: str) -> int:
+    """The anchor of an execution that begins a trace: known before anybody knows its number."""
+    return _number(8, "root", seed)
+
+
+def span_id_of(instance: str, execution: int, *what: str | int) -> int:
+    """Something of an execution; nothing more said, its anchor."""
+    return _number(8, "span", instance, execution, *what)
+
+
+def _number(size: int, *parts: str | int) -> int:
+    return int.from_bytes(derive("", *parts, size=size), "big") or 1

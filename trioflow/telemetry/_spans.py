@@ -1,0 +1,58 @@
+"""From facts to spans: who draws what.
+
+Law: the same fact is told once, and replays tell nothing, so nothing is drawn twice. Who calls it: `_opentelemetry.py`.
+Read next: `_executions.py`, then `_starts.py` and `_attempts.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from trioflow.abc import Administered, AttemptEnded, Fact, StartAnswered, Subject, TurnRan
+from trioflow.telemetry._attempts import Attempts
+from trioflow.telemetry._context import headers_of
+from trioflow.telemetry._executions import spans_of_administration, spans_of_turn
+from trioflow.telemetry._pen import Drawn, Pen
+from trioflow.telemetry._starts import Starts
+from trioflow.telemetry._traced import Traced
+
+
+@attrs.define(eq=False)
+class Spans:
+    """All that are drawn with one pen."""
+
+    _pen: Pen
+    starts: Starts = attrs.field(init=False)
+    attempts: Attempts = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.starts = Starts(self._pen)
+        self.attempts = Attempts(self._pen)
+
+    def activity_headers(self, subject: Subject, within: str) -> dict[str, str]:
+        """The part of the execution that asks for an activity: its attempts are beneath that."""
+        traced = Traced.of(subject)
+        return {} if traced is None else headers_of(traced.part(within))
+
+    def saw(self, fact: Fact) -> None:
+        """Draw what it shows."""
+        match fact:
+            case StartAnswered():
+                self.starts.answered(fact)
+            case AttemptEnded():
+                self.attempts.ended(fact)
+            case TurnRan() | Administered():
+                traced = Traced.of(fact.subject)
+                if traced is not None and traced.recorded:
+                    self._draw(self._spans_of(traced, fact))
+
+    def _spans_of(self, traced: Traced, fact: TurnRan | Administered) -> Iterable[Drawn]:
+        if isinstance(fact, TurnRan):
+            return spans_of_turn(traced, fact, messages=self._pen.messages)
+        return spans_of_administration(traced, fact, messages=self._pen.messages)
+
+    def _draw(self, spans: Iterable[Drawn]) -> None:
+        for drawn in spans:
+            self._pen.draw(drawn)

@@ -1,0 +1,75 @@
+"""The headers of what is started: which trace it belongs to.
+
+Laws: a client's start, and its execution, are beneath the client's current span; a child is in its parent's trace.
+What nobody waits for (a detached start, the next execution) begins a trace of its own, linked to where it comes from.
+Whether a trace is recorded is decided once, where it begins, and for one that is linked by the one it comes from.
+
+Who calls it: `_spans.py`. Read next: `_traced.py`.
+"""
+
+from __future__ import annotations
+
+import attrs
+from opentelemetry.trace import SpanContext, SpanKind
+
+from trioflow.abc import Start, StartAnswered
+from trioflow.telemetry._attributes import INSTANCE, NAME, OUTCOME
+from trioflow.telemetry._context import first, headers_of
+from trioflow.telemetry._errors import Fault
+from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
+from trioflow.telemetry._pen import Drawn, Pen
+from trioflow.telemetry._pending import Pending
+from trioflow.telemetry._traced import Traced
+
+
+@attrs.define(eq=False)
+class Starts:
+    """Answers for the headers of starts, and draws those of clients."""
+
+    _pen: Pen
+    _pending: Pending[str] = attrs.field(factory=Pending)  # by seed
+
+    def headers(self, start: Start) -> dict[str, str]:
+        """Headers of an execution that is about to be asked for, or to begin; none where the asker has no trace."""
+        match start.by:
+            case "client":
+                return self._by_client(start)
+            case "worker":
+                return headers_of(self._pen.new_trace(start.seed, start.name, {INSTANCE: start.instance}))
+        asker = None if start.asker is None else Traced.of(start.asker)
+        if asker is None:
+            return {}
+        origin = asker.anchor if start.by == "continued" else asker.part(start.key)
+        if start.by == "parent":
+            return headers_of(origin)
+        return headers_of(_linked(start.seed, origin), origin)
+
+    def answered(self, fact: StartAnswered) -> None:
+        """A client's start is over."""
+        span = self._pending.take(fact.start.seed)
+        if span is not None:
+            drawn = _drawn(fact.start)
+            told = {**drawn.attributes, OUTCOME: fact.how}
+            fault = Fault.named(fact.error)
+            self._pen.finish(span, attrs.evolve(drawn, until=fact.at, attributes=told, fault=fault))
+
+    def _by_client(self, start: Start) -> dict[str, str]:
+        span = self._pen.begin_here(_drawn(start))
+        self._pending.put(start.seed, span)
+        return headers_of(span.get_span_context())
+
+
+def _drawn(start: Start) -> Drawn:
+    return Drawn(
+        name=f"start {start.name}",
+        span=first(trace_id_of(start.seed), span_id_of(start.instance, 0, "start", start.seed), sampled=True),
+        parent=None,
+        at=start.at,
+        kind=SpanKind.PRODUCER,
+        attributes={INSTANCE: start.instance, NAME: start.name},
+    )
+
+
+def _linked(seed: str, origin: SpanContext) -> SpanContext:
+    """The first span of another trace, with the decision of the one that it comes from."""
+    return first(trace_id_of(seed), root_id_of(seed), sampled=origin.trace_flags.sampled, state=origin.trace_state)

@@ -1,0 +1,65 @@
+"""An execution in its trace: where its spans belong.
+
+Laws: everything follows from the headers that are stored with the execution. One that began where nobody traced has no
+trace; of one that was not to be recorded nothing is, anywhere. Everything of an execution hangs beneath its anchor.
+
+Who calls it: `_executions.py`, `_parts.py`, `_starts.py`. Read next: `_executions.py`.
+"""
+
+from __future__ import annotations
+
+import attrs
+from opentelemetry.trace import SpanContext
+
+from trioflow.abc import Subject
+from trioflow.telemetry._attributes import EXECUTION, INSTANCE, NAME, VERSION, Attributes, Value
+from trioflow.telemetry._context import beside, context_of
+from trioflow.telemetry._ids import root_id_of, span_id_of
+
+
+@attrs.frozen
+class Traced:
+    """An execution that has a trace. `given`: the span that its headers name."""
+
+    subject: Subject
+    given: SpanContext
+
+    @classmethod
+    def of(cls, subject: Subject) -> Traced | None:
+        """None if it has none."""
+        given = context_of(subject.headers)
+        return None if given is None else cls(subject, given)
+
+    @property
+    def recorded(self) -> bool:
+        """What was decided when the trace began."""
+        return self.given.trace_flags.sampled
+
+    @property
+    def begins(self) -> bool:
+        """Whether the trace begins with it: then its headers name its own anchor."""
+        return self.given.span_id == root_id_of(self.subject.seed)
+
+    @property
+    def anchor(self) -> SpanContext:
+        """The span that everything else of it is beneath."""
+        return self.given if self.begins else self.span()
+
+    def part(self, key: str) -> SpanContext:
+        """The span of a part of it that others may be within; "" is the execution itself."""
+        return self.span("part", key) if key else self.anchor
+
+    def span(self, *what: str | int) -> SpanContext:
+        """Any span of it."""
+        return beside(self.given, span_id_of(self.subject.instance, self.subject.execution, *what))
+
+    @property
+    def whose(self) -> Attributes:
+        """What every span of it says."""
+        return {INSTANCE: self.subject.instance, EXECUTION: self.subject.execution}
+
+    @property
+    def what(self) -> dict[str, Value]:
+        """What it runs, too."""
+        version = self.subject.version
+        return {**self.whose, NAME: self.subject.name, **({} if version is None else {VERSION: version})}

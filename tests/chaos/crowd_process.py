@@ -81,9 +81,7 @@ async def work(url: str, fate: Fate, lease: float, concurrency: int) -> None:
 
 @asynccontextmanager
 async def patiently(store: Store) -> AsyncIterator[None]:
-    """Open it, and keep it open. What a supervisor would do by starting us again: somebody may stand still in the middle
-    of a write.
-    """
+    """Open it, and keep it open. As a supervisor would by starting us again: somebody may stand still within a write."""
     async with AsyncExitStack() as stack:
         for _ in range(5):
             try:

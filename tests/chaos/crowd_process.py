@@ -81,7 +81,7 @@ async def work(url: str, fate: Fate, lease: float, concurrency: int) -> None:
 
 @asynccontextmanager
 async def patiently(store: Store) -> AsyncIterator[None]:
-    """Open it, and keep it open. As a supervisor would by starting us again: somebody may stand still within a write."""
+    """Open it and keep it open, as a supervisor would by starting us again: somebody may stand still in a write."""
     async with AsyncExitStack() as stack:
         for _ in range(5):
             try:

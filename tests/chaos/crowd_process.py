@@ -16,6 +16,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 import trio
@@ -71,21 +73,23 @@ async def work(url: str, fate: Fate, lease: float, concurrency: int) -> None:
         worker=crowd.life, turn_lease=lease, activity_lease=lease, grace=1.0, activity_concurrency=concurrency
     )
     store = open_store(url, env=fate)
-    await until_it_can_be_opened(store)
-    async with trioflow.open_runtime(crowd.app, store, options=options, env=fate):
+    async with patiently(store), trioflow.open_runtime(crowd.app, store, options=options, env=fate):
         assert crowd.ledger is not None
         crowd.ledger.note("ready", crowd.life)
         await until_told()
 
 
-async def until_it_can_be_opened(store: Store) -> None:
-    """What a supervisor would do by starting us again: somebody may stand still in the middle of a write."""
-    for _ in range(5):
-        try:
-            async with store:
-                return
-        except StoreUnavailable:
-            await trio.sleep(0.5)
+@asynccontextmanager
+async def patiently(store: Store) -> AsyncIterator[None]:
+    """Open it and keep it open, as a supervisor would by starting us again: somebody may stand still in a write."""
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            try:
+                await stack.enter_async_context(store)
+                break
+            except StoreUnavailable:
+                await trio.sleep(0.5)
+        yield
 
 
 async def until_told() -> None:

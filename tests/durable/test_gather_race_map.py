@@ -223,7 +223,7 @@ def test_a_map_stops_starting_items_after_a_failure() -> None:
     one, two = driven.scheduled
     begun.clear()
     driven.turn(refused(driven, one.id))
-    assert begun == [0, 1]  # those of the cold replay
+    assert begun == [0, 1] * 2  # those of the cold replays, traced and not
     driven.complete(two, 2)
     assert driven.result() == ["ActivityFailed"]
     assert len(driven.scheduled) == 2

@@ -148,7 +148,7 @@ def test_is_replaying_says_whether_it_was_done_before() -> None:
     completion = driven.completion(driven.scheduled[0], 1)
     seen.clear()
     driven.turn(completion)
-    assert seen == [False, True, False]  # live; then cold, from the start
+    assert seen == [False, *[True, False] * 2]  # live; then cold, from the start, traced and not
     driven.close()
     seen.clear()
     run_turn(driven.definition, driven.history, [], driven.now, app=app)

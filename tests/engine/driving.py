@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from trioflow._ambient import Part, PartClosed, PartOpened
 from trioflow._engine import Execution, Message, TurnResult, run_turn
 from trioflow.app import App, OrchestrationDefinition
 from trioflow.history import (
@@ -41,7 +42,9 @@ class Driven:
     ) -> None:
         self.definition = program if isinstance(program, OrchestrationDefinition) else define(program)
         self.app = app or self.definition.app
-        self.live = Execution(self.app, self.definition)
+        self.live = Execution(self.app, self.definition, traced=True)
+        self.closed: list[str] = []
+        self.open: dict[str, Part] = {}  # parts of its trace that others may be within
         self.history: list[Event] = []
         self.now = START
         self.seq = 0
@@ -67,13 +70,38 @@ class Driven:
             self.seq += 1
             messages.append(Message(self.seq, arrived[index] if arrived else self.now, draft))
         live = self.live.run(messages, self.now)
-        cold = run_turn(self.definition, self.history, messages, self.now, app=self.app)
+        cold = run_turn(self.definition, self.history, messages, self.now, app=self.app, traced=True)
         assert attrs.evolve(live, logs=()) == attrs.evolve(cold, logs=())
+        untraced = run_turn(self.definition, self.history, messages, self.now, app=self.app)
+        assert attrs.evolve(live, logs=(), spans=(), within={}) == attrs.evolve(untraced, logs=())
         assert [entry.message for entry in live.logs] == [entry.message for entry in cold.logs]
+        self._check_spans(live)
         self.history.extend(live.events)
         self.results.append(live)
         assert [event.id for event in self.history] == list(range(1, len(self.history) + 1))
         return live
+
+    def _check_spans(self, result: TurnResult) -> None:
+        """Whatever is told of is within something that was opened before, and closes once, not before it opened."""
+        for span in result.spans:
+            part = span.part
+            assert part.within == "" or part.within in self.open, span
+            if isinstance(span, PartOpened):
+                assert part.key not in self.open, span
+                self.open[part.key] = part
+            else:
+                assert part.at <= span.at, span
+                opens = part.kind in ("branch", "scope", "child", "detached")
+                assert not opens or self.open[part.key] == part, span
+        for span in result.spans:
+            if isinstance(span, PartClosed) and span.part.kind in ("branch", "scope"):
+                self.closed.append(span.part.key)
+        assert len(self.closed) == len(set(self.closed))
+        if result.ended:
+            lasting = [part.key for part in self.open.values() if part.kind in ("branch", "scope")]
+            assert sorted(self.closed) == sorted(lasting)
+        assert set(result.within) == {event.id for event in result.events if isinstance(event, ActivityScheduled)}
+        assert all(within == "" or within in self.open for within in result.within.values())
 
     def complete(self, event: ActivityScheduled, value: Any = None) -> TurnResult:
         """An activity returns."""

@@ -89,7 +89,7 @@ def test_a_turn_that_was_aborted_can_be_run_again() -> None:
     with pytest.raises(KeyboardInterrupt):
         driven.start()
     driven.live.close()
-    driven.live, driven.seq = Execution(driven.app, driven.definition), 0
+    driven.live, driven.seq = Execution(driven.app, driven.definition, traced=True), 0
     assert kinds(driven.start()) == ["OrchestrationStarted", "ActivityScheduled"]
 
 
@@ -245,7 +245,7 @@ def test_a_program_that_never_waits_is_stopped() -> None:
 
     driven = Driven(program)
     driven.live.close()
-    driven.live = Execution(driven.app, driven.definition, step_limit=100)
+    driven.live = Execution(driven.app, driven.definition, step_limit=100, traced=True)
     with pytest.raises(SpinError, match="0"):
         driven.start()
     driven.live.close()

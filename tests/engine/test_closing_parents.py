@@ -204,7 +204,7 @@ def test_a_deploy_that_changes_it_changes_what_is_asked_for_from_then_on(then: s
     for _ in replayed.replay([*driven.history, *late.events]):
         pass
     replayed.close()
-    driven.live = Execution(app, driven.definition)
+    driven.live = Execution(app, driven.definition, traced=True)
     for _ in driven.live.replay(driven.history):
         pass
     result = driven.turn(OrchestrationTerminated())

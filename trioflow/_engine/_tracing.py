@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import attrs
 import outcome
@@ -85,8 +86,9 @@ class Trace:
     _branches: dict[Task, Part | None] = attrs.field(factory=dict)  # None: no part of its own
     _scopes: dict[CancelScope, Part] = attrs.field(factory=dict)
     _labels: dict[Task, int] = attrs.field(factory=dict)  # how many labelled scopes each had
-    _operations: dict[str, Asked] = attrs.field(factory=dict)  # open ones
-    _unplaced: list[str] = attrs.field(factory=list)  # those asked for since the last block
+    # Open ones, but for those that nobody will hear of: with their branch's and the engine's interest they are gone.
+    _operations: WeakKeyDictionary[Operation, Asked] = attrs.field(factory=WeakKeyDictionary)
+    _unplaced: list[Operation] = attrs.field(factory=list)  # those asked for since the last block
 
     def take_turn(self, *, ended: bool) -> tuple[tuple[Span, ...], dict[int, str]]:
         """What is new since the last call; if the execution has `ended` in it, what is still open was dropped."""
@@ -146,14 +148,14 @@ class Trace:
         key = operation.key
         part = Part(key=key, within=EXECUTION, kind=KINDS[kind], name=name, at=self._journal.at, instance=instance)
         task = operation.task
-        self._operations[key] = Asked(part, event, () if task is None else self._chain(task))
-        self._unplaced.append(key)
+        self._operations[operation] = Asked(part, event, () if task is None else self._chain(task))
+        self._unplaced.append(operation)
 
     def answered(self, operation: Operation, answer: Answer | None) -> None:
         """It got what it waited for; without an answer where an event was taken."""
         how: How = "completed" if answer is None else ENDINGS.get(type(answer), "completed")
         error = getattr(answer, "failure", None)
-        self._operation_closed(operation.key, how, None if error is None else error.type, answer)
+        self._operation_closed(operation, how, None if error is None else error.type, answer)
 
     def served(self, operations: Sequence[Operation]) -> None:
         """They got the events that they waited for."""
@@ -162,13 +164,13 @@ class Trace:
 
     def given_up(self, operation: Operation) -> None:
         """It waits no longer."""
-        self._operation_closed(operation.key, "cancelled", None, None)
+        self._operation_closed(operation, "cancelled", None, None)
 
     def blocked(self) -> None:
         """Which scopes have durable deadlines is known now, so what was asked for has its place."""
         unplaced, self._unplaced = self._unplaced, []
-        for key in unplaced:
-            asked = self._operations.get(key)
+        for operation in unplaced:
+            asked = self._operations.get(operation)
             if asked is not None and asked.chain is not None:
                 self._place(asked)
 
@@ -176,7 +178,7 @@ class Trace:
         for part in (*self._scopes.values(), *self._branches.values()):
             if part is not None:
                 self._closed(part, "dropped", None)
-        self._scopes, self._branches, self._operations = {}, {}, {}
+        self._scopes, self._branches = {}, {}
 
     # -- parts
 
@@ -190,14 +192,13 @@ class Trace:
     def _chain(self, thing: Task | CancelScope) -> tuple[CancelScope | str, ...]:
         """What may turn out to be the innermost part around something: scopes, then a part for certain."""
         chain: list[CancelScope | str] = []
-        for outer in around(thing):
-            if isinstance(outer, CancelScope):
-                chain.append(outer)
-            else:
-                branch = self._branch(outer)
-                if branch is not None:
-                    return (*chain, branch)
-        return (*chain, EXECUTION)
+        walk = around(thing)
+        while not chain or not isinstance(chain[-1], str):  # the main task is a part for certain
+            outer = next(walk)
+            known = outer if isinstance(outer, CancelScope) else self._branch(outer)
+            if known is not None:
+                chain.append(known)
+        return tuple(chain)
 
     def _branch(self, task: Task) -> str | None:
         """The key of a branch; None if it is no part of its own."""
@@ -231,12 +232,11 @@ class Trace:
         elif isinstance(asked.event, ActivityScheduled) and not self._journal.replaying:
             self.within[asked.event.id] = within
 
-    def _operation_closed(self, key: str, how: How, error: str | None, answer: Answer | None) -> None:
-        asked = self._operations.pop(key, None)
-        if asked is not None:
-            if asked.chain is not None:
-                self._place(asked)
-            self._closed(asked.part, how, error, answer)
+    def _operation_closed(self, operation: Operation, how: How, error: str | None, answer: Answer | None) -> None:
+        asked = self._operations.pop(operation)
+        if asked.chain is not None:
+            self._place(asked)
+        self._closed(asked.part, how, error, answer)
 
     def _closed(self, part: Part, how: How, error: str | None, answer: Answer | None = None) -> None:
         self._say(PartClosed(part=part, at=self._journal.at, how=how, error=error, answer=answer))

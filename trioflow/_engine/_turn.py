@@ -22,13 +22,14 @@ def run_turn(
     *,
     app: App | None = None,
     step_limit: int = 1_000_000,
+    traced: bool = False,
 ) -> TurnResult:
     """Replay `history` from scratch, deliver `messages` and due times as of `now`, and say what follows.
 
     Raises NondeterminismError, HistoryError, PayloadError or SpinError where the turn cannot be run; nothing has
     happened then.
     """
-    execution = Execution(app or definition.app, definition, step_limit=step_limit)
+    execution = Execution(app or definition.app, definition, step_limit=step_limit, traced=traced)
     try:
         for _ in execution.replay(history):
             pass

@@ -37,6 +37,7 @@ COMMIT: Final = "trioflow.turn.commit"
 REASON: Final = "trioflow.reason"
 MEMBERS: Final = "trioflow.errors"
 ERROR: Final = "error.type"
+FUNCTION: Final = "code.function.name"
 QUEUE: Final = "trioflow.queue"
 STATE: Final = "trioflow.state"
 LEASE: Final = "trioflow.lease"
@@ -68,6 +69,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     REASON: "the reason that was given; only where messages are to be told",
     MEMBERS: "the classes of exceptions in a group, ten at most",
     ERROR: "the class of the exception; of a group that holds one, that one's",
+    FUNCTION: "the function that a branch runs",
     QUEUE: "turns or activities",
     STATE: "ready, leased or later",
     LEASE: "of a turn or an activity",

@@ -21,7 +21,7 @@ from trioflow.history import (
     ChildFailed,
     DetachedRefused,
 )
-from trioflow.telemetry._attributes import ACTIVITY, DEADLINE, OUTCOME, PLACE, TARGET, Attributes, Value
+from trioflow.telemetry._attributes import ACTIVITY, DEADLINE, FUNCTION, OUTCOME, PLACE, TARGET, Attributes, Value
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._pen import Drawn
 from trioflow.telemetry._traced import Traced
@@ -42,7 +42,7 @@ def span_of_part(traced: Traced, span: Span) -> Drawn | None:
     match part.kind:
         case "branch" | "scope":
             parent = traced.part(part.key)
-            return _closed(traced, span, f"{part.name}: {span.how}", "closed", parent=parent)
+            return _closed(traced, span, f"{_short(part)}: {span.how}", "closed", parent=parent)
         case "sleep" | "event":
             return _closed(traced, span, _name(part), "part")
         case "activity":
@@ -81,7 +81,12 @@ def _closed(traced: Traced, closed: PartClosed, name: str, what: str, *, parent:
 
 
 def _name(part: Part) -> str:
-    return PREFIX.get(part.kind, "") + part.name
+    return PREFIX.get(part.kind, "") + _short(part)
+
+
+def _short(part: Part) -> str:
+    """A branch is known by its function, without where that is written."""
+    return part.name.rpartition(".")[2] if part.kind == "branch" else part.name
 
 
 def _attributes(traced: Traced, part: Part) -> Attributes:
@@ -92,6 +97,8 @@ def _attributes(traced: Traced, part: Part) -> Attributes:
         told[TARGET] = part.instance
     if part.kind == "activity":
         told[ACTIVITY] = part.name
+    if part.kind == "branch":
+        told[FUNCTION] = part.name
     return told
 
 

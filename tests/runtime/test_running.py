@@ -237,7 +237,7 @@ async def test_orchestration_logs_once(app: trioflow.App, store: Store, caplog: 
     async def talk() -> None:
         durable.logger.warning("first %s", "line")
         await durable.wait_event("go")
-        durable.logger.warning("second", extra={"message": "hides a field"})
+        durable.logger.warning("second", extra=["no", "mapping"])
 
     async with running(talking, store, cache_executions=0) as client:
         handle = await client.start(talk)

@@ -16,6 +16,7 @@ import trio
 from trioflow._util import described
 from trioflow.errors import (
     HistoryError,
+    InstanceNotFinished,
     LimitExceeded,
     OutcomeUnknown,
     SpinError,
@@ -31,7 +32,7 @@ log: Final = logging.getLogger("trioflow.runtime")
 PASSING: Final = (StoreUnavailable, OutcomeUnknown, StoreFull)
 """Errors of a store that may be over soon."""
 
-DISCREET: Final = (StoreError, HistoryError, UnregisteredError, SpinError)
+DISCREET: Final = (StoreError, HistoryError, InstanceNotFinished, UnregisteredError, SpinError)
 """Errors of our own whose texts show names and numbers, and never a value. Those about payloads may show a part."""
 
 LONGEST_PAUSE: Final = 3.0

@@ -91,6 +91,9 @@ from trioflow.errors import (
     UnknownEventKind as UnknownEventKind,
     UnregisteredError as UnregisteredError,
 )
+from trioflow.history import (
+    Limits as Limits,
+)
 
 __all__ = (
     "ActivityFailed",
@@ -120,6 +123,7 @@ __all__ = (
     "InstanceParked",
     "InstanceTree",
     "LimitExceeded",
+    "Limits",
     "ListPage",
     "LockLost",
     "MailboxFull",

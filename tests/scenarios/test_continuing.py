@@ -67,7 +67,7 @@ async def test_an_eternal_loop_removes_its_own_past(store: Store) -> None:
 
     @app.activity
     async def prune() -> int:
-        client: trioflow.Client = activity.client()
+        client = activity.client()
         return await client.prune(activity.info().instance, keep=2)
 
     @app.orchestration

@@ -57,7 +57,7 @@ class Worker:
     store: Store
     options: RuntimeOptions
     env: Env
-    client: object
+    client: Any  # a `Client`, of a sibling floor: passed on to activities, never used here
     name: str = attrs.field(init=False)
     turns: Slots = attrs.field(init=False)
     slots: Slots = attrs.field(init=False)  # of activities

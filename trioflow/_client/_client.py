@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar, cast, overload
 
 import attrs
 
-from trioflow._client._checks import check_seconds, checked_attributes
+from trioflow._client._checks import check_count, check_seconds, checked_attributes
 from trioflow._client._handle import Handle
 from trioflow._client._info import InstanceInfo, decode_row, describe, draft_of, plain
 from trioflow._client._management import Management
@@ -24,6 +24,7 @@ from trioflow._client._requests import until_answered
 from trioflow._client._restarting import restart
 from trioflow._client._tree import InstanceTree, tree_of
 from trioflow._client._waiting import read_value
+from trioflow._util import shown
 from trioflow.abc import StartInstance
 from trioflow.app import OrchestrationDefinition
 from trioflow.errors import ConfigurationError
@@ -113,9 +114,11 @@ class Client(Management):
         if isinstance(orchestration, OrchestrationDefinition):
             wanted = orchestration.child_id if id is None else id
             version = orchestration.child_version if version is None else version
+        if version is not None:
+            self.app.limits.check_id("version", version)
         name, definition = self._resolve(orchestration, version)
         if if_exists not in _IF_EXISTS:
-            raise ConfigurationError(f"if_exists= must be one of {', '.join(_IF_EXISTS)}, not {if_exists!r}")
+            raise ConfigurationError(f"if_exists= must be one of {', '.join(_IF_EXISTS)}, not {shown(if_exists)}")
         if delay is not None:
             check_seconds("delay", delay)
         instance = self._new_id(name) if wanted is None else self.checked(wanted)
@@ -148,7 +151,7 @@ class Client(Management):
             return orchestration, self.app.find_orchestration(orchestration, version)
         if not isinstance(orchestration, OrchestrationDefinition):
             raise ConfigurationError(
-                f"start takes an `@app.orchestration` or the name of one, not {orchestration!r}; "
+                f"start takes an `@app.orchestration` or the name of one, not {shown(orchestration)}; "
                 "write `await client.start(checkout, order)`, without calling it first, or for keyword arguments "
                 "`await client.start(functools.partial(checkout, order, gift=True))`"
             )
@@ -201,8 +204,10 @@ class Client(Management):
     async def history(self, id: str, execution: int | None = None) -> list[Event]:
         """The events of an execution, the current one if not said; none of one that was pruned or never was.
 
-        Raises InstanceNotFound, HistoryError.
+        Raises InstanceNotFound, HistoryError, ConfigurationError for what is no number of an execution.
         """
+        if execution is not None:
+            check_count("execution", execution)
         current = (await self.read(id)).execution  # somebody is there
         number = current if execution is None else execution
         rows = await until_answered(lambda: self.store.read_history(id, number))

@@ -143,11 +143,26 @@ def filter_of(filter: InstanceFilter | None, fields: Mapping[str, Any]) -> Insta
     return attrs.evolve(filter or InstanceFilter(), **fields)
 
 
-def narrow_filter_of(filter: InstanceFilter | None, fields: Mapping[str, Any], *, everything: bool) -> InstanceFilter:
-    """As `filter_of`, for a verb that changes what it finds. Raises ConfigurationError where that is everything."""
+def narrow_filter_of(
+    filter: InstanceFilter | None, fields: Mapping[str, Any], *, everything: bool, now: float
+) -> InstanceFilter:
+    """As `filter_of`, for a verb that changes what it finds. Raises ConfigurationError where that is everything.
+
+    Everything is also what all states, roots with their descendants, or times leave over that exclude nothing: those
+    from the epoch on, and those up to a moment that has not come, as `now` says, the store's time.
+    """
     check_switch("everything", everything)
     found = filter_of(filter, fields)
-    states = None if found.states is not None and len(found.states) == len(State) else found.states
-    if not everything and attrs.evolve(found, states=states, roots=False) == InstanceFilter():
+    said = {name: value for name, value in attrs.asdict(found, recurse=False).items() if not _is_open(name, value, now)}
+    if said.get("states") is not None and len(said["states"]) == len(State):
+        del said["states"]
+    if not everything and InstanceFilter(**{**said, "roots": False}) == InstanceFilter():
         raise ConfigurationError("this filter fits every instance of the store; if that is meant, say everything=True")
     return found
+
+
+def _is_open(name: str, bound: Any, now: float) -> bool:
+    """Whether it is a time that every instance is after, or before."""
+    if bound is None:
+        return False
+    return (name.endswith("_after") and bound <= 0) or (name.endswith("_before") and bound > now)

@@ -1,8 +1,8 @@
 """The front door's verbs: open a runtime or a client on a store. The one place where runtime and client meet.
 
 Laws: a store that is given as a URL is opened here and closed here; an error from the body of an `async with` arrives
-as it was raised, if nothing else failed; a failure of the store that several parts of the runtime met is one error. Who calls
-it: users. Read next: `_runtime._worker`, `_client._client`.
+as it was raised, if nothing else failed; a failure of the store that several parts of the runtime met is one error.
+Who calls it: users. Read next: `_runtime._worker`, `_client._client`.
 """
 
 from __future__ import annotations

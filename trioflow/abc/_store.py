@@ -88,7 +88,8 @@ class Store(Protocol):
     async def register_worker(self, worker: str) -> None:
         """Say that `worker` lives in this process.
 
-        A store on one machine may use this to notice dead owners: leases of a worker that has died expire at once.
+        A store on one machine may use this to notice dead owners: leases of a worker that has died expire at once. One
+        that can tell raises `ConfigurationError` while another worker of that name is alive.
         """
         return
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from trioflow.abc import ActivityLock, CommitTurn, StartInstance, State, TurnLock
 from trioflow.errors import (
+    ConfigurationError,
     DuplicateRequestError,
     InstanceExists,
     InstanceFinished,
@@ -97,4 +98,11 @@ def request_id_reused(request_id: str, before: tuple[str, str], now: tuple[str, 
     return DuplicateRequestError(
         f"Request id {request_id} was used to {before[0]} {before[1]!r} and now to {now[0]} {now[1]!r}. "
         "A request id belongs to one request."
+    )
+
+
+def worker_in_use(worker: str) -> ConfigurationError:
+    """Two runtimes of one name would have each other's sessions."""
+    return ConfigurationError(
+        f"Worker id {worker!r} is in use by a runtime that is alive. Give each runtime an id of its own."
     )

@@ -50,7 +50,7 @@ def _to_parent(client: Steering, record: InstanceRecord) -> tuple[OutMessage, ..
 
 async def prune_one(client: Steering, id: str, *, keep: int, ended_before: float | None) -> int:
     """Prune an instance; how many executions were removed."""
-    request = PruneExecutions(instance=id, keep=keep, ended_before=ended_before)
+    request = PruneExecutions(request_id=client.env.token(), instance=id, keep=keep, ended_before=ended_before)
     return await until_answered(lambda: client.store.prune_executions(request))
 
 

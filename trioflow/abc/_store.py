@@ -228,7 +228,10 @@ class Store(Protocol):
         ...
 
     async def prune_executions(self, request: PruneExecutions) -> int:
-        """Remove histories of earlier executions; how many executions. An id that is not there has none."""
+        """Remove histories of earlier executions; how many executions. An id that is not there has none.
+
+        A repeat by `request_id`, where there is one, answers as the first did.
+        """
         ...
 
     async def list_instances(self, request: ListInstances) -> InstancePage:

@@ -183,8 +183,8 @@ class Client(Management):
         Args:
             id: the instance.
             force: if it has not ended it is terminated, and this waits for the end, for which a runtime is needed.
-            latest: begin with the newest version that the worker which begins it knows; otherwise it is the version
-                that the current execution ran, since the store does not keep whether that was asked for.
+            latest: begin as a start without a version does, with the newest version that the worker knows, or what
+                `App.use_version` says; otherwise with the one that the current execution ran, asked for or not.
 
         Raises:
             InstanceNotFound: it is not there.

@@ -27,7 +27,7 @@ from trioflow._client._waiting import read_value
 from trioflow._util import shown
 from trioflow.abc import StartInstance
 from trioflow.app import OrchestrationDefinition
-from trioflow.errors import ConfigurationError
+from trioflow.errors import ConfigurationError, history_cut_short
 from trioflow.history import REPLAY_SEMANTICS, Event, OrchestrationStarted
 
 P = ParamSpec("P")
@@ -204,13 +204,20 @@ class Client(Management):
     async def history(self, id: str, execution: int | None = None) -> list[Event]:
         """The events of an execution, the current one if not said; none of one that was pruned or never was.
 
-        Raises InstanceNotFound, HistoryError, ConfigurationError for what is no number of an execution.
+        Raises:
+            InstanceNotFound: it is not there.
+            HistoryError: an event cannot be read.
+            StoreCorrupt: events of the current execution are lost.
+            ConfigurationError: that is no number of an execution.
         """
         if execution is not None:
             check_count("execution", execution)
-        current = (await self.read(id)).execution  # somebody is there
-        number = current if execution is None else execution
+        record = await self.read(id)  # somebody is there
+        number = record.execution if execution is None else execution
         rows = await until_answered(lambda: self.store.read_history(id, number))
+        short = number == record.execution and len(rows) < record.history_length
+        if short and (await self.read(id)).execution == number:  # else it has gone on, and this one was pruned
+            raise history_cut_short(id, len(rows), record.history_length)
         return [decode_row(self.codec, row) for row in rows]
 
     async def tree(self, id: str) -> InstanceTree:
@@ -223,6 +230,7 @@ class Client(Management):
             InstanceNotFound: there is no such instance.
             UnregisteredError: this client's app does not have the orchestration, in the version that the instance runs.
             NondeterminismError: the code does not do what the history says it did.
+            StoreCorrupt: events of its history are lost.
             HistoryError, PayloadError, SpinError: the history cannot be read, or not be replayed to its end.
         """
         return await tree_of(self, self.checked(id))

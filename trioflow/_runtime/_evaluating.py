@@ -24,7 +24,7 @@ from trioflow._runtime._troubles import log, persistently
 from trioflow._runtime._watchdog import Watchdog
 from trioflow.abc import EventRow, MessageRow, Store
 from trioflow.app import App, OrchestrationDefinition
-from trioflow.errors import LimitExceeded
+from trioflow.errors import LimitExceeded, history_cut_short
 from trioflow.history import Event, EventCodec, OrchestrationStarted
 
 FUSED: Final = 1 << 62
@@ -83,6 +83,8 @@ class Evaluator:
             rows = await persistently(
                 "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
             )
+        if len(rows) < hold.turn.history_length:  # what was committed under a kept lock may have made it longer
+            raise history_cut_short(lock.instance, len(rows), hold.turn.history_length)
         history = await self._decoded(rows)
         live = Execution(self.app, self.definition(hold), step_limit=self.options.step_limit)
         try:

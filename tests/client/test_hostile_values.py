@@ -15,7 +15,7 @@ import trio
 import trioflow
 from trioflow.abc import Store
 from trioflow.app._options import ActivityOptions
-from trioflow.stores import MemoryStore, SqliteStore, open_store
+from trioflow.stores import MemoryStore, PostgresStore, SqliteStore, open_store
 
 HOSTILE: Final[tuple[Any, ...]] = (
     math.nan, math.inf, -math.inf, -1, 0, 1.5, 2**31, 2**63, 10**400, 10**5000, 1e18, 1e300, 1e-300, True, "5", "\0",
@@ -59,6 +59,22 @@ def test_a_lease_that_nothing_could_be_done_under_is_refused(lease: str) -> None
     options: dict[str, Any] = {lease: 1e-6}
     with pytest.raises(trioflow.ConfigurationError, match=rf"RuntimeOptions\({lease}=.*from 0.1 to .*, not 1e-06"):
         trioflow.RuntimeOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("make", "option"),
+    [
+        (partial(SqliteStore, ":memory:"), "patience"),
+        (partial(PostgresStore, "dbname=x"), "connections"),
+        (partial(PostgresStore, "dbname=x"), "patience"),
+        (partial(PostgresStore, "dbname=x"), "limit"),
+    ],
+)
+@pytest.mark.parametrize("value", [math.nan, -1, 10**400, "5", True, None])
+def test_a_store_refuses_figures_that_make_no_sense(make: Callable[..., Store], option: str, value: Any) -> None:
+    """Before it is opened, and by name: a pool of no connections would be waited for without an end."""
+    with pytest.raises(trioflow.ConfigurationError, match=f"{option}="):
+        make(**{option: value})
 
 
 async def _drain(instances: Any) -> None:

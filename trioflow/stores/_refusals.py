@@ -7,6 +7,7 @@ Who calls it: the rules, and stores that decide in a database of their own.
 
 from __future__ import annotations
 
+from trioflow._util import FAR, is_seconds, shown
 from trioflow.abc import ActivityLock, CommitTurn, StartInstance, State, TurnLock
 from trioflow.errors import (
     ConfigurationError,
@@ -106,3 +107,9 @@ def worker_in_use(worker: str) -> ConfigurationError:
     return ConfigurationError(
         f"Worker id {worker!r} is in use by a runtime that is alive. Give each runtime an id of its own."
     )
+
+
+def check_seconds(option: str, value: object) -> None:
+    """Refuse what is no duration, where a store is made. Raises ConfigurationError."""
+    if not is_seconds(value):
+        raise ConfigurationError(f"{option}= must be a number of seconds from 0 to {FAR:g}, not {shown(value)}")

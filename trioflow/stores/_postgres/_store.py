@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 import trio
 
+from trioflow._util import MANY, is_count, shown
 from trioflow.abc import Env, Signals
 from trioflow.errors import ConfigurationError, StoreError
 from trioflow.stores._postgres._lodger import Lodger
 from trioflow.stores._postgres._migrating import check_schema_name, open_schema
 from trioflow.stores._postgres._statements import STATEMENTS
 from trioflow.stores._postgres._verbs import PostgresVerbs
-from trioflow.stores._refusals import worker_in_use
+from trioflow.stores._refusals import check_seconds, worker_in_use
 from trioflow.stores._rules import MEMORY_OF_REQUESTS, TIDY_EVERY
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class PostgresStore(PostgresVerbs):
         env: the world that tokens come from.
 
     Raises:
-        ConfigurationError: the schema's name is none, or the connection string cannot be understood.
+        ConfigurationError: the schema's name is none, the connection string cannot be understood, or a figure makes no
+            sense.
     """
 
     def __init__(
@@ -71,6 +73,12 @@ class PostgresStore(PostgresVerbs):
         if durability not in ("full", "fast"):
             raise ConfigurationError(f'durability is {durability!r}; it has to be "full" or "fast".')
         check_schema_name(schema)
+        check_seconds("patience", patience)
+        check_seconds("limit", limit)
+        if not is_count(connections):
+            raise ConfigurationError(
+                f"connections= must be a whole number, at least 1 and at most {MANY:,}, not {shown(connections)}"
+            )
         self._schema, self._durability, self._clock = schema, durability, clock
         self._env = Env() if env is None else env
         self._signals = Signals()

@@ -19,7 +19,7 @@ import trio
 
 from trioflow.abc import Env, Signals
 from trioflow.errors import ConfigurationError, StoreError
-from trioflow.stores._refusals import worker_in_use
+from trioflow.stores._refusals import check_seconds, worker_in_use
 from trioflow.stores._rules import Rule, SteadyClock
 from trioflow.stores._sqlite._backup import back_up
 from trioflow.stores._sqlite._database import Member
@@ -56,6 +56,7 @@ class SqliteStore(StoreVerbs):
     ) -> None:
         if durability not in ("full", "fast"):
             raise ConfigurationError(f'durability is {durability!r}; it has to be "full" or "fast".')
+        check_seconds("patience", patience)
         env = Env() if env is None else env
         text = os.fspath(path)
         if "\0" in text:

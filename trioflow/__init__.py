@@ -96,6 +96,9 @@ from trioflow.errors import (
     UnknownEventKind as UnknownEventKind,
     UnregisteredError as UnregisteredError,
 )
+from trioflow.history import (
+    Limits as Limits,
+)
 
 if TYPE_CHECKING:
     from trioflow import telemetry as telemetry
@@ -128,6 +131,7 @@ __all__ = (
     "InstanceParked",
     "InstanceTree",
     "LimitExceeded",
+    "Limits",
     "ListPage",
     "LockLost",
     "MailboxFull",

@@ -6,6 +6,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
+    ALWAYS_ON,
     Decision,
     ParentBased,
     SamplingResult,
@@ -226,7 +227,7 @@ def test_a_ratio_of_traces_is_recorded_whole_or_not_at_all() -> None:
 
 def test_a_clients_start_that_is_not_recorded_leaves_nothing() -> None:
     """The decision of the client's process holds wherever the execution runs."""
-    client, worker = Seen(ALWAYS_OFF), Seen()
+    client, worker = Seen(ALWAYS_OFF), Seen(ALWAYS_ON)
     asked = start("client")
     headers = dict(client.instrument.headers(asked))
     client.instrument.saw(StartAnswered(start=asked, at=EPOCH, how="created"))

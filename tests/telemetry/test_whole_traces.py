@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import StatusCode
 
 import trioflow
@@ -211,7 +211,7 @@ async def test_what_is_not_recorded_is_recorded_nowhere(
     app: trioflow.App, autojump_clock: trio.testing.MockClock
 ) -> None:
     """The client's process decides; a runtime that would record everything records nothing of it."""
-    client_side, store, worker = Seen(ALWAYS_OFF), virtual_store(), Seen()
+    client_side, store, worker = Seen(ALWAYS_OFF), virtual_store(), Seen(ALWAYS_ON)
     async with trioflow.connect(store, app, instruments=[client_side.instrument], env=VirtualEnv()) as client:
         await client.start(definition(app, "order"), CANARY, id="order-1")
     async with traced(app, store, worker) as client:
@@ -275,3 +275,19 @@ async def test_metrics_agree_with_the_histories(app: trioflow.App, autojump_cloc
     assert counts["trioflow.activity.waited"] == kinds["ActivityScheduled"]
     assert counts["trioflow.client.starts"] == 4
     assert counts["trioflow.cache.replayed"] > 0
+
+
+async def test_a_process_that_is_configured_need_not_say_so_again(
+    app: trioflow.App, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runtime and client tell the providers of the process by themselves; an empty list of instruments is nobody."""
+    seen = Seen()
+    monkeypatch.setattr("trioflow.telemetry._opentelemetry.get_tracer_provider", lambda: seen.tracers)
+    monkeypatch.setattr("trioflow.telemetry._opentelemetry.get_meter_provider", lambda: seen.meters)
+    for instruments, spans in (([], 0), (None, 1)):
+        async with trioflow.open_runtime(app, virtual_store(), instruments=instruments, env=VirtualEnv()) as runtime:
+            handle = await runtime.client.start(definition(app, "ship"), CANARY)
+            await handle.result()
+        assert [span.name for span in seen.all].count("ship: completed") == spans
+    assert seen.tree() == ["start ship", "  ship", "    ship: completed", "    sleep"]
+    assert seen.metrics()["trioflow.orchestration.ends"]

@@ -62,6 +62,7 @@ def test_the_globals_are_used_where_nothing_is_given(monkeypatch: pytest.MonkeyP
     assert not isinstance(metrics.get_meter_provider(), MeterProvider)
 
 
+@pytest.mark.slow
 def test_trioflow_is_imported_without_opentelemetry() -> None:
     """It costs nothing until it is used; and the telemetry itself never imports the SDK."""
     program = (

@@ -10,6 +10,7 @@ from opentelemetry.trace import TraceFlags
 from tests.telemetry.seeing import SAMPLED, Seen, attempt, ended, start, started, subject, turn
 from trioflow.telemetry import OpenTelemetry, _ids
 from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
+from trioflow.telemetry._opentelemetry import _release
 from trioflow.telemetry._sdk import DurableIds, Given, giving
 
 
@@ -63,7 +64,7 @@ def test_a_trace_id_that_nobody_gave_is_random() -> None:
 
 def test_other_tracers_are_left_alone(seen: Seen) -> None:
     """Another library's spans have random ids, and traces of their own, also beside an attempt."""
-    mine = seen.tracers.get_tracer("trioflow")
+    mine = seen.tracers.get_tracer("trioflow", _release())
     other = seen.tracers.get_tracer("other")
     assert isinstance(mine.id_generator, DurableIds)
     assert type(other.id_generator) is RandomIdGenerator
@@ -80,7 +81,7 @@ def test_other_tracers_are_left_alone(seen: Seen) -> None:
 def test_a_second_instrument_shares_the_tracer(seen: Seen) -> None:
     """What stands in for the generator is put there once, however many instruments there are."""
     OpenTelemetry(seen.tracers, seen.meters)
-    tracer = seen.tracers.get_tracer("trioflow")
+    tracer = seen.tracers.get_tracer("trioflow", _release())
     assert type(tracer.id_generator.before) is RandomIdGenerator
     assert tracer.sampler.get_description() == seen.tracers.sampler.get_description()
 

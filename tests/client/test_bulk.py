@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -160,7 +161,16 @@ BULK: dict[str, Callable[[trioflow.Client], Callable[..., Awaitable[int]]]] = {
 @pytest.mark.parametrize("verb", BULK)
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"filter": InstanceFilter()}, {"roots": True}, {"prefix": "", "name": None}, {"states": tuple(State)}],
+    [
+        {},
+        {"filter": InstanceFilter()},
+        {"roots": True},
+        {"prefix": "", "name": None},
+        {"states": tuple(State)},
+        {"created_after": 0},
+        {"updated_after": datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), "states": tuple(State)},
+        {"created_before": 9e9, "updated_before": 9e10, "created_after": -5.0},
+    ],
 )
 async def test_what_would_hit_everything_has_to_be_meant(store: Store, verb: str, fields: dict[str, Any]) -> None:
     """A filter that fits every instance is refused, unless `everything=True` says that it is meant."""
@@ -170,6 +180,19 @@ async def test_what_would_hit_everything_has_to_be_meant(store: Store, verb: str
             await BULK[verb](client)(**fields)
         assert (await client.get("w")).queued == 1
         assert await BULK[verb](client)(**fields, everything=True) == (verb in ("cancel", "terminate", "suspend"))
+
+
+async def test_a_time_that_excludes_nothing_is_told_by_the_clock_of_the_store(autojump_clock: MockClock) -> None:
+    """A filter up to this moment is one; a filter up to a moment to come is none, as where a sign is wrong."""
+    async with running(make_yard().app, virtual_store()) as client:
+        await (await client.start("echo", id="a")).result()
+        now = await client.store.read_clock()
+        with pytest.raises(trioflow.ConfigurationError, match="everything=True"):
+            await client.delete_all(ended_before=now + 3600)
+        with pytest.raises(trioflow.ConfigurationError, match="everything=True"):
+            await client.delete_all(ended_after=0)
+        await trio.sleep(1)
+        assert await client.delete_all(ended_before=now + 1) == 1
 
 
 @pytest.mark.parametrize("verb", [*BULK, "resume"])

@@ -210,6 +210,36 @@ async def test_the_version_is_kept_unless_the_latest_is_wanted(store: Store, lat
         assert await handle.result(timeout=5) == result
 
 
+@pytest.mark.parametrize(
+    ("latest", "used", "ran"),
+    [
+        (False, None, ["1.0.0", "1.5.0", "2.0.0"]),
+        (True, None, ["1.0.0", "2.0.0", "2.0.0"]),
+        (True, "1.0.0", ["1.0.0", "1.0.0", "1.0.0"]),
+    ],
+)
+async def test_a_restart_pins_one_execution_and_no_more(
+    store: Store, latest: bool, used: str | None, ran: list[str]
+) -> None:
+    """It repeats what ran, or begins as a start without a version does; what follows is decided anew."""
+    app, goal = trioflow.App("policy"), [2]
+
+    async def hop(log: list[str]) -> list[str]:
+        log = [*log, durable.info().version]
+        return log if len(log) == goal[0] else durable.continue_as_new(log)
+
+    for version in ("1.0.0", "1.5.0", "2.0.0"):
+        app.orchestration(name="hop", version=version)(hop)
+    app.use_version("hop", "1.5.0")
+    async with running(app, store) as client:
+        handle = await client.start("hop", [], id="h", version="1.0.0")
+        assert await handle.result(timeout=5) == ["1.0.0", "1.5.0"]
+        goal[0] = 3
+        app.use_version("hop", used)
+        await handle.restart(latest=latest)
+        assert await handle.result(timeout=5) == ran
+
+
 async def test_nobody_begins_what_somebody_else_has_begun(store: Store) -> None:
     """Two that begin the same instance again do it once; the other is told."""
     app = make_yard().app

@@ -12,7 +12,6 @@ import trioflow
 from tests.runtime.programs import find, running, virtual_store
 from trioflow import State, durable
 from trioflow.abc import Store
-from trioflow.history import Limits
 
 Clock = trio.testing.MockClock
 
@@ -169,7 +168,7 @@ async def test_nobody_is_there_to_take_it(store: Store, verb: str) -> None:
 
 async def test_a_mailbox_is_bounded(store: Store) -> None:
     """A full mailbox is an error at the sender; what is read makes room; nothing is dropped in silence."""
-    app = trioflow.App("bounded", limits=Limits(mailbox_events=5))
+    app = trioflow.App("bounded", limits=trioflow.Limits(mailbox_events=5))
 
     @app.orchestration
     async def main() -> list[int]:
@@ -194,7 +193,7 @@ async def test_a_mailbox_is_bounded(store: Store) -> None:
 
 async def test_an_event_that_is_taken_makes_room(store: Store) -> None:
     """A loop that keeps up is never full, whatever comes altogether."""
-    app = trioflow.App("room", limits=Limits(mailbox_events=3))
+    app = trioflow.App("room", limits=trioflow.Limits(mailbox_events=3))
 
     @app.orchestration
     async def main() -> int:

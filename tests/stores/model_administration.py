@@ -57,6 +57,17 @@ class WholeModel(Model):
         return len(family)
 
     def prune_executions(self, request: PruneExecutions) -> int:
+        answer = request.request_id and self.recall(request.request_id, "prune", request.instance)
+        if answer:
+            return answer.execution
+        count = self._prune(request)
+        if request.request_id is not None:
+            self.answered[request.request_id] = (
+                "prune", Started(instance=request.instance, execution=count, created=False)
+            )  # fmt: skip
+        return count
+
+    def _prune(self, request: PruneExecutions) -> int:
         there = self.instances.get(request.instance)
         kept = 0 if there is None else max(request.keep, 1)
         old = [

@@ -209,9 +209,10 @@ class Dice:
             messages=tuple(self.message() for _ in self.some(1)),
         )
 
-    def pruning(self, now: float) -> PruneExecutions:
-        """A client prunes."""
+    def pruning(self, request_id: str, now: float) -> PruneExecutions:
+        """A client or a runtime prunes."""
         return PruneExecutions(
+            request_id=self.one_of(request_id, None),
             instance=self.one_of(*IDS),
             keep=self.one_of(0, 1, 1, 2),
             ended_before=self.one_of(None, None, now, now - 5.0),

@@ -369,7 +369,7 @@ class StoresAgree(RuleBasedStateMachine):
     @rule(seed=SEEDS)
     def prune(self, seed: int) -> None:
         """A client prunes histories."""
-        self.send(Dice(seed).pruning(self.clock.now), *IDS)
+        self.send(Dice(seed).pruning(self.fresh(), self.clock.now), *IDS)
 
     @rule(seed=SEEDS)
     def list_some(self, seed: int) -> None:

@@ -17,7 +17,7 @@ import trioflow
 from trioflow import activity, durable, stores, testing
 from trioflow.testing.store_contract_plugin import StoreContract
 
-app = trioflow.App("typed")
+app = trioflow.App("typed", limits=trioflow.Limits(payload_size=1024, kv_keys=10))
 
 
 @attrs.frozen
@@ -260,8 +260,7 @@ async def management(client: trioflow.Client, handle: trioflow.Handle[str]) -> N
     depths = await client.queue_depths()
     assert_type(depths, trioflow.QueueDepths)
     assert_type(depths.tagged["gpu"], trioflow.QueueDepth)
-    own: trioflow.Client = activity.client()
-    print(own)
+    assert_type(activity.client(), trioflow.Client)
 
 
 async def main() -> None:

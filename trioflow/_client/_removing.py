@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trioflow._client._checks import check_count, check_seconds
+from trioflow._client._checks import check_count, check_seconds, check_switch
 from trioflow._client._info import draft_of, not_found
 from trioflow._client._requests import until_answered
 from trioflow.abc import DeleteInstances, InstanceRecord, OutMessage, PruneExecutions
@@ -25,6 +25,7 @@ DELETED = "it was deleted"
 
 async def delete_one(client: Steering, record: InstanceRecord, *, force: bool) -> int:
     """Delete an instance that was just read. Raises InstanceNotFound where it is gone, InstanceNotFinished."""
+    check_switch("force", force)
     request = DeleteInstances(
         request_id=client.env.token(),
         instances=(record.instance,),
@@ -49,7 +50,7 @@ def _to_parent(client: Steering, record: InstanceRecord) -> tuple[OutMessage, ..
 
 async def prune_one(client: Steering, id: str, *, keep: int, ended_before: float | None) -> int:
     """Prune an instance; how many executions were removed."""
-    request = PruneExecutions(instance=id, keep=keep, ended_before=ended_before)
+    request = PruneExecutions(request_id=client.env.token(), instance=id, keep=keep, ended_before=ended_before)
     return await until_answered(lambda: client.store.prune_executions(request))
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from trioflow._client._beginning import begin
+from trioflow._client._checks import check_switch
 from trioflow._client._info import decode_row
 from trioflow._client._requests import until_answered
 from trioflow._client._waiting import wait_ended
@@ -29,6 +30,7 @@ REASON = "it is to begin again"
 
 async def restart(client: Steering, id: str, *, force: bool, latest: bool) -> None:
     """See `Client.restart`."""
+    check_switch("force", force)
     record = await client.read(id)
     started = await _beginning(client, record) if record.state.ended or force else None
     if started is None:

@@ -79,7 +79,7 @@ class Activities:
     worker: str
     clock: StoreClock
     codec: EventCodec
-    client: object
+    client: Any  # a `Client`, of a sibling floor: passed on to activities, never used here
     slots: Slots
     keeper: LeaseKeeper[Attempt]
     settler: Settler

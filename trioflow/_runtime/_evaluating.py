@@ -25,7 +25,7 @@ from trioflow._runtime._troubles import log, persistently
 from trioflow._runtime._watchdog import Watchdog
 from trioflow.abc import EventRow, MessageRow, Store
 from trioflow.app import App, OrchestrationDefinition
-from trioflow.errors import LimitExceeded
+from trioflow.errors import LimitExceeded, history_cut_short
 from trioflow.history import Event, EventCodec, OrchestrationStarted
 
 FUSED: Final = 1 << 62
@@ -86,6 +86,8 @@ class Evaluator:
             rows = await persistently(
                 "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
             )
+        if len(rows) < hold.turn.history_length:  # what was committed under a kept lock may have made it longer
+            raise history_cut_short(lock.instance, len(rows), hold.turn.history_length)
         history = await self._decoded(rows)
         hold.replayed = len(history)
         live = Execution(

@@ -1,5 +1,13 @@
 """Small tools that know nothing of trioflow. Floor 0."""
 
+from trioflow._util._numbers import (
+    FAR as FAR,
+    MANY as MANY,
+    is_count as is_count,
+    is_seconds as is_seconds,
+    is_time_limit as is_time_limit,
+    shown as shown,
+)
 from trioflow._util._trio_errors import (
     TASK_STATUS_IGNORED as TASK_STATUS_IGNORED,
     BrokenResourceError as BrokenResourceError,
@@ -12,6 +20,8 @@ from trioflow._util._trio_errors import (
 )
 
 __all__ = (
+    "FAR",
+    "MANY",
     "TASK_STATUS_IGNORED",
     "BrokenResourceError",
     "BusyResourceError",
@@ -20,4 +30,8 @@ __all__ = (
     "TooSlowError",
     "TrioInternalError",
     "WouldBlock",
+    "is_count",
+    "is_seconds",
+    "is_time_limit",
+    "shown",
 )

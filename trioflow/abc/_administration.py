@@ -93,9 +93,11 @@ class PruneExecutions:
     """Remove histories of an instance's earlier executions, never the current one's.
 
     All that is said has to hold. `keep`: the newest so many executions stay, the current one counted. `ended_before`:
-    only those whose last event is older.
+    only those whose last event is older. `request_id`: for who wants to know how many, also where an answer is lost;
+    to remove them twice does no more than once, so None remembers nothing.
     """
 
+    request_id: str | None = None
     instance: str
     keep: int = 1
     ended_before: float | None = None

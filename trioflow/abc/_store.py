@@ -88,7 +88,8 @@ class Store(Protocol):
     async def register_worker(self, worker: str) -> None:
         """Say that `worker` lives in this process.
 
-        A store on one machine may use this to notice dead owners: leases of a worker that has died expire at once.
+        A store on one machine may use this to notice dead owners: leases of a worker that has died expire at once. One
+        that can tell raises `ConfigurationError` while another worker of that name is alive.
         """
         return
 
@@ -227,7 +228,10 @@ class Store(Protocol):
         ...
 
     async def prune_executions(self, request: PruneExecutions) -> int:
-        """Remove histories of earlier executions; how many executions. An id that is not there has none."""
+        """Remove histories of earlier executions; how many executions. An id that is not there has none.
+
+        A repeat by `request_id`, where there is one, answers as the first did.
+        """
         ...
 
     async def list_instances(self, request: ListInstances) -> InstancePage:

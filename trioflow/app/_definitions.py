@@ -240,9 +240,12 @@ class OrchestrationDefinition(Generic[P, R]):
 
         Raises:
             ConfigurationError: an option is none of these words.
+            EncodeError, LimitExceeded: the id or the version is none that can be recorded.
         """
         if id is not UNSET and id is not None:
             self.app.limits.check_id("instance id", id)
+        if version is not UNSET and version is not None:
+            self.app.limits.check_id("version", version)
         if on_cancel not in (UNSET, None, *ON_CANCEL):
             raise ConfigurationError(f"on_cancel= must be one of {', '.join(ON_CANCEL)}, not {on_cancel!r}")
         if on_parent_close not in (UNSET, "cancel", "wait", "abandon"):

@@ -35,11 +35,17 @@ def continue_as_new(*args: Any, version: str | None = None) -> NoReturn:
         args: for the next execution, by the orchestration's own signature; a `functools.partial` of the orchestration,
             as the only one, brings keyword arguments.
         version: the version the next execution runs; None is what the app of its worker uses: see `App.use_version`.
+
+    Raises:
+        EncodeError, LimitExceeded: an argument or the version is none that can be recorded.
     """
+    host = current_host()
+    if version is not None:
+        host.codec.limits.check_id("version", version)
     kwargs: dict[str, Any] = {}
     if len(args) == 1 and isinstance(args[0], functools.partial):  # which no payload can be
         args, kwargs = args[0].args, args[0].keywords
-    raise ContinueAsNew(current_host().own_arguments(args, kwargs), version)
+    raise ContinueAsNew(host.own_arguments(args, kwargs), version)
 
 
 async def start_detached(

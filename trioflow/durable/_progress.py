@@ -7,10 +7,12 @@ on replay, and when it wrote it; values are copied at the border, so only an ass
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from math import inf
 from typing import Any
 
 from trioflow._ambient import current_host
 from trioflow._kernel import current_time
+from trioflow._util import FAR, is_seconds, shown
 
 
 def set_status(value: Any) -> None:
@@ -65,8 +67,8 @@ class KeyValues(MutableMapping[str, Any]):
 
         Raises ValueError if that is not a number of seconds from 0 on.
         """
-        if not older_than >= 0:
-            raise ValueError(f"older_than= must be a number of seconds from 0 on, not {older_than!r}")
+        if older_than != inf and not is_seconds(older_than):
+            raise ValueError(f"older_than= must be a number of seconds from 0 to {FAR:g}, not {shown(older_than)}")
         before = current_time() - older_than
         old = [key for key in self if self.updated_at(key) < before]
         for key in old:

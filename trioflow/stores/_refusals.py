@@ -7,8 +7,10 @@ Who calls it: the rules, and stores that decide in a database of their own.
 
 from __future__ import annotations
 
+from trioflow._util import FAR, is_seconds, shown
 from trioflow.abc import ActivityLock, CommitTurn, StartInstance, State, TurnLock
 from trioflow.errors import (
+    ConfigurationError,
     DuplicateRequestError,
     InstanceExists,
     InstanceFinished,
@@ -98,3 +100,16 @@ def request_id_reused(request_id: str, before: tuple[str, str], now: tuple[str, 
         f"Request id {request_id} was used to {before[0]} {before[1]!r} and now to {now[0]} {now[1]!r}. "
         "A request id belongs to one request."
     )
+
+
+def worker_in_use(worker: str) -> ConfigurationError:
+    """Two runtimes of one name would have each other's sessions."""
+    return ConfigurationError(
+        f"Worker id {worker!r} is in use by a runtime that is alive. Give each runtime an id of its own."
+    )
+
+
+def check_seconds(option: str, value: object) -> None:
+    """Refuse what is no duration, where a store is made. Raises ConfigurationError."""
+    if not is_seconds(value):
+        raise ConfigurationError(f"{option}= must be a number of seconds from 0 to {FAR:g}, not {shown(value)}")

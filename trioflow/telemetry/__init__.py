@@ -9,8 +9,10 @@ from trioflow.telemetry._opentelemetry import (
     OpenTelemetry as OpenTelemetry,
     configured as configured,
 )
+from trioflow.telemetry._otlp import open_otlp as open_otlp
 
 __all__ = (
     "OpenTelemetry",
     "configured",
+    "open_otlp",
 )

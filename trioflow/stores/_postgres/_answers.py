@@ -30,6 +30,7 @@ from trioflow.abc import (
     MessageRow,
     Parent,
     PostMessage,
+    PruneExecutions,
     QueueDepth,
     QueueDepths,
     StartInstance,
@@ -196,6 +197,16 @@ def deleted(request: DeleteInstances, first: str, row: Row) -> int:
         raise refusals.request_id_reused(request.request_id, (state, other), ("delete", first))
     if verdict == "unfinished":
         raise refusals.not_ended(other, State(state))
+    count: int = removed
+    return count
+
+
+def pruned(request: PruneExecutions, row: Row) -> int:
+    """How many executions were. Raises DuplicateRequestError."""
+    verdict, verb, other, removed = row
+    if verdict == "duplicate":
+        assert request.request_id is not None  # nothing else can have been used before
+        raise refusals.request_id_reused(request.request_id, (verb, other), ("prune", request.instance))
     count: int = removed
     return count
 

@@ -25,6 +25,7 @@ from trioflow.abc import (
     OutMessage,
     Parent,
     PostMessage,
+    PruneExecutions,
     ReleaseActivity,
     ReleaseTurn,
     RenewActivities,
@@ -330,6 +331,11 @@ def delete_instances(request: DeleteInstances) -> tuple[object, ...]:
         _bodies(message.draft.data for message in messages),
         _bodies(message.draft.payload for message in messages),
     )
+
+
+def prune_executions(request: PruneExecutions) -> tuple[object, ...]:
+    """See `Store`."""
+    return request.request_id, request.instance, request.keep, request.ended_before
 
 
 def list_instances(request: ListInstances) -> tuple[object, ...] | None:

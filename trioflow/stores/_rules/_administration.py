@@ -64,6 +64,17 @@ def _family(work: Work, instances: tuple[str, ...]) -> list[InstanceRow]:
 
 def prune_executions(work: Work, request: PruneExecutions) -> int:
     """Remove histories of earlier executions."""
+    if request.request_id is None:
+        return _prune(work, request)
+    answer = recall(work, request.request_id, "prune", request.instance)
+    if answer is not None:
+        return answer.execution
+    count = _prune(work, request)
+    work.tables.remember(request.request_id, work.now, Remembered("prune", request.instance, count, created=False))
+    return count
+
+
+def _prune(work: Work, request: PruneExecutions) -> int:
     row = work.instance(request.instance) if is_id(request.instance) else None
     if row is None:
         return 0

@@ -233,6 +233,21 @@ async def pruned(s: Subject, instance: str = "a", **fields: Any) -> int:
     return await s.store.prune_executions(PruneExecutions(instance=instance, **fields))
 
 
+@belongs_to(Part.REPEATS)
+async def check_a_repeated_pruning_is_one(s: Subject) -> None:
+    """A pruning that is repeated answers as the first did, and removes nothing that has become old since."""
+    await continued(s, 4)
+    expect_equal(await pruned(s, request_id="r-1"), 4, "how many")
+    await s.post("a")
+    await s.run("a", "Ended", state=State.PENDING, next_execution=NextExecution(start=draft("Started")))
+    expect_equal(await pruned(s, request_id="r-1"), 4, "how many at the repeat")
+    expect_equal((await lengths(s, 6))[4], 3, "events of what was current")
+    expect_equal(await pruned(s), 1, "how many of a request that nobody remembers")
+    expect_equal(await pruned(s), 0, "how many at its repeat")
+    with expect_raises(DuplicateRequestError, "the request id was another request's"):
+        await pruned(s, "b", request_id="r-1")
+
+
 async def check_the_newest_executions_are_kept(s: Subject) -> None:
     """As many as are to be kept stay, the current one counted, with all their events."""
     await continued(s, 4)

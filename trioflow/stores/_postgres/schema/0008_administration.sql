@@ -96,14 +96,27 @@ BEGIN
 END
 $$;
 
--- Remove histories of earlier executions, for one caller after the other and not while the instance is deleted. How
--- many.
-CREATE FUNCTION prune_executions(_instance text, _keep bigint, _ended_before float8) RETURNS bigint LANGUAGE plpgsql
-SET search_path FROM CURRENT AS $$
+-- Remove histories of earlier executions, for one caller after the other and not while the instance is deleted. A
+-- request without an id is not remembered. Verdicts: pruned, again, duplicate (as for a deletion).
+CREATE FUNCTION prune_executions(
+    _request_id text, _instance text, _keep bigint, _ended_before float8,
+    OUT verdict text, OUT state text, OUT other text, OUT removed bigint
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
+    _answer request;
     _below bigint;
     _old bigint[];
 BEGIN
+    IF _request_id IS NOT NULL THEN
+        _answer := recall(_request_id, 'prune', _instance, clock());
+    END IF;
+    IF _answer.request_id IS NOT NULL THEN
+        verdict := CASE WHEN (_answer.verb, _answer.instance) <> ('prune', _instance) THEN 'duplicate' ELSE 'again' END;
+        state := _answer.verb;
+        other := _answer.instance;
+        removed := _answer.execution;
+        RETURN;
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('trioflow/prune/' || _instance, 0));
     SELECT i.execution - greatest(_keep, 1) + 1 INTO _below FROM instance i WHERE i.instance = _instance FOR KEY SHARE;
     _old := ARRAY(
@@ -116,7 +129,9 @@ BEGIN
         WHERE _ended_before IS NULL OR e.at < _ended_before
     );
     DELETE FROM event e WHERE e.instance = _instance AND e.execution = ANY (_old);
-    RETURN cardinality(_old);
+    verdict := 'pruned';
+    removed := cardinality(_old);
+    UPDATE request r SET execution = removed WHERE r.request_id = _request_id;
 END
 $$;
 

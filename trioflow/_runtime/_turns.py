@@ -289,7 +289,7 @@ def never_begun(event_id: int, name: str, limit: float) -> ActivityFailed:
         type=TIMED_OUT,
         message=f"activity {name!r} was not taken within {limit:g} s",
         category=Category.INFRASTRUCTURE,
-        attempts=1,
+        attempts=0,
     )
     return ActivityFailed(answers=event_id, failure=failure)
 

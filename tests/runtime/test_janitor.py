@@ -139,7 +139,7 @@ async def test_one_that_was_cancelled_before_it_began_ends(autojump_clock: MockC
 
 
 async def test_a_child_that_nobody_can_run_does_not_hold_its_cancelled_parent(autojump_clock: MockClock) -> None:
-    """A cancelled call of a child that has not begun returns once the child is known to belong to nobody."""
+    """A cancelled call of a child that has not begun returns at once: whoever comes first ends it."""
     store, app = virtual_store(), trioflow.App("parent")
 
     @app.orchestration(name="helper", version="1.0.0")
@@ -154,7 +154,7 @@ async def test_a_child_that_nobody_can_run_does_not_hold_its_cancelled_parent(au
     async with running(app, store) as client:
         handle = await client.start(main)
         assert await handle.result() == "went on"
-        assert trio.current_time() >= 300
+        assert trio.current_time() < 20
 
 
 async def test_what_nobody_can_run_can_be_terminated(autojump_clock: MockClock) -> None:

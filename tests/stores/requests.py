@@ -38,7 +38,8 @@ from trioflow.abc import (
 T = TypeVar("T")
 
 IDS = ("a", "b", "c")
-NEXT = NextExecution(start=Draft("Next", b"n"), version="1")
+START = "OrchestrationStarted"  # the kind of message that an execution begins with
+NEXT = NextExecution(start=Draft(START, b"n"), version="1")
 CAN_RUN = (
     None,
     None,
@@ -124,7 +125,7 @@ class Dice:
             name=self.one_of("flow", "flow", "other"),
             version=self.one_of(None, "1"),
             semantics=self.one_of(1, 1, 1, 2),
-            start=self.draft(),
+            start=Draft(self.one_of(START, START, "A"), self.small_bytes()),
             parent=self.parent(),
             attributes=self.one_of({}, {"key": "value"}),
             delay=self.delay(),

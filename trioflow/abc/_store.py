@@ -131,6 +131,8 @@ class Store(Protocol):
         * `can_run` is decided here, before anything is decoded: others are left for other workers, but for one with a
           control message, which whoever comes first carries out. `others` gives what `can_run` does not name, whatever
           waits in its inbox, and nothing else.
+        * A message of kind `CancelRequested` is a control message as long as one of kind `OrchestrationStarted` is in
+          the inbox: there is no code yet that could hear of it.
         * `overdue`: only what has been eligible for that long.
         * Also removes expired items that were marked as cancelled and posts them as `ActivityCancelled(how="lost")`,
           and items that nobody began in time, and posts their `late`.

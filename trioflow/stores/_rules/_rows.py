@@ -8,9 +8,18 @@ Must never know: where rows are kept. Who calls it: the rules, and both kinds of
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from trioflow.abc import ActivityLock, Draft, MessageRow, State, TurnLock
+from trioflow.history import CancelRequested, OrchestrationStarted
+
+START: Final = OrchestrationStarted.__name__
+"""The kind of message that waits in an inbox until the execution begins."""
+
+CANCEL: Final = CancelRequested.__name__
+"""The kind of message that ends what has not begun."""
 
 
 @attrs.define(eq=False)
@@ -35,7 +44,7 @@ class InstanceRow:
     queued: int  # messages in the inbox
     mail: int  # how many of them count against the mailbox limit
     first_at: float | None  # when the oldest message arrived; None means the inbox is empty
-    control_at: float | None  # when the oldest control message arrived; None means there is none
+    control_at: float | None  # when the oldest arrived that `controls`; None means there is none
     lock_token: str | None  # of the last holder that has not given it back; its lease may have run out
     lock_worker: str | None
     lock_until: float  # end of the lease; means nothing without a token
@@ -174,6 +183,10 @@ class StoredMessage:
     control: bool
     mailbox: bool
     draft: Draft
+
+    def controls(self, *, begun: bool) -> bool:
+        """Whether whoever comes first carries it out: a cancellation, too, while there is no code to hear of it."""
+        return self.control or (self.draft.kind == CANCEL and not begun)
 
     @property
     def row(self) -> MessageRow:

@@ -67,7 +67,7 @@ CREATE TABLE message (
     payload         bytea,
     PRIMARY KEY (instance, seq)
 );
-CREATE INDEX message_control ON message (instance, at) WHERE control;
+CREATE INDEX message_control ON message (instance, at) WHERE control OR kind = 'CancelRequested';
 CREATE INDEX message_mailbox ON message (instance) WHERE mailbox;
 
 -- Instances that were written to by somebody who does not hold their row: whoever looks for work next takes them over

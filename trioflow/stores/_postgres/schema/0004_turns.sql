@@ -46,10 +46,7 @@ BEGIN
                 OR EXISTS (SELECT FROM unnest(_names, _versions) c (name, version)
                            WHERE c.name = i.name AND c.version = i.version)
             ))
-            OR NOT _others AND EXISTS (
-                SELECT FROM message m
-                WHERE m.instance = i.instance AND m.control AND (m.execution IS NULL OR m.execution = i.execution)
-            )
+            OR NOT _others AND control_at(i.instance, i.execution) IS NOT NULL
         )
         ORDER BY i.due_at, i.revision, i.instance
         LIMIT (_doc ->> 'limit')::bigint

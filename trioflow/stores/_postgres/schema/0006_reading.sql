@@ -10,12 +10,11 @@ CREATE TYPE instance_record AS (
 CREATE FUNCTION read_instance(_instance text) RETURNS SETOF instance_record LANGUAGE sql STABLE
 SET search_path FROM CURRENT AS $$
     SELECT i.instance, i.execution, i.name, i.version, i.state, i.revision, i.parent, i.attributes, i.created_at,
-           i.updated_at, i.ended_at, i.wake_at, i.history_length, i.history_bytes, i.unread, m.queued, m.control,
-           m.cancel, i.status, e.id, e.at, e.kind, e.data, e.payload
+           i.updated_at, i.ended_at, i.wake_at, i.history_length, i.history_bytes, i.unread, m.queued,
+           NOT ended(i.state) AND control_at(i.instance, i.execution) IS NOT NULL, m.cancel, i.status, e.id, e.at, e.kind, e.data, e.payload
     FROM instance i
     CROSS JOIN LATERAL (
-        SELECT count(*) AS queued, coalesce(bool_or(m.control), false) AS control,
-               coalesce(bool_or(m.kind = 'CancelRequested'), false) AS cancel
+        SELECT count(*) AS queued, coalesce(bool_or(m.kind = 'CancelRequested'), false) AS cancel
         FROM message m
         WHERE m.instance = i.instance AND (m.execution IS NULL OR m.execution = i.execution) AND NOT ended(i.state)
     ) m

@@ -39,6 +39,7 @@ class Instance:
 
     start: StartInstance
     execution: int
+    first_execution: int  # since it was last started
     revision: int
     created_at: float
     changed_at: float  # its last commit
@@ -49,6 +50,7 @@ class Instance:
     ended_at: float | None = None
     last_commit: str | None = None
     unread: int = 0
+    unread_bytes: int = 0
     status: bytes | None = None
     kv: dict[str, bytes] = attrs.field(factory=dict)
     inbox: list[Message] = attrs.field(factory=list)

@@ -191,6 +191,7 @@ class Dice:
             "wake_at": self.one_of(None, None, now - 1.0, now, now + 10.0, now + 50.0),
             "version": self.one_of(None, None, "1"),
             "unread": self.rng.randint(0, 2),
+            "unread_bytes": self.rng.randint(0, 9),
             "status": self.one_of(None, None, b"", b"status"),
             "kv_set": {self.one_of("k", "l"): self.small_bytes() for _ in self.some(2)},
             "kv_cleared": tuple(dict.fromkeys(self.one_of("k", "l") for _ in self.some(1))),
@@ -206,6 +207,7 @@ class Dice:
         return DeleteInstances(
             request_id=request_id,
             instances=tuple(self.one_of(*IDS, "nobody", "\0") for _ in range(self.one_of(1, 1, 2))),
+            executions={self.one_of(*IDS): self.one_of(1, 2, 3) for _ in self.some(1)},
             force=self.flip(0.3),
             messages=tuple(self.message() for _ in self.some(1)),
         )

@@ -117,6 +117,7 @@ class Steering:
             request_id=request_id or self.env.token(),
             message=message,
             mailbox_limit=self.app.limits.mailbox_events,
+            mailbox_bytes=self.app.limits.mailbox_bytes,
         )
         self.env.reached("client.before_post")
         await until_answered(lambda: self.store.post_message(request))

@@ -49,6 +49,7 @@ class EngineHost:
     stop: Callable[[BaseException], None]  # makes the kernel end the turn with this error
     started: OrchestrationStarted | None = None  # from the first event on
     mailboxes: dict[str, deque[CarriedEvent]] = attrs.field(factory=dict)  # unread events by name; never an empty one
+    unread_bytes: int = 0  # in their payloads
     status: bytes | None = None
     kv: dict[str, bytes] = attrs.field(factory=dict)
     kv_times: dict[str, float] = attrs.field(factory=dict)  # of each key of `kv`: when it was last set
@@ -170,6 +171,7 @@ class EngineHost:
     def put_event(self, event: CarriedEvent) -> None:
         """An event arrived."""
         self.mailboxes.setdefault(event.name, deque()).append(event)
+        self.unread_bytes += len(event.payload)
 
     def take_event(self, name: str) -> CarriedEvent | None:
         """The oldest unread one."""
@@ -177,6 +179,7 @@ class EngineHost:
         if box is None:
             return None
         event = box.popleft()
+        self.unread_bytes -= len(event.payload)
         if not box:
             del self.mailboxes[name]
         return event

@@ -199,6 +199,7 @@ class Administration:
             state=state,
             wake_at=None if state.ended else self.record.wake_at,
             unread=self.record.unread,
+            unread_bytes=self.record.unread_bytes,
             cancel_all_activities=state.ended,
             messages=messages,
         )

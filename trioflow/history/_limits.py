@@ -36,6 +36,7 @@ class Limits:
     status_size: int = 256 * KIB  # bytes of an encoded status
     reason_length: int = 2 * KIB  # characters of the reason that a client gives for a cancellation, say
     mailbox_events: int = 10_000  # unread events of one instance
+    mailbox_bytes: int = 16 * MIB  # bytes in the payloads of those
     history_events: int = 50_000  # events of one execution; beyond it the execution fails
     history_bytes: int = 50 * MIB  # bytes of one execution's history; beyond it the execution fails
     warn_events: int = 10_000  # events of one execution at which a warning is logged

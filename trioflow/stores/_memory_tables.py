@@ -251,6 +251,7 @@ class MemoryTables(MemoryActivities):
         return Inbox(
             queued=len(messages),
             mail=sum(message.mailbox for message in messages),
+            mail_bytes=sum(message.size for message in messages),
             first_at=min((message.at for message in messages), default=None),
             control_at=min((message.at for message in messages if message.controls(begun=begun)), default=None),
             first_seq=messages[0].seq if messages else None,

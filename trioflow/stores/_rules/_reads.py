@@ -55,6 +55,7 @@ def record_of(work: Work, row: InstanceRow) -> InstanceRecord:
         history_length=row.history_length,
         history_bytes=row.history_bytes,
         unread=row.unread,
+        unread_bytes=row.unread_bytes,
         queued=row.queued,
         control_queued=row.control_at is not None,
         cancel_queued=bool(row.queued) and work.tables.has_message(instance, CANCEL),

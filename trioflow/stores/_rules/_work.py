@@ -121,7 +121,7 @@ class Work:
             self.count_inbox(row)  # what waited there may control it now
             return
         row.queued += 1
-        row.mail += message.mailbox
+        row.mail, row.mail_bytes = row.mail + message.mailbox, row.mail_bytes + stored.size
         if row.first_at is None:
             row.first_at = self.now
         if row.control_at is None and stored.controls(begun=not self._is_yet_to_begin(row, message)):
@@ -135,7 +135,7 @@ class Work:
     def count_inbox(self, row: InstanceRow) -> None:
         """Make the row's figures agree with its inbox after messages were removed."""
         inbox = self.tables.inbox(row.instance)
-        row.queued, row.mail = inbox.queued, inbox.mail
+        row.queued, row.mail, row.mail_bytes = inbox.queued, inbox.mail, inbox.mail_bytes
         row.first_at, row.control_at = inbox.first_at, inbox.control_at
         self.touch(row)
 

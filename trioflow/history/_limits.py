@@ -1,8 +1,8 @@
 """How much a durable border lets through.
 
-Laws: a limit is checked where a value enters, never where it is read back, so that lowering one strands no recorded
-history; the one exception is what would break the reader itself (depth, numbers that are not JSON). Every refusal
-names its limit. The same on every Python and with every extra.
+Laws: a limit is checked where a value enters, never where it is read back or found in a history that is replayed, so
+that lowering one strands nothing; the one exception is what would break the reader itself (`DEEPEST`, numbers that are
+not JSON). Every refusal names its limit. The same on every Python and with every extra.
 Who calls it: `_payloads.py`, the engine (history), the client (ids, mailboxes). Read next: `_json.py`.
 """
 
@@ -18,6 +18,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 SMALLEST_INTEGER: Final = -(2**63)
 LARGEST_INTEGER: Final = 2**63 - 1
+DEEPEST: Final = 200  # lists and objects inside each other that every JSON library can do
 
 
 @attrs.frozen(kw_only=True)
@@ -26,7 +27,7 @@ class Limits:
 
     payload_size: int = 2 * MIB  # bytes of one encoded argument list, result, event or record
     depth: int = attrs.field(
-        default=64, validator=attrs.validators.in_(range(1, 201))
+        default=64, validator=attrs.validators.in_(range(1, DEEPEST + 1))
     )  # lists and objects inside each other
     id_length: int = 512  # characters of an instance id or a definition's name
     event_name_length: int = 256  # characters of an event's name

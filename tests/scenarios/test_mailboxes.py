@@ -191,6 +191,63 @@ async def test_a_mailbox_is_bounded(store: Store) -> None:
         assert unread == [0, 1, 2, 3, 4]
 
 
+async def test_a_mailbox_is_bounded_in_bytes(store: Store) -> None:
+    """Large events fill a mailbox before many do: unread, carried over continue-as-new, or while it is suspended."""
+    app = trioflow.App("large", limits=trioflow.Limits(mailbox_bytes=1000))
+    large = "x" * 298  # 300 bytes as JSON
+
+    @app.orchestration
+    async def main(round: int = 0) -> int:
+        await durable.wait_event("go")
+        if not round:
+            durable.continue_as_new(1)
+        return sum([len(await durable.wait_event("n", str)) for _ in range(3)])
+
+    async def refused(handle: trioflow.Handle[Any]) -> None:
+        with pytest.raises(trioflow.MailboxFull, match="mailbox_bytes"):
+            await handle.raise_event("n", large)
+        await handle.raise_event("other", 1)
+
+    async with running(app, store) as client:
+        handle = await client.start(main)
+        for _ in range(3):
+            await handle.raise_event("n", large)
+        await refused(handle)
+        while (await handle.info()).unread != 4:
+            await trio.sleep(0.01)
+        await refused(handle)
+        await handle.raise_event("go")
+        while (await handle.info()).execution != 2:
+            await trio.sleep(0.01)
+        await refused(handle)
+        await handle.suspend()
+        while (await handle.info()).state is not State.SUSPENDED:
+            await trio.sleep(0.01)
+        await refused(handle)
+        await handle.resume()
+        await handle.raise_event("go")
+        assert await handle.result(timeout=20) == 3 * 298
+
+
+async def test_the_bytes_of_events_that_are_taken_make_room(store: Store) -> None:
+    """A loop that keeps up takes any number of large events."""
+    app = trioflow.App("large", limits=trioflow.Limits(mailbox_bytes=1000))
+
+    @app.orchestration
+    async def main() -> int:
+        for number in range(10):
+            await durable.wait_event("n", str)
+            durable.set_status(number)
+        return number
+
+    async with running(app, store) as client:
+        handle = await client.start(main)
+        for number in range(10):
+            await handle.raise_event("n", "x" * 900)
+            await handle.wait_status(lambda status, number=number: status == number)
+        assert await handle.result(timeout=20) == 9
+
+
 async def test_an_event_that_is_taken_makes_room(store: Store) -> None:
     """A loop that keeps up is never full, whatever comes altogether."""
     app = trioflow.App("room", limits=trioflow.Limits(mailbox_events=3))

@@ -40,7 +40,11 @@ class WholeModel(Model):
         answer = self.recall(request.request_id, "delete", first)
         if answer is not None:
             return answer.execution
-        family = {name for name in request.instances if name in self.instances}
+        family = {
+            name
+            for name in request.instances
+            if name in self.instances and request.executions.get(name) in (None, self.instances[name].execution)
+        }
         while children := {n for n, found in self.instances.items() if found.parent_id in family} - family:
             family |= children
         if not request.force and not all(self.instances[name].state.ended for name in family):

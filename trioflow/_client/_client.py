@@ -96,8 +96,8 @@ class Client(Management):
             id: of the new instance; made from the name if not given.
             version: an exact version; None is what the worker which begins it uses: the newest that it knows, unless
                 `App.use_version` says otherwise.
-            if_exists: "fail" raises InstanceExists; "attach" gives a handle to what is there; "replace_finished" begins
-                anew where the old one has ended.
+            if_exists: "fail" raises InstanceExists; "attach" gives a handle to what is there if it runs the same
+                orchestration; "replace_finished" begins anew where the old one has ended.
             delay: seconds before it begins; it is visible at once, and may be suspended or terminated before.
             attributes: texts to find it by.
 
@@ -106,7 +106,7 @@ class Client(Management):
             EncodeError: an argument does not fit its declared type.
             TypeError: the arguments do not fit the signature.
             LimitExceeded: the id or the arguments are too large.
-            InstanceExists: the id is taken.
+            InstanceExists: the id is taken, or belongs to another orchestration than is to be attached to.
         """
         wanted, kwargs = id, {}
         if isinstance(orchestration, functools.partial):
@@ -179,11 +179,13 @@ class Client(Management):
         It gets the input that its current execution began with (after a continue-as-new that is what this was called
         with), and keeps its name and attributes. Status, kv and unread events are gone; earlier histories stay, and
         execution numbers go on. It is nobody's child, even if it was: whoever waited for it was told of its end. Its
-        own former children stay, and so do ids that the code gave them.
+        own former children stay; where the code gives a child the id that one of them has, and that has ended, the new
+        one takes its place as the next execution of that id.
 
         Args:
             id: the instance.
-            force: if it has not ended it is terminated, and this waits for the end, for which a runtime is needed.
+            force: if it has not ended it is terminated, and this waits for its end and that of the children which end
+                with it, for which a runtime is needed.
             latest: begin as a start without a version does, with the newest version that the worker knows, or what
                 `App.use_version` says; otherwise with the one that the current execution ran, asked for or not.
 
@@ -192,6 +194,8 @@ class Client(Management):
             InstanceNotFinished: it has not ended, and `force` was not given.
             InstanceExists: somebody else began it again meanwhile.
             HistoryError: its input cannot be read, or was never recorded since it had not begun; nothing was ended.
+            ConfigurationError: `force` was asked for by an activity of the instance itself, or of one below it, which
+                would end before it could begin the instance again; nothing was ended.
         """
         await restart(self, self.checked(id), force=force, latest=latest)
         return Handle(id, self)

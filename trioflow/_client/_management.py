@@ -91,7 +91,10 @@ class Management(Steering):
             InstanceNotFound: it is not there.
             InstanceNotFinished: one of them has not ended, and `force` was not given.
         """
-        return await delete_one(self, await self.read(id), force=force)
+        removed = 0
+        while not removed:  # it was begun anew since it was read, or is gone, which reading it tells
+            removed = await delete_one(self, await self.read(id), force=force)
+        return removed
 
     async def prune(self, id: str, *, keep: int = 1, older_than: float | None = None) -> int:
         """Remove histories of an instance's earlier executions; how many. Status and kv stay.

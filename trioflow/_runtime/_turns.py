@@ -146,6 +146,7 @@ class TurnWriter:
             wake_at=result.wake_at,
             version=version,
             unread=result.unread,
+            unread_bytes=result.unread_bytes,
             status=result.status,
             kv_set=result.kv_set,
             kv_cleared=result.kv_cleared,

@@ -79,11 +79,13 @@ class ExecutionRecord:
 class DeleteInstances:
     """Remove instances with all their descendants: those whose parents are removed.
 
-    `force`: also where one of them has not ended. `messages`: to those who wait for them, posted with the deletion.
+    `executions`: those of the instances that are named there go only while that execution of them is current. `force`:
+    also where one of them has not ended. `messages`: to those who wait for them, posted with the deletion.
     """
 
     request_id: str
     instances: tuple[str, ...]
+    executions: Mapping[str, int] = attrs.field(factory=dict)
     force: bool = False
     messages: tuple[OutMessage, ...] = ()
 

@@ -21,7 +21,8 @@ def set_status(value: Any) -> None:
     Raises LimitExceeded beyond `status_size` (256 KiB), EncodeError for what cannot be serialized.
     """
     host = current_host()
-    host.set_status(host.codec.encode(value, _type_of(value), what="the status"))
+    recorded = host.recorded_value(None)
+    host.set_status(host.codec.encode(value, _type_of(value), what="the status", recorded=recorded))
 
 
 def get_status(type: Any = Any) -> Any:
@@ -43,8 +44,10 @@ class KeyValues(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         host = current_host()
-        host.codec.limits.check_kv_key(key)
-        host.kv_set(key, host.codec.encode(value, _type_of(value), what=f"kv[{key!r}]"))
+        recorded = host.recorded_value(key)
+        if not recorded:
+            host.codec.limits.check_kv_key(key)
+        host.kv_set(key, host.codec.encode(value, _type_of(value), what=f"kv[{key!r}]", recorded=recorded))
 
     def __delitem__(self, key: str) -> None:
         if key not in self:

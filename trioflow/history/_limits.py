@@ -1,8 +1,8 @@
 """How much a durable border lets through.
 
-Laws: a limit is checked where a value enters, never where it is read back, so that lowering one strands no recorded
-history; the one exception is what would break the reader itself (depth, numbers that are not JSON). Every refusal
-names its limit. The same on every Python and with every extra.
+Laws: a limit is checked where a value enters, never where it is read back or found in a history that is replayed, so
+that lowering one strands nothing; the one exception is what would break the reader itself (`DEEPEST`, numbers that are
+not JSON). Every refusal names its limit. The same on every Python and with every extra.
 Who calls it: `_payloads.py`, the engine (history), the client (ids, mailboxes). Read next: `_json.py`.
 """
 
@@ -36,6 +36,7 @@ class Limits:
     status_size: int = 256 * KIB  # bytes of an encoded status
     reason_length: int = 2 * KIB  # characters of the reason that a client gives for a cancellation, say
     mailbox_events: int = 10_000  # unread events of one instance
+    mailbox_bytes: int = 16 * MIB  # bytes in the payloads of those
     history_events: int = 50_000  # events of one execution; beyond it the execution fails
     history_bytes: int = 50 * MIB  # bytes of one execution's history; beyond it the execution fails
     warn_events: int = 10_000  # events of one execution at which a warning is logged

@@ -69,6 +69,14 @@ def id_taken(request: StartInstance, state: State, execution: int) -> InstanceEx
     return InstanceExists(text + " It has not ended, so it cannot be replaced.")
 
 
+def another_orchestration(request: StartInstance, found: str) -> InstanceExists:
+    """An id is in use by something else than what was to be attached to."""
+    return InstanceExists(
+        f"Instance {request.instance!r} runs orchestration {found!r}, not {request.name!r}: nothing to attach to. "
+        "Choose another id."
+    )
+
+
 def no_such_instance(instance: str) -> InstanceNotFound:
     """A message for nobody."""
     return InstanceNotFound(f"No instance has the id {instance!r}; the message was not posted.")
@@ -91,6 +99,14 @@ def mailbox_full(instance: str, held: int, limit: int) -> MailboxFull:
     """More events than an instance may hold unread."""
     return MailboxFull(
         f"Instance {instance!r} holds {held} unread events and may hold {limit}. Let it take some, or raise the limit."
+    )
+
+
+def mailbox_too_large(instance: str, held: int, size: int, limit: int) -> MailboxFull:
+    """More in unread events than an instance may hold."""
+    return MailboxFull(
+        f"Instance {instance!r} holds unread events of {held:,} bytes and may hold {limit:,}; this one has {size:,}. "
+        "Let it take some, or raise the limit 'mailbox_bytes'."
     )
 
 

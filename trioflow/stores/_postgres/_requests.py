@@ -118,8 +118,11 @@ def post_message(request: PostMessage) -> tuple[object, ...]:
     """See `Store`."""
     draft = request.message.draft
     letter = {
-        "request_id": request.request_id, "mailbox_limit": request.mailbox_limit, **_letter(request.message)
-    }  # fmt: skip
+        "request_id": request.request_id,
+        "mailbox_limit": request.mailbox_limit,
+        "mailbox_bytes": request.mailbox_bytes,
+        **_letter(request.message),
+    }
     return (document(letter), draft.data, draft.payload)
 
 
@@ -213,6 +216,7 @@ def commit_turn(request: CommitTurn) -> tuple[object, ...]:
         "wake_at": request.wake_at,
         "version": request.version,
         "unread": request.unread,
+        "unread_bytes": request.unread_bytes,
         "keep": request.keep,
         "events": _or_none({"id": event.id, "at": event.at, "kind": event.kind} for event in request.events),
         "gap": True if _has_gap([event.id for event in request.events]) else None,
@@ -323,6 +327,7 @@ def delete_instances(request: DeleteInstances) -> tuple[object, ...]:
         "request_id": request.request_id,
         "first": first_of(request),
         "instances": [instance for instance in request.instances if is_id(instance)],
+        "executions": {name: number for name, number in request.executions.items() if is_id(name)},
         "force": request.force,
         "letters": _or_none(map(_letter, messages)),
     }

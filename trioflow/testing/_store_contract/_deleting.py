@@ -108,6 +108,18 @@ async def check_several_are_deleted_at_once(s: Subject) -> None:
     expect_equal(await listed(s), [], "who is left")
 
 
+async def check_only_the_execution_that_is_meant_is_deleted(s: Subject) -> None:
+    """An instance that was begun anew since it was found is passed over; who is named without an execution goes."""
+    for name in ("a", "b", "c"):
+        await s.ended(name)
+    await s.start("a", if_exists="replace_finished")
+    await s.run("a", "Started", "Ended", state=State.COMPLETED)
+    expect_equal(await deleted(s, "a", "b", "c", executions={"a": 1, "b": 1}), 2, "how many")
+    expect_equal(await listed(s), ["a"], "who is left")
+    expect_equal(len(await s.store.read_history("a", 2)), 2, "events of the new execution")
+    expect_equal(await deleted(s, "a", executions={"a": 2, "nobody": 1}), 1, "how many")
+
+
 async def check_a_child_may_go_alone(s: Subject) -> None:
     """Deleting a child leaves its parent, which is told nothing by that."""
     await s.waiting("p")

@@ -1,9 +1,9 @@
 """Every command of the project, one word each: `nox -s tests`, `stress`, `lint`, `house`, `typing`, `bench`, `docs`.
 
 Laws: each session makes its own virtual environment and needs nothing of the machine but Python and pip (`stress` also
-a C compiler); facts (dependency groups, the pure floors) are read from pyproject.toml, never repeated here; what CI
-runs is a line of these sessions that a person can run. `nox -s versions` runs the fast suite on every supported Python
-that the machine has.
+a C compiler, and npm's registry); facts (dependency groups, the pure floors) are read from pyproject.toml, never
+repeated here; what CI runs is a line of these sessions that a person can run. `nox -s versions` runs the fast suite on
+every supported Python that the machine has.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def versions(session: nox.Session) -> None:
 @nox.session
 def stress(session: nox.Session) -> None:
     """The slow tests, then the pure floors once more under two hash seeds and with the `fast` extra."""
-    _install(session, "house", package=".[fast]")
+    _install(session, "stress", package=".[fast]")
     no_tests_collected = 5
     session.run("pytest", "-m", "slow", *session.posargs, success_codes=[0, no_tests_collected])
     for seed in ("0", "4242"):

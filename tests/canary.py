@@ -1,4 +1,4 @@
-"""A text that is planted wherever a program's own values are, and an ear that hears it where trioflow's loggers tell it.
+"""A text that is planted wherever a program has values of its own, and an ear that hears it in trioflow's log records.
 
 `Watch` listens in the whole suite: no test passes in which one of them tells the canary, or an exception with its
 message. `tests/telemetry/net.py` hears everything that one test emits.

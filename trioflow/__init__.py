@@ -6,8 +6,13 @@ and deploys.
 General layout, from the top: `_open` joins a worker (`_runtime`) and a client (`_client`) on a store (`stores`); the
 worker evaluates turns with `_engine`, which drives the deterministic scheduler `_kernel` over a `history`; authors
 write with `app`, `durable` and `activity`; `abc` holds the contracts between them, `errors` every error, `testing` what
-tests need. Read next: `app`, `durable`, then `_open`.
+tests need. `telemetry` is loaded when somebody asks for it, since it brings OpenTelemetry's API along. Read next:
+`app`, `durable`, then `_open`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from trioflow import (
     activity as activity,
@@ -91,6 +96,12 @@ from trioflow.errors import (
     UnknownEventKind as UnknownEventKind,
     UnregisteredError as UnregisteredError,
 )
+from trioflow.history import (
+    Limits as Limits,
+)
+
+if TYPE_CHECKING:
+    from trioflow import telemetry as telemetry
 
 __all__ = (
     "ActivityFailed",
@@ -120,6 +131,7 @@ __all__ = (
     "InstanceParked",
     "InstanceTree",
     "LimitExceeded",
+    "Limits",
     "ListPage",
     "LockLost",
     "MailboxFull",
@@ -158,5 +170,15 @@ __all__ = (
     "open_runtime",
     "serve",
     "stores",
+    "telemetry",
     "testing",
 )
+
+
+def __getattr__(name: str) -> Any:
+    """Load `telemetry`."""
+    if name != "telemetry":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import trioflow.telemetry
+
+    return trioflow.telemetry

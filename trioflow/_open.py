@@ -1,14 +1,15 @@
 """The front door's verbs: open a runtime or a client on a store. The one place where runtime and client meet.
 
 Laws: a store that is given as a URL is opened here and closed here; an error from the body of an `async with` arrives
-as it was raised, if nothing else failed. Who calls it: users. Read next: `_runtime._worker`, `_client._client`.
+as it was raised, if nothing else failed; a failure of the store that several parts of the runtime met is one error.
+Who calls it: users. Read next: `_runtime._worker`, `_client._client`.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NoReturn, final
 
@@ -19,6 +20,7 @@ from trioflow._client import POLL_INTERVAL, Client
 from trioflow._runtime import RuntimeOptions, Worker
 from trioflow.abc import Env, Instrument, Instruments, Store, StoreCommitted
 from trioflow.app import App
+from trioflow.errors import StoreError
 from trioflow.stores import MemoryStore, open_store
 
 
@@ -163,7 +165,10 @@ def _raise_alone(group: BaseExceptionGroup[BaseException], raised: Sequence[Base
     """Raise what a nursery's group holds, as it was raised, if that is one exception; `raised` left the block."""
     alone: BaseException = group
     own = _without_cancelled(raised[0]) if raised else None
-    if own is None:  # the worker's alone, from some nursery deep inside
+    same = _same_failure(group, own)
+    if same is not None:
+        alone = same
+    elif own is None:  # the worker's alone, from some nursery deep inside
         while isinstance(alone, BaseExceptionGroup) and len(alone.exceptions) == 1:
             alone = alone.exceptions[0]
     elif len(group.exceptions) == 1:
@@ -173,7 +178,30 @@ def _raise_alone(group: BaseExceptionGroup[BaseException], raised: Sequence[Base
         raise alone
     finally:
         alone.__context__ = context
-        del alone, context, own
+        del alone, context, own, same
+
+
+def _same_failure(group: BaseExceptionGroup[BaseException], own: BaseException | None) -> StoreError | None:
+    """One failure of the store that several parts ran into, the block among them or not; what else they heard is noted.
+
+    None where anything else failed, too.
+    """
+    leaves = list(_leaves(group))
+    first = leaves[0] if own is None else own
+    if not isinstance(first, StoreError) or any(type(leaf) is not type(first) for leaf in leaves):
+        return None
+    for text in dict.fromkeys(map(str, leaves)):
+        if text != str(first):
+            first.add_note(f"Elsewhere in the runtime: {text}")
+    return first
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in exc.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield exc
 
 
 def _without_cancelled(exc: BaseException) -> BaseException | None:

@@ -308,6 +308,15 @@ class StoreCorrupt(StoreError):
         self.instance = instance
 
 
+def history_cut_short(instance: str, found: int, written: int) -> StoreCorrupt:
+    """A history has fewer events than the instance's own row says."""
+    return StoreCorrupt(
+        f"the store has only {found} of the {written} events of instance {instance!r}: rows of its history are lost or "
+        "damaged. Restore it from a backup, or terminate the instance.",
+        instance=instance,
+    )
+
+
 class StoreFull(StoreError):
     """There is no room left for the write."""
 

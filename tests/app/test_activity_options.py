@@ -105,7 +105,13 @@ def test_nonsense_is_refused_where_it_is_written(settings: dict[str, Any]) -> No
         ActivityOptions(**settings)
 
 
+def test_a_time_without_an_end_is_none() -> None:
+    """Infinity is not given to a store, which may have no such number."""
+    options = ActivityOptions(timeout=math.inf, schedule_timeout=math.inf, heartbeat_timeout=math.inf)
+    assert options == ActivityOptions()
+
+
 def test_a_policy_is_a_policy() -> None:
     """Not a number of attempts."""
-    with pytest.raises(TypeError, match="retry"):
+    with pytest.raises(ConfigurationError, match="retry= must be a Retry, not 3"):
         ActivityOptions(retry=3)  # type: ignore[arg-type]

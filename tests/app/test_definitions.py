@@ -117,7 +117,7 @@ def test_a_variant_of_an_orchestration_says_how_it_runs_as_a_child() -> None:
         (lambda: publish.options(on_cancel="kill"), ConfigurationError),  # type: ignore[arg-type]
         (lambda: render.options(name=""), LimitExceeded),
         (lambda: render.options(timeout=0), ConfigurationError),
-        (lambda: app.activity(retry=3), TypeError),  # type: ignore[call-overload]
+        (lambda: app.activity(retry=3), ConfigurationError),  # type: ignore[call-overload]
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_where_it_is_written(make: Any, error: type[Exception]) -> None:

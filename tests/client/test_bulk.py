@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import trioflow
 from tests.client.managed import Yard, listed, make_yard, until_info, until_state
 from tests.runtime.programs import running, virtual_store
 from trioflow import InstanceFilter, State
-from trioflow.abc import InstancePage, ListInstances, Store
+from trioflow.abc import DeleteInstances, InstancePage, ListInstances, Store
 from trioflow.stores import MemoryStore
 from trioflow.testing import FaultyStore
 
@@ -54,6 +55,52 @@ async def test_cancel_and_terminate_all(store: Store) -> None:
         with pytest.raises(trioflow.EncodeError, match="reason="):
             await client.start("wait")
             await client.cancel_all(name="wait", reason=5)  # type: ignore[arg-type]
+
+
+class BegunAnew(FaultyStore):
+    """A store in which something happens right before each deletion."""
+
+    before: Any = None
+
+    async def delete_instances(self, request: DeleteInstances) -> int:
+        """First that, then the deletion."""
+        if self.before is not None:
+            await self.before()
+        return await super().delete_instances(request)
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_what_was_begun_anew_meanwhile_is_not_deleted(store: Store, force: bool) -> None:
+    """An instance that begins again between being found and being deleted is not the one that was meant."""
+    late = BegunAnew(store)
+    async with running(make_yard().app, late) as client:
+        await ended(client, "a", "b")
+
+        async def begin_again() -> None:
+            if (await client.get("a")).execution == 1:
+                handle = await client.restart("a")
+                await handle.result(timeout=5)
+
+        late.before = begin_again
+        assert await client.delete_all(prefix="a", force=force) == 0
+        assert (await client.get("a")).execution == 2
+        late.before = None
+        assert await client.delete_all(name="echo", force=force) == 2
+
+
+async def test_deleting_one_means_whatever_has_the_id(store: Store) -> None:
+    """`delete` of an id that begins again meanwhile deletes what is there then."""
+    late = BegunAnew(store)
+    async with running(make_yard().app, late) as client:
+        await ended(client, "a")
+
+        async def begin_again() -> None:
+            late.before = None
+            await (await client.restart("a")).result(timeout=5)
+
+        late.before = begin_again
+        assert await client.delete("a") == 1
+        assert await listed(client) == []
 
 
 async def test_suspend_and_resume_all(store: Store) -> None:
@@ -160,7 +207,16 @@ BULK: dict[str, Callable[[trioflow.Client], Callable[..., Awaitable[int]]]] = {
 @pytest.mark.parametrize("verb", BULK)
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"filter": InstanceFilter()}, {"roots": True}, {"prefix": "", "name": None}, {"states": tuple(State)}],
+    [
+        {},
+        {"filter": InstanceFilter()},
+        {"roots": True},
+        {"prefix": "", "name": None},
+        {"states": tuple(State)},
+        {"created_after": 0},
+        {"updated_after": datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), "states": tuple(State)},
+        {"created_before": 9e9, "updated_before": 9e10, "created_after": -5.0},
+    ],
 )
 async def test_what_would_hit_everything_has_to_be_meant(store: Store, verb: str, fields: dict[str, Any]) -> None:
     """A filter that fits every instance is refused, unless `everything=True` says that it is meant."""
@@ -170,6 +226,19 @@ async def test_what_would_hit_everything_has_to_be_meant(store: Store, verb: str
             await BULK[verb](client)(**fields)
         assert (await client.get("w")).queued == 1
         assert await BULK[verb](client)(**fields, everything=True) == (verb in ("cancel", "terminate", "suspend"))
+
+
+async def test_a_time_that_excludes_nothing_is_told_by_the_clock_of_the_store(autojump_clock: MockClock) -> None:
+    """A filter up to this moment is one; a filter up to a moment to come is none, as where a sign is wrong."""
+    async with running(make_yard().app, virtual_store()) as client:
+        await (await client.start("echo", id="a")).result()
+        now = await client.store.read_clock()
+        with pytest.raises(trioflow.ConfigurationError, match="everything=True"):
+            await client.delete_all(ended_before=now + 3600)
+        with pytest.raises(trioflow.ConfigurationError, match="everything=True"):
+            await client.delete_all(ended_after=0)
+        await trio.sleep(1)
+        assert await client.delete_all(ended_before=now + 1) == 1
 
 
 @pytest.mark.parametrize("verb", [*BULK, "resume"])

@@ -30,7 +30,7 @@ def make_office() -> Office:
     @app.activity
     async def ask_a_colleague(name: str) -> str:
         """Starts another instance, tells it something, waits for its answer in its kv."""
-        client: trioflow.Client = activity.client()
+        client = activity.client()
         handle = await client.start("colleague", id=name, if_exists="attach")
         await handle.raise_event("question", "how?", dedupe_key=activity.info().idempotency_key)
         return await handle.wait_kv("answer", type=str)
@@ -38,7 +38,7 @@ def make_office() -> Office:
     @app.activity
     async def look_around() -> list[str]:
         """Lists, and looks at what waits for it."""
-        client: trioflow.Client = activity.client()
+        client = activity.client()
         office.found["metrics"] = (await client.metrics()).count()
         own = client.handle(activity.info().instance)
         office.found["status"] = await own.status()
@@ -47,13 +47,13 @@ def make_office() -> Office:
     @app.activity
     def look_from_a_thread() -> dict[str, Any]:
         """A plain function, which runs in a thread."""
-        client: trioflow.Client = activity.client()
+        client = activity.client()
         return trio.from_thread.run(client.kv, activity.info().instance)
 
     @app.activity
     async def forget_the_past(keep: int) -> int:
         """Prunes the instance that asks for it."""
-        client: trioflow.Client = activity.client()
+        client = activity.client()
         return await client.prune(activity.info().instance, keep=keep)
 
     @app.orchestration

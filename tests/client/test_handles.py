@@ -13,7 +13,6 @@ import trio
 import trioflow
 from trioflow import durable
 from trioflow.abc import EventRow, InstanceRecord, State
-from trioflow.history import Limits
 from trioflow.stores import MemoryStore
 from trioflow.testing import FaultyStore
 
@@ -37,7 +36,7 @@ class Unknown(Exception):
 
 def make_app() -> trioflow.App:
     """Orchestrations that end in each way."""
-    app = trioflow.App("ends", limits=Limits(mailbox_events=3))
+    app = trioflow.App("ends", limits=trioflow.Limits(mailbox_events=3))
 
     @app.orchestration
     async def colour() -> Colour:

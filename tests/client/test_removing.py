@@ -135,6 +135,20 @@ async def test_a_lost_answer_deletes_once() -> None:
 # -- pruning ----------------------------------------------------------------------------------------------------------
 
 
+async def test_a_lost_answer_prunes_once(autojump_clock: MockClock) -> None:
+    """Pruning whose answer was lost is repeated as the same request, and says what the first try did; all do."""
+    store = FaultyStore(virtual_store())
+    async with running(make_yard().app, store) as client:
+        for name in ("c-1", "c-2"):
+            await (await client.start("count", 3, id=name)).result()
+        for nth in (1, 3):
+            store.fail("prune_executions", trioflow.OutcomeUnknown("cut off"), nth=nth, when="after")
+        store.fail("delete_instances", trioflow.OutcomeUnknown("cut off"), when="after")
+        assert await client.prune("c-1", keep=2) == 2
+        assert await client.prune_all(name="count", everything=True) == 4
+        assert await client.delete_all(name="count") == 2
+
+
 async def test_pruning_keeps_the_newest(store: Store) -> None:
     """Histories of earlier executions go, but for the newest; the current one stays, and so do status and kv."""
     async with running(make_yard().app, store) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -210,6 +211,36 @@ async def test_the_version_is_kept_unless_the_latest_is_wanted(store: Store, lat
         assert await handle.result(timeout=5) == result
 
 
+@pytest.mark.parametrize(
+    ("latest", "used", "ran"),
+    [
+        (False, None, ["1.0.0", "1.5.0", "2.0.0"]),
+        (True, None, ["1.0.0", "2.0.0", "2.0.0"]),
+        (True, "1.0.0", ["1.0.0", "1.0.0", "1.0.0"]),
+    ],
+)
+async def test_a_restart_pins_one_execution_and_no_more(
+    store: Store, latest: bool, used: str | None, ran: list[str]
+) -> None:
+    """It repeats what ran, or begins as a start without a version does; what follows is decided anew."""
+    app, goal = trioflow.App("policy"), [2]
+
+    async def hop(log: list[str]) -> list[str]:
+        log = [*log, durable.info().version]
+        return log if len(log) == goal[0] else durable.continue_as_new(log)
+
+    for version in ("1.0.0", "1.5.0", "2.0.0"):
+        app.orchestration(name="hop", version=version)(hop)
+    app.use_version("hop", "1.5.0")
+    async with running(app, store) as client:
+        handle = await client.start("hop", [], id="h", version="1.0.0")
+        assert await handle.result(timeout=5) == ["1.0.0", "1.5.0"]
+        goal[0] = 3
+        app.use_version("hop", used)
+        await handle.restart(latest=latest)
+        assert await handle.result(timeout=5) == ran
+
+
 async def test_nobody_begins_what_somebody_else_has_begun(store: Store) -> None:
     """Two that begin the same instance again do it once; the other is told."""
     app = make_yard().app
@@ -231,3 +262,98 @@ async def test_nobody_begins_what_somebody_else_has_begun(store: Store) -> None:
             nursery.start_soon(again)
         assert sorted(outcomes, key=str) == [None, "w"]
         assert (await handle.info()).execution == 2
+
+
+# -- children with ids of their own
+
+
+def _with_named_children() -> trioflow.App:
+    app = trioflow.App("family")
+
+    @app.orchestration
+    async def leaf(name: str) -> str:
+        return f"{name} {await durable.wait_event('go')}"
+
+    @app.orchestration
+    async def branch(name: str) -> str:
+        return await leaf.options(id=f"leaf of {name}")(name)
+
+    @app.orchestration
+    async def root() -> list[str]:
+        return list(await durable.gather(branch.options(id="left")("left"), branch.options(id="right")("right")))
+
+    return app
+
+
+async def _answered(client: trioflow.Client, execution: int, value: int) -> None:
+    """Once both leaves wait, they get an event."""
+    for name in ("left", "right"):
+        leaf = client.handle(f"leaf of {name}")
+        while not await client.store.read_instance(leaf.id):
+            await trio.sleep(0.01)
+        await until_info(leaf, lambda info: info.execution == execution and info.state is State.WAITING)
+        await leaf.raise_event("go", value)
+
+
+async def test_children_with_ids_are_begun_again(store: Store) -> None:
+    """Where the code gives its children ids, those of the new execution take the place of those that have ended."""
+    async with running(_with_named_children(), store) as client:
+        handle = await client.start("root", id="root")
+        await _answered(client, 1, 1)
+        assert await handle.result(timeout=5) == ["left 1", "right 1"]
+        await handle.restart()
+        await _answered(client, 2, 2)
+        assert await handle.result(timeout=5) == ["left 2", "right 2"]
+        assert [one.execution for one in await client.executions("leaf of left")] == [1, 2]
+        record = await client.store.read_instance("left")
+        assert record is not None
+        assert record.parent is not None
+        assert (record.parent.instance, record.parent.execution) == ("root", 2)
+
+
+async def test_a_whole_family_is_begun_again_by_force(store: Store) -> None:
+    """What is terminated with it has ended before it begins again, so no id is in the way."""
+    async with running(_with_named_children(), store) as client:
+        handle = await client.start("root", id="root")
+        for name in ("left", "right"):
+            while not await client.store.read_instance(f"leaf of {name}"):
+                await trio.sleep(0.01)
+        await handle.restart(force=True)
+        await _answered(client, 2, 3)
+        assert await handle.result(timeout=5) == ["left 3", "right 3"]
+
+
+async def test_an_activity_does_not_restart_what_would_end_it(store: Store) -> None:
+    """By force it may restart neither its own instance nor one above it; nothing is ended, and others it may."""
+    app = trioflow.App("office")
+
+    @app.activity
+    async def begin_again(id: str) -> str:
+        client: trioflow.Client = trioflow.activity.client()
+        try:
+            await client.restart(id, force=True)
+        except trioflow.ConfigurationError as exc:
+            return f"refused: {exc}"
+        return "begun again"
+
+    @app.orchestration
+    async def child(id: str) -> str:
+        return await begin_again(id)
+
+    @app.orchestration
+    async def parent(id: str) -> str:
+        return await child.options(id="below")(id)
+
+    @app.orchestration
+    async def other() -> None:
+        await durable.wait_event("go")
+
+    async with running(app, store) as client:
+        await until_state(await client.start(other, id="other"), State.WAITING)
+        answers = {"below": "refused: .*'below'", "above": "refused: .*'above'", "other": "begun again"}
+        for number, (target, answer) in enumerate(answers.items(), 1):
+            handle = await client.start(parent, target, id="above", if_exists="replace_finished")
+            result = await handle.result(timeout=5)
+            assert re.match(answer, result), result
+            assert (await handle.info()).execution == number
+        assert (await client.get("other")).execution == 2

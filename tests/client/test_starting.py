@@ -162,6 +162,8 @@ async def test_an_id_that_is_taken() -> None:
         events = await replaced.history()
         assert isinstance(events[0], OrchestrationStarted)
         assert events[0].execution == 2
+        with pytest.raises(trioflow.InstanceExists, match="'one' runs orchestration 'quick', not 'checkout'"):
+            await client.start(checkout, Order(1), id="one", if_exists="attach")
         await client.start(checkout, Order(1), id="two")
         with pytest.raises(trioflow.InstanceExists):
             await client.start(checkout, Order(1), id="two", if_exists="replace_finished")

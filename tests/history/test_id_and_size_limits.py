@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trioflow.errors import EncodeError, LimitExceeded
+from trioflow.errors import ConfigurationError, EncodeError, LimitExceeded
 from trioflow.history import Limits
 
 
@@ -57,5 +57,5 @@ def test_a_size_beyond_its_limit_is_refused() -> None:
 
 def test_the_depth_limit_stays_within_what_every_json_library_can_do() -> None:
     """A depth that one of the libraries could not write is refused when the limits are made."""
-    with pytest.raises(ValueError, match="depth"):
+    with pytest.raises(ConfigurationError, match=r"depth.* from 1 to 200, not 1000"):
         Limits(depth=1_000)

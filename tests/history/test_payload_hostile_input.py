@@ -14,23 +14,24 @@ from trioflow.history import ArgumentSpec, Limits, PayloadCodec
 CODEC = PayloadCodec()
 
 
-def nested(levels: int) -> Any:
+def nested(levels: int, innermost: Any = 1) -> Any:
     """Lists in lists."""
-    value: Any = 1
+    value = innermost
     for _ in range(levels):
         value = [value]
     return value
 
 
-def test_depth_is_limited_alike_in_both_directions() -> None:
-    """Sixty-four levels pass; the next is refused before any library sees it."""
+def test_depth_is_limited_in_both_directions() -> None:
+    """Sixty-four levels enter; what is read back may be as deep as any limit lets enter, and no deeper."""
     assert CODEC.decode(CODEC.encode(nested(64))) == nested(64)
     with pytest.raises(LimitExceeded) as caught:
         CODEC.encode(nested(65), what="result of charge")
     assert (caught.value.limit, caught.value.allowed) == ("depth", 64)
+    assert CODEC.decode(b"[" * 200 + b"]" * 200) == nested(199, innermost=[])
     with pytest.raises(LimitExceeded) as caught:
-        CODEC.decode(b"[" * 65 + b"]" * 65)
-    assert caught.value.limit == "depth"
+        CODEC.decode(b"[" * 201 + b"]" * 201)
+    assert (caught.value.limit, caught.value.allowed) == ("depth", 200)
     with pytest.raises(LimitExceeded):
         PayloadCodec(limits=Limits(depth=1)).encode({"a": {}})
 

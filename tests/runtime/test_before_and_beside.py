@@ -51,7 +51,7 @@ async def test_a_result_is_waited_for_once_somebody_acted(store: Store, probe: P
 
 
 async def test_suspending_a_parked_instance_leaves_it_parked(store: Store, probe: Probe) -> None:
-    """What is parked stays so, tells why, keeps a request to cancel and shows it, and goes on when it is resumed."""
+    """What is parked stays so, tells why, and goes on when it is resumed."""
     app = fragile(probe)
     async with running(app, store, step_limit=50) as client:
         handle = await parked(client)
@@ -61,8 +61,6 @@ async def test_suspending_a_parked_instance_leaves_it_parked(store: Store, probe
         info = await handle.info()
         assert (info.state, info.queued, info.cancel_queued) == (State.PARKED, 1, False)  # its start
         assert info.failure is not None
-        await handle.cancel()
-        assert (await handle.info()).cancel_queued
         probe.door("repaired").set()
         await handle.resume()
         assert await handle.result(timeout=10) == "done"
@@ -103,14 +101,14 @@ async def test_a_suspended_start_keeps_its_delay(
         assert trio.current_time() == pytest.approx(200, abs=2)
 
 
-async def test_a_cancelled_start_waits_for_its_delay(app: trioflow.App, autojump_clock: trio.testing.MockClock) -> None:
-    """A request to cancel is kept, and heard when the delayed start begins."""
+async def test_a_cancelled_start_does_not_wait_for_its_delay(
+    app: trioflow.App, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A delayed start that is cancelled ends at once: there is nothing that could unwind."""
     async with running(app, virtual_store()) as client:
         handle = await client.start(find(app, "waiting"), "never", delay=100)
-        await handle.cancel("early")
         await trio.sleep(50)
-        info = await handle.info()
-        assert (info.state, info.cancel_queued) == (State.PENDING, True)
+        await handle.cancel("early")
         with pytest.raises(trioflow.OrchestrationCancelled, match="early"):
             await handle.result()
-        assert trio.current_time() == pytest.approx(100, abs=1)
+        assert trio.current_time() < 60

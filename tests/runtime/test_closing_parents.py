@@ -9,14 +9,13 @@ import trioflow
 from tests.runtime.programs import Probe, running, virtual_store
 from tests.runtime.test_cancelling_families import standing
 from trioflow import State, durable
-from trioflow.history import Limits
 
 MODES = ("cancel", "wait", "abandon")
 
 
 def household(probe: Probe) -> trioflow.App:
     """A child that waits for an event, and a parent that waits for it, and then says what it saw."""
-    app = trioflow.App("household", limits=Limits(history_events=30))
+    app = trioflow.App("household", limits=trioflow.Limits(history_events=30))
 
     @app.activity
     async def note(what: str) -> None:

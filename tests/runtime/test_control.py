@@ -14,7 +14,6 @@ from tests.runtime.programs import Probe, find, running, shape, virtual_store
 from trioflow import State, durable
 from trioflow._engine import Execution
 from trioflow.abc import EventRow, InstanceRecord, Store
-from trioflow.history import Limits
 from trioflow.stores import MemoryStore
 from trioflow.testing import Crash, FailpointEnv, FaultyStore
 
@@ -224,7 +223,7 @@ async def test_a_terminated_child_tells_its_parent(store: Store) -> None:
 
 async def test_a_child_that_is_failed_by_policy_tells_its_parent(store: Store) -> None:
     """A child whose history grew beyond the limit fails, and its parent may catch that."""
-    app = trioflow.App("long", limits=Limits(history_events=20, warn_events=10))
+    app = trioflow.App("long", limits=trioflow.Limits(history_events=20, warn_events=10))
 
     @app.orchestration
     async def child() -> None:

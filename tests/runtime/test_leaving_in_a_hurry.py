@@ -110,3 +110,42 @@ async def test_a_store_that_has_ended_ends_the_runtime() -> None:
     with pytest.raises(trioflow.StoreClosed, match="the file is gone"), trio.fail_after(20):
         async with trioflow.open_runtime(trioflow.App("closed"), store):
             await trio.sleep_forever()
+
+
+async def test_one_failure_of_the_store_is_one_error_whoever_meets_it() -> None:
+    """Several parts of a runtime run into it at once: the first error comes out, and what others were told is noted."""
+    store = FaultyStore(MemoryStore())
+    for verb in ("lock_turns", "lock_activities"):
+        store.fail(verb, trioflow.StoreClosed(f"{verb}: the file is gone"))
+    with pytest.raises(trioflow.StoreClosed, match="the file is gone") as caught, trio.fail_after(20):
+        async with trioflow.open_runtime(trioflow.App("closed"), store):
+            await trio.sleep_forever()
+    told = [str(caught.value), *caught.value.__notes__]
+    assert ["lock_activities" in text for text in sorted(told)].count(True) == 1
+    assert len(told) == 2
+
+
+async def test_the_failure_that_the_block_met_too_is_the_block_s() -> None:
+    """The block asks the store itself and gets the same answer: its own error comes out, not a group of equal ones."""
+    store = FaultyStore(MemoryStore())
+    for verb in ("lock_turns", "lock_activities"):
+        store.fail(verb, trioflow.StoreClosed("the file is gone"))
+    mine = trioflow.StoreClosed("the file is gone")
+    with pytest.raises(trioflow.StoreClosed) as caught, trio.fail_after(20):
+        async with trioflow.open_runtime(trioflow.App("closed"), store):
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise mine
+    assert caught.value is mine
+    assert not hasattr(mine, "__notes__")  # nobody was told anything else
+
+
+async def test_different_failures_stay_a_group() -> None:
+    """What is not one failure is not told as one."""
+    store = FaultyStore(MemoryStore())
+    store.fail("lock_turns", trioflow.StoreClosed("the file is gone"))
+    store.fail("lock_activities", trioflow.StoreReadOnly("no more room for ink"))
+    with trio.fail_after(20), pytest.RaisesGroup(trioflow.StoreClosed, trioflow.StoreReadOnly, flatten_subgroups=True):
+        async with trioflow.open_runtime(trioflow.App("closed"), store):
+            await trio.sleep_forever()

@@ -203,3 +203,16 @@ async def test_a_session_taken_during_a_renewal_is_given_back_too(autojump_clock
         await (await runtime.client.start("talk", "s", 1)).result()
         await trio.sleep(26)  # the renewal gives "s" back, and answers that nothing is held
     assert (await store.read_metrics()).sessions == 0
+
+
+async def test_a_name_is_one_runtime_s_while_it_is_alive(store: Store) -> None:
+    """A second runtime of that name is refused by the store, hurts nobody, and may come when the first has left."""
+    app, options = trioflow.App("twins"), trioflow.RuntimeOptions(worker="w1")
+    for _ in range(2):
+        async with trioflow.open_runtime(app, store, options=options):
+            for _ in range(2):
+                with pytest.raises(trioflow.ConfigurationError, match="'w1' is in use by a runtime that is alive"):
+                    async with trioflow.open_runtime(app, store, options=options):
+                        raise AssertionError("it was let in")
+            async with trioflow.open_runtime(app, store, options=trioflow.RuntimeOptions(worker="w2")):
+                pass

@@ -11,7 +11,6 @@ import trioflow
 from tests.runtime.programs import Probe, Rejected, running, until
 from trioflow import State, durable
 from trioflow.abc import Store
-from trioflow.history import Limits
 
 
 async def test_a_child_is_a_call(store: Store) -> None:
@@ -241,7 +240,7 @@ async def recursive() -> None:
 
 def doomed(probe: Probe, **limits: int) -> trioflow.App:
     """A child that may end in each way, and a parent that says how it heard of it."""
-    app = trioflow.App("doomed", limits=Limits(**limits))
+    app = trioflow.App("doomed", limits=trioflow.Limits(**limits))
     app.exception(Rejected)
 
     @app.orchestration
@@ -327,7 +326,7 @@ async def test_a_child_that_the_runtime_ends_is_told_too(store: Store, how: str)
 
 async def test_a_grandchild_of_what_the_runtime_ends_is_ended_too_and_hears_why(store: Store) -> None:
     """duroxide: what fails by a limit leaves its own children running. Here they and its activities end with it."""
-    app, probe = trioflow.App("orphans", limits=Limits(history_events=20)), Probe()
+    app, probe = trioflow.App("orphans", limits=trioflow.Limits(history_events=20)), Probe()
 
     @app.activity
     async def body() -> None:

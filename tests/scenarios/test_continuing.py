@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -67,7 +68,7 @@ async def test_an_eternal_loop_removes_its_own_past(store: Store) -> None:
 
     @app.activity
     async def prune() -> int:
-        client: trioflow.Client = activity.client()
+        client = activity.client()
         return await client.prune(activity.info().instance, keep=2)
 
     @app.orchestration
@@ -172,6 +173,26 @@ async def test_the_next_execution_may_be_another_version(store: Store) -> None:
     async with running(app, store) as client:
         handle = await client.start("eternal", [], version="1.0.0")
         assert await handle.result(timeout=20) == ["1.0.0", "1.5.0", "by default", "2.0.0"]
+
+
+async def test_a_version_that_is_none_is_refused_where_it_is_written(store: Store) -> None:
+    """The orchestration gets a typed error and goes on; it is not parked by an event that cannot be written."""
+    app = trioflow.App("no version")
+    nonsense: Any = 2.0
+
+    @app.orchestration
+    async def main() -> list[str]:
+        errors: list[str] = []
+        for ask in (lambda: durable.continue_as_new(version=nonsense), lambda: main.options(version=nonsense)):
+            try:
+                ask()
+            except trioflow.EncodeError as exc:
+                errors.append(str(exc))
+        return errors
+
+    async with running(app, store) as client:
+        handle = await client.start(main)
+        assert await handle.result(timeout=20) == ["version has to be a str, not float"] * 2
 
 
 async def test_a_child_is_asked_for_and_the_turn_continues(store: Store) -> None:

@@ -178,7 +178,9 @@ async def test_a_second_start_replays_the_history_of_the_first(store: Store) -> 
             await client.start(second, "b", id="one")
         with pytest.raises(trioflow.InstanceExists):
             await client.start(second, "b", id="one", if_exists="replace_finished")
-        attached = await client.start(second, "b", id="one", if_exists="attach")
+        with pytest.raises(trioflow.InstanceExists, match="'one' runs orchestration 'first', not 'second'"):
+            await client.start(second, "b", id="one", if_exists="attach")
+        attached = await client.start(first, "b", id="one", if_exists="attach")
         await handle.raise_event("go", "!")
         assert await attached.result(timeout=20) == "a!"
         again = await client.start(second, "c", id="one", if_exists="replace_finished")

@@ -12,7 +12,6 @@ import trioflow
 from tests.runtime.programs import find, running, virtual_store
 from trioflow import State, durable
 from trioflow.abc import Store
-from trioflow.history import Limits
 
 Clock = trio.testing.MockClock
 
@@ -169,7 +168,7 @@ async def test_nobody_is_there_to_take_it(store: Store, verb: str) -> None:
 
 async def test_a_mailbox_is_bounded(store: Store) -> None:
     """A full mailbox is an error at the sender; what is read makes room; nothing is dropped in silence."""
-    app = trioflow.App("bounded", limits=Limits(mailbox_events=5))
+    app = trioflow.App("bounded", limits=trioflow.Limits(mailbox_events=5))
 
     @app.orchestration
     async def main() -> list[int]:
@@ -192,9 +191,66 @@ async def test_a_mailbox_is_bounded(store: Store) -> None:
         assert unread == [0, 1, 2, 3, 4]
 
 
+async def test_a_mailbox_is_bounded_in_bytes(store: Store) -> None:
+    """Large events fill a mailbox before many do: unread, carried over continue-as-new, or while it is suspended."""
+    app = trioflow.App("large", limits=trioflow.Limits(mailbox_bytes=1000))
+    large = "x" * 298  # 300 bytes as JSON
+
+    @app.orchestration
+    async def main(round: int = 0) -> int:
+        await durable.wait_event("go")
+        if not round:
+            durable.continue_as_new(1)
+        return sum([len(await durable.wait_event("n", str)) for _ in range(3)])
+
+    async def refused(handle: trioflow.Handle[Any]) -> None:
+        with pytest.raises(trioflow.MailboxFull, match="mailbox_bytes"):
+            await handle.raise_event("n", large)
+        await handle.raise_event("other", 1)
+
+    async with running(app, store) as client:
+        handle = await client.start(main)
+        for _ in range(3):
+            await handle.raise_event("n", large)
+        await refused(handle)
+        while (await handle.info()).unread != 4:
+            await trio.sleep(0.01)
+        await refused(handle)
+        await handle.raise_event("go")
+        while (await handle.info()).execution != 2:
+            await trio.sleep(0.01)
+        await refused(handle)
+        await handle.suspend()
+        while (await handle.info()).state is not State.SUSPENDED:
+            await trio.sleep(0.01)
+        await refused(handle)
+        await handle.resume()
+        await handle.raise_event("go")
+        assert await handle.result(timeout=20) == 3 * 298
+
+
+async def test_the_bytes_of_events_that_are_taken_make_room(store: Store) -> None:
+    """A loop that keeps up takes any number of large events."""
+    app = trioflow.App("large", limits=trioflow.Limits(mailbox_bytes=1000))
+
+    @app.orchestration
+    async def main() -> int:
+        for number in range(10):
+            await durable.wait_event("n", str)
+            durable.set_status(number)
+        return number
+
+    async with running(app, store) as client:
+        handle = await client.start(main)
+        for number in range(10):
+            await handle.raise_event("n", "x" * 900)
+            await handle.wait_status(lambda status, number=number: status == number)
+        assert await handle.result(timeout=20) == 9
+
+
 async def test_an_event_that_is_taken_makes_room(store: Store) -> None:
     """A loop that keeps up is never full, whatever comes altogether."""
-    app = trioflow.App("room", limits=Limits(mailbox_events=3))
+    app = trioflow.App("room", limits=trioflow.Limits(mailbox_events=3))
 
     @app.orchestration
     async def main() -> int:

@@ -89,8 +89,10 @@ class Model:
             raise InstanceNotFound(target)
         if there.state.ended:
             raise InstanceFinished(target)
-        mail = there.unread + sum(message.meant.mailbox for message in there.inbox)
-        if request.message.mailbox and mail >= request.mailbox_limit:
+        mail = [message.meant for message in there.inbox if message.meant.mailbox]
+        size = sum(len(meant.draft.payload or b"") for meant in [*mail, request.message])
+        too_many = there.unread + len(mail) + 1 > request.mailbox_limit
+        if request.message.mailbox and (too_many or there.unread_bytes + size > request.mailbox_bytes):
             raise MailboxFull(target)
         self.deliver(request.message)
         self.answered[request.request_id] = ("post", Started(instance=target, execution=0, created=False))
@@ -105,13 +107,15 @@ class Model:
 
     def _begin(self, request: StartInstance) -> Started:
         old = self.instances.get(request.instance)
-        if old is not None and request.if_exists == "attach":
+        if old is not None and request.if_exists == "attach" and old.start.name == request.name:
             return Started(instance=request.instance, execution=old.execution, created=False)
-        if old is not None and not (request.if_exists == "replace_finished" and old.state.ended):
+        replaces = request.if_exists == "replace_finished" or self._is_left_over(request, old)
+        if old is not None and not (replaces and old.state.ended):
             raise InstanceExists(request.instance)
         new = Instance(
             start=request,
             execution=(self.last_executions.get(request.instance, 0) if old is None else old.execution) + 1,
+            first_execution=0,  # see below
             revision=0 if old is None else old.revision,
             created_at=self.now,
             changed_at=self.now,
@@ -119,9 +123,18 @@ class Model:
             semantics=request.semantics,
             wake_at=self.now + request.delay if request.delay else None,
         )
+        new.first_execution = new.execution
         self.instances[request.instance] = new
         self.deliver(OutMessage(instance=request.instance, draft=request.start, execution=new.execution))
         return Started(instance=request.instance, execution=new.execution, created=True)
+
+    def _is_left_over(self, request: StartInstance, old: Instance | None) -> bool:
+        """Whether a parent starts a child that it had before it was itself started again."""
+        before = None if old is None else old.start.parent
+        if before is None or request.parent is None or before.instance != request.parent.instance:
+            return False
+        parent = self.instances.get(before.instance)
+        return request.if_exists != "attach" and parent is not None and before.execution < parent.first_execution
 
     def deliver(self, message: OutMessage) -> None:
         """Post a message, or drop it where nobody is meant."""
@@ -210,7 +223,8 @@ class Model:
         )
 
     def _set(self, instance: Instance, request: CommitTurn) -> None:
-        instance.state, instance.unread, instance.last_commit = request.state, request.unread, request.request_id
+        instance.state, instance.last_commit = request.state, request.request_id
+        instance.unread, instance.unread_bytes = request.unread, request.unread_bytes
         instance.revision += 1
         instance.attempts, instance.pause_until, instance.changed_at = 0, 0.0, self.now
         instance.wake_at = request.wake_at
@@ -447,6 +461,7 @@ class Model:
             history_length=len(history),
             history_bytes=size_of(history),
             unread=found.unread,
+            unread_bytes=found.unread_bytes,
             queued=len(found.inbox),
             control_queued=found.is_controlled,
             cancel_queued=any(message.meant.draft.kind == "CancelRequested" for message in found.inbox),

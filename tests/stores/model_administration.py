@@ -40,7 +40,11 @@ class WholeModel(Model):
         answer = self.recall(request.request_id, "delete", first)
         if answer is not None:
             return answer.execution
-        family = {name for name in request.instances if name in self.instances}
+        family = {
+            name
+            for name in request.instances
+            if name in self.instances and request.executions.get(name) in (None, self.instances[name].execution)
+        }
         while children := {n for n, found in self.instances.items() if found.parent_id in family} - family:
             family |= children
         if not request.force and not all(self.instances[name].state.ended for name in family):
@@ -57,6 +61,17 @@ class WholeModel(Model):
         return len(family)
 
     def prune_executions(self, request: PruneExecutions) -> int:
+        answer = request.request_id and self.recall(request.request_id, "prune", request.instance)
+        if answer:
+            return answer.execution
+        count = self._prune(request)
+        if request.request_id is not None:
+            self.answered[request.request_id] = (
+                "prune", Started(instance=request.instance, execution=count, created=False)
+            )  # fmt: skip
+        return count
+
+    def _prune(self, request: PruneExecutions) -> int:
         there = self.instances.get(request.instance)
         kept = 0 if there is None else max(request.keep, 1)
         old = [

@@ -39,6 +39,7 @@ class Instance:
 
     start: StartInstance
     execution: int
+    first_execution: int  # since it was last started
     revision: int
     created_at: float
     changed_at: float  # its last commit
@@ -49,6 +50,7 @@ class Instance:
     ended_at: float | None = None
     last_commit: str | None = None
     unread: int = 0
+    unread_bytes: int = 0
     status: bytes | None = None
     kv: dict[str, bytes] = attrs.field(factory=dict)
     inbox: list[Message] = attrs.field(factory=list)
@@ -65,7 +67,7 @@ class Instance:
         """Since when, or from when on, it may be taken."""
         times = [message.at for message in self.inbox]
         if self.state.held or (self.state is State.PENDING and self.wake_at is not None):
-            times = [message.at for message in self.inbox if message.meant.control]
+            times = [message.at for message in self.controls]
         if self.wake_at is not None and not self.state.held:
             times.append(self.wake_at)
         if self.state.ended or not times:
@@ -83,7 +85,14 @@ class Instance:
     @property
     def is_controlled(self) -> bool:
         """Whether a control message waits."""
-        return any(message.meant.control for message in self.inbox)
+        return bool(self.controls)
+
+    @property
+    def controls(self) -> list[Message]:
+        """Messages that whoever comes first carries out."""
+        begun = all(message.meant.draft.kind != "OrchestrationStarted" for message in self.inbox)
+        ends = [] if begun else ["CancelRequested"]
+        return [message for message in self.inbox if message.meant.control or message.meant.draft.kind in ends]
 
     @property
     def parent_id(self) -> str | None:

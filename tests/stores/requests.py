@@ -38,7 +38,8 @@ from trioflow.abc import (
 T = TypeVar("T")
 
 IDS = ("a", "b", "c")
-NEXT = NextExecution(start=Draft("Next", b"n"), version="1")
+START = "OrchestrationStarted"  # the kind of message that an execution begins with
+NEXT = NextExecution(start=Draft(START, b"n"), version="1")
 CAN_RUN = (
     None,
     None,
@@ -124,7 +125,7 @@ class Dice:
             name=self.one_of("flow", "flow", "other"),
             version=self.one_of(None, "1"),
             semantics=self.one_of(1, 1, 1, 2),
-            start=self.draft(),
+            start=Draft(self.one_of(START, START, "A"), self.small_bytes()),
             parent=self.parent(),
             attributes=self.one_of({}, {"key": "value"}),
             delay=self.delay(),
@@ -190,6 +191,7 @@ class Dice:
             "wake_at": self.one_of(None, None, now - 1.0, now, now + 10.0, now + 50.0),
             "version": self.one_of(None, None, "1"),
             "unread": self.rng.randint(0, 2),
+            "unread_bytes": self.rng.randint(0, 9),
             "status": self.one_of(None, None, b"", b"status"),
             "kv_set": {self.one_of("k", "l"): self.small_bytes() for _ in self.some(2)},
             "kv_cleared": tuple(dict.fromkeys(self.one_of("k", "l") for _ in self.some(1))),
@@ -205,13 +207,15 @@ class Dice:
         return DeleteInstances(
             request_id=request_id,
             instances=tuple(self.one_of(*IDS, "nobody", "\0") for _ in range(self.one_of(1, 1, 2))),
+            executions={self.one_of(*IDS): self.one_of(1, 2, 3) for _ in self.some(1)},
             force=self.flip(0.3),
             messages=tuple(self.message() for _ in self.some(1)),
         )
 
-    def pruning(self, now: float) -> PruneExecutions:
-        """A client prunes."""
+    def pruning(self, request_id: str, now: float) -> PruneExecutions:
+        """A client or a runtime prunes."""
         return PruneExecutions(
+            request_id=self.one_of(request_id, None),
             instance=self.one_of(*IDS),
             keep=self.one_of(0, 1, 1, 2),
             ended_before=self.one_of(None, None, now, now - 5.0),

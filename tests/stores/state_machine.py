@@ -177,7 +177,10 @@ class StoresAgree(RuleBasedStateMachine):
         used = f"request-{self.count}"
         again = dice.flip(0.05) and self.clock.now - self.used_at.get(used, self.clock.now) <= HOUR
         request_id = used if again else self.fresh()
-        self.send(PostMessage(request_id=request_id, message=message, mailbox_limit=limit), message.instance)
+        post = PostMessage(
+            request_id=request_id, message=message, mailbox_limit=limit, mailbox_bytes=dice.rng.randint(8, 40)
+        )
+        self.send(post, message.instance)
 
     @rule(seed=SEEDS)
     def repeat(self, seed: int) -> None:
@@ -369,7 +372,7 @@ class StoresAgree(RuleBasedStateMachine):
     @rule(seed=SEEDS)
     def prune(self, seed: int) -> None:
         """A client prunes histories."""
-        self.send(Dice(seed).pruning(self.clock.now), *IDS)
+        self.send(Dice(seed).pruning(self.fresh(), self.clock.now), *IDS)
 
     @rule(seed=SEEDS)
     def list_some(self, seed: int) -> None:

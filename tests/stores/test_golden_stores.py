@@ -59,7 +59,7 @@ def _insert(connection: Any, schema: str, table: str, row: dict[str, Any]) -> No
         )
         return
     if table == "instance":
-        counted = ("next_seq", "queued", "mail", "first_at", "control_at")
+        counted = ("next_seq", "queued", "mail", "mail_bytes", "first_at", "control_at")
         row = {name: value for name, value in row.items() if name not in counted}
         link = [row["parent"], row.pop("parent_execution"), row.pop("parent_event_id")]
         row |= {"parent_id": link[0], "parent": None if link[0] is None else json.dumps(link)}

@@ -243,7 +243,7 @@ async def test_pruning_and_deleting_at_once(s: Subject) -> None:
         await s.commit(turn, "Started", "Ended", next_execution=NextExecution(start=draft("Next")))
     deletion = a_deletion(s, "a")
     prune = PruneExecutions(instance="a", keep=3)
-    assert await meanwhile(s, "prune_executions", ("a", 3, None), lambda: s.store.delete_instances(deletion)) == 1
+    assert await meanwhile(s, "prune_executions", (None, "a", 3, None), lambda: s.store.delete_instances(deletion)) == 1
     await s.start()
     deletion = a_deletion(s, "a")
     parameters = requests.delete_instances(deletion)

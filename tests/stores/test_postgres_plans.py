@@ -41,7 +41,7 @@ LATE = draft("Late")
 CROWD = 20_000  # instances that have nothing to do with it, each with rows in every table
 LARGE = ("instance", "event", "message", "kv", "activity", "settled", "session")
 FILL = """
-INSERT INTO {s}.instance SELECT 'crowd-' || n, 1, 'flow', '1.0.0', 1, 'waiting', 1, NULL, 0, 2, 100, 2e6 + n, 0,
+INSERT INTO {s}.instance SELECT 'crowd-' || n, 1, 1, 'flow', '1.0.0', 1, 'waiting', 1, NULL, 0, 0, 2, 100, 2e6 + n, 0,
     2e6 + n, NULL, NULL, 0, 0, 1e6 - n, 1e6, NULL, NULL, NULL, '[]', NULL FROM generate_series(1, {n}) n;
 INSERT INTO {s}.event SELECT 'crowd-' || n, 1, e, 1e6, 'Note', 'data', NULL
     FROM generate_series(1, {n}) n, generate_series(1, 2) e;

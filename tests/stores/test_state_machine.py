@@ -120,7 +120,7 @@ def still_waiting(lease: Callable[..., None]) -> Callable[..., None]:
 
 def those_named(family: Callable[..., Any]) -> Callable[..., Any]:
     """Descendants stay when an instance is deleted."""
-    return lambda work, instances: [row for row in family(work, instances) if row.instance in instances]
+    return lambda work, request: [row for row in family(work, request) if row.instance in request.instances]
 
 
 class TwoStoresAgree(StoresAgree):

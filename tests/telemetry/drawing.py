@@ -22,12 +22,17 @@ ROW, LEFT, WIDTH, GAP = 20, 330, 560, 40_000_000  # pixels; a gap is shown as so
 COLOURS = {"failed": "#c0392b", "cancelled": "#d68910", "mark": "#7f8c8d", "turn": "#85929e", "else": "#2e86c1"}
 
 
-def received(example: str = "with_observability.py", **environment: str) -> list[ReceivedSpan]:
-    """Run an example and return the spans that it sent."""
-    with Receiver() as receiver, tempfile.TemporaryDirectory() as folder:
-        here = {"PYTHONPATH": str(ROOT), "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
-        command = [sys.executable, str(ROOT / "examples" / example)]
-        subprocess.run(command, cwd=folder, env={**os.environ, **here, **environment}, check=True)
+def run_example(name: str, endpoint: str) -> None:
+    """Run an example that sends what it does to a collector."""
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, str(ROOT / "examples" / name)], cwd=folder, env=surroundings, check=True)
+
+
+def received() -> list[ReceivedSpan]:
+    """Run the example of an order and return the spans that it sent."""
+    with Receiver() as receiver:
+        run_example("with_observability.py", receiver.url)
         return receiver.spans
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Self
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any, Self
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -14,7 +14,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.canary import rendered
+import trioflow
+from tests.canary import CANARY, rendered
+from tests.runtime.programs import virtual_store
+from trioflow.abc import Store
 from trioflow.telemetry import CorrelationFilter, OpenTelemetry
 
 
@@ -44,7 +47,9 @@ class Net(logging.Handler):
         root.setLevel(logging.DEBUG)
         root.addHandler(self)
         self._stack.callback(root.removeHandler, self)
-        self._warnings = self._stack.enter_context(warnings.catch_warnings(record=True)) or []
+        caught = self._stack.enter_context(warnings.catch_warnings(record=True))
+        assert caught is not None
+        self._warnings = caught
         warnings.simplefilter("always")
         return self
 
@@ -70,3 +75,35 @@ class Net(logging.Handler):
             "spans": "\n".join(self.spans),
             "metrics": "" if measured is None else measured.to_json(),
         }
+
+
+@asynccontextmanager
+async def running(
+    app: trioflow.App, net: Net, store: Store | None = None, *, env: Any = None, **options: Any
+) -> AsyncIterator[trioflow.Client]:
+    """A runtime whose logs, spans and metrics are heard."""
+    settings = trioflow.RuntimeOptions(worker="w1", **options)
+    opened = trioflow.open_runtime(
+        app, store or virtual_store(), options=settings, env=env, instruments=[net.instrument]
+    )
+    async with opened as runtime:
+        yield runtime.client
+
+
+class Bird(Exception):
+    """Tells the canary in every way that an exception has."""
+
+    def __init__(self, song: str = CANARY) -> None:
+        super().__init__(song, {"song": song})
+        self.add_note(f"note: {song}")
+        self.song = song
+
+
+def careless() -> trioflow.App:
+    """A client's application that takes everything."""
+    app = trioflow.App("careless")
+
+    @app.orchestration
+    async def main(number: Any) -> Any: ...
+
+    return app

@@ -12,7 +12,7 @@ import pytest
 
 import trioflow
 from tests.telemetry.drawing import PICTURE, label, order_of, received, rows
-from tests.telemetry.receiver import Receiver, tree
+from tests.telemetry.receiver import ReceivedSpan, Receiver, tree
 from trioflow.telemetry import open_otlp
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,11 @@ start process_order
 
 def test_an_order_of_two_processes_is_one_tree() -> None:
     """Fan-out, retry, child, time-out, cancellation, crash, resumption: nothing twice, nothing without its parent."""
-    spans = received()
+    check_order(received())
+
+
+def check_order(spans: list[ReceivedSpan]) -> None:
+    """What has to be true of the example's spans, whoever received them."""
     order = order_of(spans)
     lines = tree(order)
     assert list(dict.fromkeys(lines)) == list(dict.fromkeys(ORDER.splitlines()))

@@ -14,10 +14,11 @@ import pytest
 import trio
 
 import trioflow
-from trioflow import activity, durable, stores, testing
+from trioflow import activity, durable, stores, telemetry, testing
+from trioflow.abc import Fact, Instrument, TurnRan
 from trioflow.testing.store_contract_plugin import StoreContract
 
-app = trioflow.App("typed")
+app = trioflow.App("typed", limits=trioflow.Limits(payload_size=1024, kv_keys=10))
 
 
 @attrs.frozen
@@ -26,6 +27,15 @@ class Order:
 
     id: str
     amount: int
+
+
+class Counting(Instrument):
+    """An instrument of one's own."""
+
+    def saw(self, fact: Fact) -> None:
+        """Something has happened."""
+        if isinstance(fact, TurnRan):
+            assert_type(fact.replayed, int)
 
 
 @app.exception
@@ -260,8 +270,7 @@ async def management(client: trioflow.Client, handle: trioflow.Handle[str]) -> N
     depths = await client.queue_depths()
     assert_type(depths, trioflow.QueueDepths)
     assert_type(depths.tagged["gpu"], trioflow.QueueDepth)
-    own: trioflow.Client = activity.client()
-    print(own)
+    assert_type(activity.client(), trioflow.Client)
 
 
 async def main() -> None:
@@ -274,6 +283,9 @@ async def main() -> None:
     async with trioflow.connect(stores.MemoryStore(clock=None), app) as client:
         await client_side(client)
         await management(client, client.handle("o-1"))
+    told: list[Instrument] = [telemetry.OpenTelemetry(messages=True, metrics=False), Counting()]
+    async with trioflow.connect("memory:", instruments=told if telemetry.configured() else None) as client:
+        await client_side(client)
     async with trio.open_nursery() as nursery:
         await nursery.start(trioflow.serve, app, stores.SqliteStore("shop.db"))
     assert_type(await testing.run_durable(checkout, Order("o", 1)), str)

@@ -18,6 +18,7 @@ from trioflow._ambient._host import (
     LogEntry as LogEntry,
     OrchestrationInfo as OrchestrationInfo,
     current_host as current_host,
+    recorded_input as recorded_input,
 )
 from trioflow._ambient._own import (
     ANY_WORKER as ANY_WORKER,
@@ -60,4 +61,5 @@ __all__ = (
     "SpanKind",
     "current_host",
     "essence_of",
+    "recorded_input",
 )

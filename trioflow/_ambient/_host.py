@@ -8,14 +8,14 @@ Read next: `durable`, `app`, and then `_engine._execution`.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol, cast
 
 import attrs
 
 from trioflow._ambient._asks import Mode
 from trioflow._kernel import Task, current_kernel
-from trioflow.history import CarriedEvent, FailureCodec, ParentLink, PayloadCodec, Recorded
+from trioflow.history import AskedAt, CarriedEvent, FailureCodec, ParentLink, PayloadCodec, Recorded
 
 
 @attrs.frozen(kw_only=True)
@@ -69,6 +69,12 @@ class Host(Protocol):
         """Arguments for another execution of the running orchestration, encoded by its own signature."""
         ...
 
+    def recorded_next(self) -> AskedAt | None:
+        """The event that recorded the operation which is asked for next, if it is replayed: what it holds is beyond no
+        limit of today.
+        """
+        ...
+
     def on_cancel(self, wanted: Mode) -> Mode:
         """What cancelling the branch is to do to the operation that it asks for next: as recorded, if it is replayed,
         whatever the code wants today.
@@ -89,6 +95,12 @@ class Host(Protocol):
 
     def take_event(self, name: str) -> CarriedEvent | None:
         """The oldest unread event of that name, taken; None if there is none."""
+        ...
+
+    def recorded_value(self, key: str | None) -> Collection[bytes]:
+        """What the history says was stored next, if that was under this key, or for None as status: it is beyond no
+        limit of today. Nothing where nothing is replayed.
+        """
         ...
 
     def get_status(self) -> bytes | None: ...
@@ -112,6 +124,12 @@ class Host(Protocol):
     def fatal(self, exc: BaseException) -> BaseException:
         """The turn cannot go on, whatever the code does: returns `exc`, to be raised."""
         ...
+
+
+def recorded_input(host: Host) -> tuple[bytes, ...]:
+    """What the operation that is asked for next was given, if it is replayed."""
+    payload: bytes | None = getattr(host.recorded_next(), "payload", None)
+    return () if payload is None else (payload,)
 
 
 def current_host() -> Host:

@@ -6,13 +6,12 @@ of `_client`. Read next: `_filter.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
+from trioflow._util import FAR, MANY, is_count, is_seconds, shown
 from trioflow.errors import ConfigurationError, EncodeError
-
-FAR: Final = 1e11
-"""Seconds: more than three thousand years. Milliseconds since the Unix epoch are beyond it, too."""
 
 
 def check_text(what: str, text: object) -> None:
@@ -34,7 +33,7 @@ def checked_attributes(attributes: Mapping[Any, Any] | None) -> dict[str, str]:
     copied = dict(attributes or {})
     for key, value in copied.items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise EncodeError(f"attributes= maps texts to texts; {key!r} does not")
+            raise EncodeError(f"attributes= maps texts to texts; {shown(key)} does not")
         check_text("attributes", key)
         check_text("attributes", value)
     return copied
@@ -42,11 +41,27 @@ def checked_attributes(attributes: Mapping[Any, Any] | None) -> dict[str, str]:
 
 def check_count(what: str, count: object) -> None:
     """Refuse what is no number of things, from 1 on. Raises ConfigurationError."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigurationError(f"{what}= must be a whole number, at least 1, not {count!r}")
+    if not is_count(count):
+        raise ConfigurationError(f"{what}= must be a whole number, at least 1 and at most {MANY:,}, not {shown(count)}")
 
 
 def check_seconds(what: str, seconds: object) -> None:
     """Refuse what is no duration. Raises ConfigurationError."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < FAR:
-        raise ConfigurationError(f"{what}= must be a number of seconds, at least 0, not {seconds!r}")
+    if not is_seconds(seconds):
+        raise ConfigurationError(
+            f"{what}= must be a number of seconds, at least 0 and at most {FAR:g}, not {shown(seconds)}"
+        )
+
+
+def checked_timeout(seconds: float | None) -> float:
+    """How long somebody is ready to wait; of None, for ever. Raises ConfigurationError."""
+    if seconds is None or seconds == math.inf:
+        return math.inf
+    check_seconds("timeout", seconds)
+    return seconds
+
+
+def check_switch(what: str, value: object) -> None:
+    """Refuse what is neither True nor False: another value may mean the opposite of how it reads."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{what}= is True or False, not {shown(value)}")

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar, cast, overload
 import attrs
 
 from trioflow._client._beginning import begin
-from trioflow._client._checks import check_seconds, checked_attributes
+from trioflow._client._checks import check_count, check_seconds, checked_attributes
 from trioflow._client._handle import Handle
 from trioflow._client._info import InstanceInfo, decode_row, describe, plain
 from trioflow._client._management import Management
@@ -25,9 +25,10 @@ from trioflow._client._requests import until_answered
 from trioflow._client._restarting import restart
 from trioflow._client._tree import InstanceTree, tree_of
 from trioflow._client._waiting import read_value
+from trioflow._util import shown
 from trioflow.abc import StartInstance
 from trioflow.app import OrchestrationDefinition
-from trioflow.errors import ConfigurationError
+from trioflow.errors import ConfigurationError, history_cut_short
 from trioflow.history import REPLAY_SEMANTICS, Event, OrchestrationStarted
 
 P = ParamSpec("P")
@@ -95,8 +96,8 @@ class Client(Management):
             id: of the new instance; made from the name if not given.
             version: an exact version; None is what the worker which begins it uses: the newest that it knows, unless
                 `App.use_version` says otherwise.
-            if_exists: "fail" raises InstanceExists; "attach" gives a handle to what is there; "replace_finished" begins
-                anew where the old one has ended.
+            if_exists: "fail" raises InstanceExists; "attach" gives a handle to what is there if it runs the same
+                orchestration; "replace_finished" begins anew where the old one has ended.
             delay: seconds before it begins; it is visible at once, and may be suspended or terminated before.
             attributes: texts to find it by.
 
@@ -105,7 +106,7 @@ class Client(Management):
             EncodeError: an argument does not fit its declared type.
             TypeError: the arguments do not fit the signature.
             LimitExceeded: the id or the arguments are too large.
-            InstanceExists: the id is taken.
+            InstanceExists: the id is taken, or belongs to another orchestration than is to be attached to.
         """
         wanted, kwargs = id, {}
         if isinstance(orchestration, functools.partial):
@@ -114,9 +115,11 @@ class Client(Management):
         if isinstance(orchestration, OrchestrationDefinition):
             wanted = orchestration.child_id if id is None else id
             version = orchestration.child_version if version is None else version
+        if version is not None:
+            self.app.limits.check_id("version", version)
         name, definition = self._resolve(orchestration, version)
         if if_exists not in _IF_EXISTS:
-            raise ConfigurationError(f"if_exists= must be one of {', '.join(_IF_EXISTS)}, not {if_exists!r}")
+            raise ConfigurationError(f"if_exists= must be one of {', '.join(_IF_EXISTS)}, not {shown(if_exists)}")
         if delay is not None:
             check_seconds("delay", delay)
         instance = self._new_id(name) if wanted is None else self.checked(wanted)
@@ -149,7 +152,7 @@ class Client(Management):
             return orchestration, self.app.find_orchestration(orchestration, version)
         if not isinstance(orchestration, OrchestrationDefinition):
             raise ConfigurationError(
-                f"start takes an `@app.orchestration` or the name of one, not {orchestration!r}; "
+                f"start takes an `@app.orchestration` or the name of one, not {shown(orchestration)}; "
                 "write `await client.start(checkout, order)`, without calling it first, or for keyword arguments "
                 "`await client.start(functools.partial(checkout, order, gift=True))`"
             )
@@ -176,19 +179,23 @@ class Client(Management):
         It gets the input that its current execution began with (after a continue-as-new that is what this was called
         with), and keeps its name and attributes. Status, kv and unread events are gone; earlier histories stay, and
         execution numbers go on. It is nobody's child, even if it was: whoever waited for it was told of its end. Its
-        own former children stay, and so do ids that the code gave them.
+        own former children stay; where the code gives a child the id that one of them has, and that has ended, the new
+        one takes its place as the next execution of that id.
 
         Args:
             id: the instance.
-            force: if it has not ended it is terminated, and this waits for the end, for which a runtime is needed.
-            latest: begin with the newest version that the worker which begins it knows; otherwise it is the version
-                that the current execution ran, since the store does not keep whether that was asked for.
+            force: if it has not ended it is terminated, and this waits for its end and that of the children which end
+                with it, for which a runtime is needed.
+            latest: begin as a start without a version does, with the newest version that the worker knows, or what
+                `App.use_version` says; otherwise with the one that the current execution ran, asked for or not.
 
         Raises:
             InstanceNotFound: it is not there.
             InstanceNotFinished: it has not ended, and `force` was not given.
             InstanceExists: somebody else began it again meanwhile.
             HistoryError: its input cannot be read, or was never recorded since it had not begun; nothing was ended.
+            ConfigurationError: `force` was asked for by an activity of the instance itself, or of one below it, which
+                would end before it could begin the instance again; nothing was ended.
         """
         await restart(self, self.checked(id), force=force, latest=latest)
         return Handle(id, self)
@@ -202,11 +209,20 @@ class Client(Management):
     async def history(self, id: str, execution: int | None = None) -> list[Event]:
         """The events of an execution, the current one if not said; none of one that was pruned or never was.
 
-        Raises InstanceNotFound, HistoryError.
+        Raises:
+            InstanceNotFound: it is not there.
+            HistoryError: an event cannot be read.
+            StoreCorrupt: events of the current execution are lost.
+            ConfigurationError: that is no number of an execution.
         """
-        current = (await self.read(id)).execution  # somebody is there
-        number = current if execution is None else execution
+        if execution is not None:
+            check_count("execution", execution)
+        record = await self.read(id)  # somebody is there
+        number = record.execution if execution is None else execution
         rows = await until_answered(lambda: self.store.read_history(id, number))
+        short = number == record.execution and len(rows) < record.history_length
+        if short and (await self.read(id)).execution == number:  # else it has gone on, and this one was pruned
+            raise history_cut_short(id, len(rows), record.history_length)
         return [decode_row(self.codec, row) for row in rows]
 
     async def tree(self, id: str) -> InstanceTree:
@@ -219,6 +235,7 @@ class Client(Management):
             InstanceNotFound: there is no such instance.
             UnregisteredError: this client's app does not have the orchestration, in the version that the instance runs.
             NondeterminismError: the code does not do what the history says it did.
+            StoreCorrupt: events of its history are lost.
             HistoryError, PayloadError, SpinError: the history cannot be read, or not be replayed to its end.
         """
         return await tree_of(self, self.checked(id))

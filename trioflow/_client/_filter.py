@@ -14,7 +14,8 @@ from typing import Any, TypedDict
 
 import attrs
 
-from trioflow._client._checks import FAR, check_text, checked_attributes
+from trioflow._client._checks import check_switch, check_text, checked_attributes
+from trioflow._util import FAR, shown
 from trioflow.abc import InstanceQuery, State
 from trioflow.errors import ConfigurationError
 
@@ -29,7 +30,7 @@ def _states(states: State | str | Iterable[State | str] | None) -> tuple[State, 
     try:
         named = tuple(dict.fromkeys(map(State, [states] if isinstance(states, str) else states)))
     except (TypeError, ValueError):
-        raise ConfigurationError(f"states= takes states or their names ({known}), not {states!r}") from None
+        raise ConfigurationError(f"states= takes states or their names ({known}), not {shown(states)}") from None
     if not named:  # all that fits would surprise whoever found no state to name
         raise ConfigurationError(f"states= names no state, which nothing fits; leave it out for all of {known}")
     return named
@@ -48,7 +49,7 @@ def _seconds(moment: Moment | None) -> float | None:
 
 def _finite(moment: object) -> float:
     if isinstance(moment, bool) or not isinstance(moment, (int, float)) or not -FAR < moment < FAR:
-        raise ConfigurationError(f"a time is an aware datetime, or seconds since the Unix epoch, not {moment!r}")
+        raise ConfigurationError(f"a time is an aware datetime, or seconds since the Unix epoch, not {shown(moment)}")
     return float(moment)
 
 
@@ -57,9 +58,12 @@ def _text_if_any(instance: object, attribute: attrs.Attribute[Any], text: object
         check_text(attribute.name, text)
 
 
+def _text(instance: object, attribute: attrs.Attribute[Any], text: object) -> None:
+    check_text(attribute.name, text)
+
+
 def _is_bool(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{attribute.name}= is True or False, not {value!r}")
+    check_switch(attribute.name, value)
 
 
 class FilterFields(TypedDict, total=False):
@@ -107,7 +111,7 @@ class InstanceFilter:
     states: tuple[State, ...] | None = attrs.field(default=None, converter=_states)
     name: str | None = attrs.field(default=None, validator=_text_if_any)
     version: str | None = attrs.field(default=None, validator=_text_if_any)
-    prefix: str = attrs.field(default="", validator=_text_if_any)
+    prefix: str = attrs.field(default="", validator=_text)
     parent: str | None = attrs.field(default=None, validator=_text_if_any)
     roots: bool = attrs.field(default=False, validator=_is_bool)
     attributes: Mapping[str, str] = attrs.field(factory=dict, converter=checked_attributes)
@@ -139,10 +143,26 @@ def filter_of(filter: InstanceFilter | None, fields: Mapping[str, Any]) -> Insta
     return attrs.evolve(filter or InstanceFilter(), **fields)
 
 
-def narrow_filter_of(filter: InstanceFilter | None, fields: Mapping[str, Any], *, everything: bool) -> InstanceFilter:
-    """As `filter_of`, for a verb that changes what it finds. Raises ConfigurationError where that is everything."""
+def narrow_filter_of(
+    filter: InstanceFilter | None, fields: Mapping[str, Any], *, everything: bool, now: float
+) -> InstanceFilter:
+    """As `filter_of`, for a verb that changes what it finds. Raises ConfigurationError where that is everything.
+
+    Everything is also what all states, roots with their descendants, or times leave over that exclude nothing: those
+    from the epoch on, and those up to a moment that has not come, as `now` says, the store's time.
+    """
+    check_switch("everything", everything)
     found = filter_of(filter, fields)
-    states = None if found.states is not None and len(found.states) == len(State) else found.states
-    if not everything and attrs.evolve(found, states=states, roots=False) == InstanceFilter():
+    said = {name: value for name, value in attrs.asdict(found, recurse=False).items() if not _is_open(name, value, now)}
+    if said.get("states") is not None and len(said["states"]) == len(State):
+        del said["states"]
+    if not everything and InstanceFilter(**{**said, "roots": False}) == InstanceFilter():
         raise ConfigurationError("this filter fits every instance of the store; if that is meant, say everything=True")
     return found
+
+
+def _is_open(name: str, bound: Any, now: float) -> bool:
+    """Whether it is a time that every instance is after, or before."""
+    if bound is None:
+        return False
+    return (name.endswith("_after") and bound <= 0) or (name.endswith("_before") and bound > now)

@@ -8,13 +8,13 @@ Must never know: runtimes. Who calls it: users; `_client.py` makes them. Read ne
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 
 import attrs
 import trio
 
+from trioflow._client._checks import checked_timeout
 from trioflow._client._executions import ExecutionInfo
 from trioflow._client._info import InstanceInfo, plain, result_of
 from trioflow._client._lookout import Lookout
@@ -60,7 +60,7 @@ class Handle(Generic[R]):
             InstanceNotFound: there is no such instance.
             trio.TooSlowError: `timeout` has passed.
         """
-        with trio.fail_after(math.inf if timeout is None else timeout):
+        with trio.fail_after(checked_timeout(timeout)):
             record = await wait_ended(self.client, self.id, wait_parked=wait_parked)
         return cast(R, result_of(record, self.client.app, self.client.codec))
 

@@ -22,6 +22,7 @@ from trioflow._client._checks import check_count
 from trioflow._client._filter import InstanceFilter
 from trioflow._client._info import InstanceInfo, describe
 from trioflow._client._requests import until_answered
+from trioflow._util import shown
 from trioflow.abc import InstancePage, InstanceRecord, ListInstances, ListPlace
 from trioflow.errors import ConfigurationError
 
@@ -103,4 +104,4 @@ def _place(cursor: str) -> ListPlace:
             return ListPlace(created_at, instance)
     except (TypeError, ValueError):
         pass
-    raise ConfigurationError(f"cursor= takes the cursor of a page that `client.page` gave before, not {cursor!r}")
+    raise ConfigurationError(f"cursor= takes the cursor of a page that `client.page` gave before, not {shown(cursor)}")

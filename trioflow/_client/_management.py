@@ -91,7 +91,10 @@ class Management(Steering):
             InstanceNotFound: it is not there.
             InstanceNotFinished: one of them has not ended, and `force` was not given.
         """
-        return await delete_one(self, await self.read(id), force=force)
+        removed = 0
+        while not removed:  # it was begun anew since it was read, or is gone, which reading it tells
+            removed = await delete_one(self, await self.read(id), force=force)
+        return removed
 
     async def prune(self, id: str, *, keep: int = 1, older_than: float | None = None) -> int:
         """Remove histories of an instance's earlier executions; how many. Status and kv stay.
@@ -121,7 +124,7 @@ class Management(Steering):
         **fields: Unpack[FilterFields],
     ) -> int:
         """Ask all that fit and have not ended to unwind, at most `limit`; how many were asked. See `cancel`."""
-        found = narrow_filter_of(filter, fields, everything=everything).only(*MOVING, *HELD)
+        found = (await self._narrow(filter, fields, everything)).only(*MOVING, *HELD)
         return await post_to_each(self, found, functools.partial(self.cancel, reason=reason), limit)
 
     async def terminate_all(
@@ -134,7 +137,7 @@ class Management(Steering):
         **fields: Unpack[FilterFields],
     ) -> int:
         """End all that fit and have not ended, at most `limit`; how many were told to. See `terminate`."""
-        found = narrow_filter_of(filter, fields, everything=everything).only(*MOVING, *HELD)
+        found = (await self._narrow(filter, fields, everything)).only(*MOVING, *HELD)
         return await post_to_each(self, found, functools.partial(self.terminate, reason=reason), limit)
 
     async def suspend_all(
@@ -147,7 +150,7 @@ class Management(Steering):
         **fields: Unpack[FilterFields],
     ) -> int:
         """Stop all that fit and are pending or waiting, at most `limit`; how many. See `suspend`."""
-        found = narrow_filter_of(filter, fields, everything=everything).only(*MOVING)
+        found = (await self._narrow(filter, fields, everything)).only(*MOVING)
         return await post_to_each(self, found, functools.partial(self.suspend, reason=reason), limit)
 
     async def resume_all(
@@ -180,7 +183,7 @@ class Management(Steering):
             limit: so many at most, newest first; their descendants go with them, and are counted in the answer.
             fields: more of the filter.
         """
-        found = narrow_filter_of(filter, fields, everything=everything)
+        found = await self._narrow(filter, fields, everything)
         return await delete_each(self, found, force=force, limit=limit)
 
     async def prune_all(
@@ -194,8 +197,12 @@ class Management(Steering):
         **fields: Unpack[FilterFields],
     ) -> int:
         """Prune all that fit, running ones, too, at most `limit` instances; how many executions. See `prune`."""
-        found = narrow_filter_of(filter, fields, everything=everything)
+        found = await self._narrow(filter, fields, everything)
         return await prune_each(self, found, keep=keep, older_than=older_than, limit=limit)
+
+    async def _narrow(self, filter: Filter, fields: FilterFields, everything: bool) -> InstanceFilter:
+        now = await until_answered(self.store.read_clock)
+        return narrow_filter_of(filter, fields, everything=everything, now=now)
 
     # -- figures
 

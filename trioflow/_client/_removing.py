@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trioflow._client._checks import check_count, check_seconds
-from trioflow._client._info import draft_of, not_found
+from trioflow._client._checks import check_count, check_seconds, check_switch
+from trioflow._client._info import draft_of
 from trioflow._client._requests import until_answered
 from trioflow.abc import DeleteInstances, InstanceRecord, OutMessage, PruneExecutions
 from trioflow.history import ChildTerminated
@@ -24,17 +24,16 @@ DELETED = "it was deleted"
 
 
 async def delete_one(client: Steering, record: InstanceRecord, *, force: bool) -> int:
-    """Delete an instance that was just read. Raises InstanceNotFound where it is gone, InstanceNotFinished."""
+    """Delete an instance that was just read; 0: it is gone, or was begun anew since. Raises InstanceNotFinished."""
+    check_switch("force", force)
     request = DeleteInstances(
         request_id=client.env.token(),
         instances=(record.instance,),
+        executions={record.instance: record.execution},
         force=force,
         messages=_to_parent(client, record) if force else (),
     )
-    removed = await until_answered(lambda: client.store.delete_instances(request))
-    if not removed:
-        raise not_found(record.instance)
-    return removed
+    return await until_answered(lambda: client.store.delete_instances(request))
 
 
 def _to_parent(client: Steering, record: InstanceRecord) -> tuple[OutMessage, ...]:
@@ -49,7 +48,7 @@ def _to_parent(client: Steering, record: InstanceRecord) -> tuple[OutMessage, ..
 
 async def prune_one(client: Steering, id: str, *, keep: int, ended_before: float | None) -> int:
     """Prune an instance; how many executions were removed."""
-    request = PruneExecutions(instance=id, keep=keep, ended_before=ended_before)
+    request = PruneExecutions(request_id=client.env.token(), instance=id, keep=keep, ended_before=ended_before)
     return await until_answered(lambda: client.store.prune_executions(request))
 
 

@@ -1,7 +1,8 @@
 """Beginning an instance again, with what it began with.
 
-Laws: nothing is ended before it is known with what to begin again; what begins is a new execution of the same id, and
-numbers go on; of the execution before it has the input, the name, the version and the attributes, and nothing else.
+Laws: nothing is ended before it is known with what to begin again, nor by who would end with it; what begins is a new
+execution of the same id, and numbers go on; of the execution before it has the input, the name, the version and the
+attributes, and nothing else.
 
 Who calls it: `_management.py`. Read next: `_waiting.py`.
 """
@@ -13,11 +14,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from trioflow._client._beginning import begin
+from trioflow._client._checks import check_switch
+from trioflow._client._filter import InstanceFilter
 from trioflow._client._info import decode_row
+from trioflow._client._listing import Instances
 from trioflow._client._requests import until_answered
 from trioflow._client._waiting import wait_ended
 from trioflow.abc import InstanceRecord, StartInstance
-from trioflow.errors import HistoryError, InstanceFinished, InstanceNotFinished
+from trioflow.activity._context import current
+from trioflow.errors import ConfigurationError, HistoryError, InstanceFinished, InstanceNotFinished, InstanceNotFound
 from trioflow.history import REPLAY_SEMANTICS, Event, OrchestrationContinuedAsNew, OrchestrationStarted
 
 if TYPE_CHECKING:
@@ -29,7 +34,10 @@ REASON = "it is to begin again"
 
 async def restart(client: Steering, id: str, *, force: bool, latest: bool) -> None:
     """See `Client.restart`."""
+    check_switch("force", force)
     record = await client.read(id)
+    if force and not record.state.ended:
+        await _not_from_within(client, id)
     started = await _beginning(client, record) if record.state.ended or force else None
     if started is None:
         raise InstanceNotFinished(
@@ -39,6 +47,7 @@ async def restart(client: Steering, id: str, *, force: bool, latest: bool) -> No
         with suppress(InstanceFinished):
             await client.terminate(id, REASON)
         record = await wait_ended(client, id)
+        await _wait_for_those_below(client, record)
         started = await _beginning(client, record)  # it may have continued as new meanwhile
     word = functools.partial(
         StartInstance,
@@ -52,6 +61,33 @@ async def restart(client: Steering, id: str, *, force: bool, latest: bool) -> No
     )
     again = _again(started, record, client.env.token(), latest=latest)
     await begin(client, again, lambda draft: word(start=draft))
+
+
+async def _not_from_within(client: Steering, id: str) -> None:
+    """Refuse what would end the activity that asks for it, before it could begin the instance again."""
+    around = current.get(None)
+    asking = None if around is None else around.info.instance
+    while asking is not None:
+        if asking == id:
+            raise ConfigurationError(
+                f"restart(force=True) of instance {id!r} was asked for by an activity of its own, or of an instance "
+                "below it: the termination would end that activity before it could begin the instance again. Let the "
+                "orchestration continue as new, or ask from outside."
+            )
+        below = await until_answered(functools.partial(client.store.read_instance, asking))
+        asking = None if below is None or below.parent is None else below.parent.instance
+
+
+async def _wait_for_those_below(client: Steering, ended: InstanceRecord) -> None:
+    """Wait for the end of those that were terminated with it: they may have ids that its code gives them again."""
+    over = [ended]
+    while over:
+        async for child in Instances(client, InstanceFilter(parent=over.pop().instance), lambda record: record):
+            if child.state.ended:
+                over += [child] if child.updated_at >= ended.updated_at else []
+            elif child.control_queued:
+                with suppress(InstanceNotFound):
+                    over.append(await wait_ended(client, child.instance))
 
 
 def _again(

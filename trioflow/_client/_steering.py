@@ -79,8 +79,8 @@ class Steering:
     async def cancel(self, id: str, reason: str | None = None) -> None:
         """Ask an instance to unwind: its `finally` blocks and shielded scopes run, durably.
 
-        One that is suspended, parked, or not yet begun because its start is delayed hears of it when it goes on; until
-        then `get(id).cancel_queued` tells of it. `terminate` does not wait.
+        One that is suspended or parked hears of it when it goes on; until then `get(id).cancel_queued` tells of it.
+        `terminate` does not wait. One that has not begun, and that no worker is about to begin, ends at once.
 
         Raises InstanceNotFound, InstanceFinished.
         """
@@ -119,6 +119,7 @@ class Steering:
             request_id=request_id or self.env.token(),
             message=message,
             mailbox_limit=self.app.limits.mailbox_events,
+            mailbox_bytes=self.app.limits.mailbox_bytes,
         )
         self.env.reached("client.before_post")
         await until_answered(lambda: self.store.post_message(request))

@@ -22,7 +22,7 @@ from trioflow._engine import Execution
 from trioflow._kernel import TreeBranch, draw, say_when
 from trioflow.abc import EventRow, InstanceRecord, State
 from trioflow.app import App, OrchestrationDefinition
-from trioflow.errors import HistoryError, UnregisteredError
+from trioflow.errors import UnregisteredError, history_cut_short
 from trioflow.history import Event
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ async def tree_of(client: Client, id: str) -> InstanceTree:
             return await _replayed(tree, rows, client, definition)
         before, record = record, await client.read(id)
         if (before.execution, before.revision) == (record.execution, record.revision):
-            raise HistoryError(f"instance {id!r} has {len(rows)} events where {record.history_length} were written")
+            raise history_cut_short(id, len(rows), record.history_length)
 
 
 def _bare(record: InstanceRecord, at: float) -> InstanceTree:

@@ -8,7 +8,6 @@ Must never know: runtimes. Who calls it: `_handle.py`, `_restarting.py`. Read ne
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 import attrs
 import trio
 
+from trioflow._client._checks import checked_timeout
 from trioflow._client._info import result_of
 from trioflow._client._lookout import Lookout
 from trioflow._client._requests import until_answered
@@ -109,7 +109,7 @@ async def wait_for_value(
             _will_not_come(client, record, what)
         return None
 
-    with trio.fail_after(math.inf if timeout is None else timeout):
+    with trio.fail_after(checked_timeout(timeout)):
         return await wait_until(client, id, look)
 
 

@@ -31,7 +31,10 @@ def ending_of(result: outcome.Outcome[object], host: EngineHost, reason: str | N
         definition = host.definition
         try:
             payload = host.codec.encode(
-                result.value, definition.spec.returns, what=f"the result of orchestration {definition.name!r}"
+                result.value,
+                definition.spec.returns,
+                what=f"the result of orchestration {definition.name!r}",
+                recorded=host.recorded_end(OrchestrationCompleted),
             )
         except PayloadError as exc:
             failure = host.failures.to_failure(exc, category=Category.CONFIGURATION, retryable=False)

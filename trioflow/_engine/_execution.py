@@ -202,6 +202,7 @@ class Execution:
             ended=self._ended,
             wake_at=None if self._ended or due == float("inf") else due,
             unread=host.unread,
+            unread_bytes=host.unread_bytes,
             status=status,
             kv_set={key: value for key, value in changed_kv.items() if value is not None},
             kv_cleared=tuple(key for key, value in changed_kv.items() if value is None),

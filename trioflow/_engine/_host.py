@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -18,18 +18,21 @@ import attrs
 
 from trioflow._ambient import LogEntry, Mode, OrchestrationInfo
 from trioflow._engine._journal import Journal
-from trioflow._engine._segments import describe
+from trioflow._engine._segments import Said, describe
 from trioflow._kernel import Task, next_operation_key
 from trioflow.app import App, OrchestrationDefinition
 from trioflow.errors import LimitExceeded
 from trioflow.history import (
     ActivityScheduled,
+    AskedAt,
     CarriedEvent,
     ChildScheduled,
     Failure,
     FailureCodec,
     KeyValueCleared,
     KeyValueSet,
+    OrchestrationCompleted,
+    OrchestrationContinuedAsNew,
     OrchestrationStarted,
     PatchMarked,
     PayloadCodec,
@@ -49,6 +52,7 @@ class EngineHost:
     stop: Callable[[BaseException], None]  # makes the kernel end the turn with this error
     started: OrchestrationStarted | None = None  # from the first event on
     mailboxes: dict[str, deque[CarriedEvent]] = attrs.field(factory=dict)  # unread events by name; never an empty one
+    unread_bytes: int = 0  # in their payloads
     status: bytes | None = None
     kv: dict[str, bytes] = attrs.field(factory=dict)
     kv_times: dict[str, float] = attrs.field(factory=dict)  # of each key of `kv`: when it was last set
@@ -94,13 +98,38 @@ class EngineHost:
 
     def own_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Arguments for the next execution."""
-        what = f"orchestration {self.definition.name!r}"
-        return self.codec.encode_arguments(self.definition.spec, args, kwargs, what=what)
+        what, recorded = f"orchestration {self.definition.name!r}", self.recorded_end(OrchestrationContinuedAsNew)
+        return self.codec.encode_arguments(self.definition.spec, args, kwargs, what=what, recorded=recorded)
+
+    def recorded_next(self) -> AskedAt | None:
+        """What was recorded at the place of the operation that is asked for next."""
+        segment = self.journal.segment
+        recorded = None if segment is None else segment.asked.get(next_operation_key())
+        return recorded if isinstance(recorded, AskedAt) else None
+
+    def recorded_value(self, key: str | None) -> Collection[bytes]:
+        """What was stored next, if that was under this key."""
+        segment = self.journal.segment
+        head = segment.said[0] if segment is not None and segment.said else None
+        if isinstance(head, KeyValueCleared) or head is None or getattr(head, "key", None) != key:
+            return ()
+        return (head.payload,)
+
+    def _say(self, event: Said) -> None:
+        """Write a draft, or pass over what the history says of it."""
+        if self.journal.segment is not None:
+            self.journal.segment.say(event)
+        self.journal.say(lambda id, at: attrs.evolve(event, id=id, at=at))
+
+    def recorded_end(self, kind: type[OrchestrationCompleted | OrchestrationContinuedAsNew]) -> Collection[bytes]:
+        """What the execution ended with, if it ended in this segment, and in that way."""
+        segment = self.journal.segment
+        ending = None if segment is None else segment.ending
+        return (ending.payload,) if isinstance(ending, kind) else ()
 
     def on_cancel(self, wanted: Mode) -> Mode:
         """As it was recorded, for an operation that is replayed."""
-        segment = self.journal.segment
-        recorded = None if segment is None else segment.asked.get(next_operation_key())
+        recorded = self.recorded_next()
         if isinstance(recorded, ActivityScheduled | ChildScheduled):
             return cast(Mode, recorded.on_cancel)
         return wanted
@@ -152,6 +181,7 @@ class EngineHost:
     def patched(self, change: str) -> bool:
         """Decided at the first call, for the whole execution."""
         if change not in self.marks:
+            self.codec.limits.check_id("change", change)
             self.marks[change] = not self.journal.replaying
             self.journal.say(lambda id, at: PatchMarked(id=id, at=at, change=change))
         return self.marks[change]
@@ -176,6 +206,7 @@ class EngineHost:
     def put_event(self, event: CarriedEvent) -> None:
         """An event arrived."""
         self.mailboxes.setdefault(event.name, deque()).append(event)
+        self.unread_bytes += len(event.payload)
 
     def take_event(self, name: str) -> CarriedEvent | None:
         """The oldest unread one."""
@@ -183,6 +214,7 @@ class EngineHost:
         if box is None:
             return None
         event = box.popleft()
+        self.unread_bytes -= len(event.payload)
         if not box:
             del self.mailboxes[name]
         return event
@@ -200,7 +232,7 @@ class EngineHost:
     def set_status(self, payload: bytes) -> None:
         """Progress for clients."""
         limit = self.app.limits.status_size
-        if len(payload) > limit:
+        if len(payload) > limit and payload not in self.recorded_value(None):
             raise LimitExceeded(
                 f"a status of {len(payload)} bytes is larger than status_size ({limit}); keep large values in kv, "
                 f"or in a store of your own",
@@ -211,7 +243,7 @@ class EngineHost:
         self.status = payload
         if not self.journal.replaying:
             self.changed_status = payload
-        self.journal.say(lambda id, at: StatusSet(id=id, at=at, payload=payload))
+        self._say(StatusSet(payload=payload))
 
     def kv_get(self, key: str) -> bytes | None:
         """The value of a key."""
@@ -223,15 +255,15 @@ class EngineHost:
 
     def kv_set(self, key: str, payload: bytes) -> None:
         """Store a value."""
-        limits = self.app.limits
-        if len(payload) > limits.kv_value_size:
+        limits, known = self.app.limits, payload in self.recorded_value(key)
+        if len(payload) > limits.kv_value_size and not known:
             raise LimitExceeded(
                 f"kv[{key!r}]: a value of {len(payload)} bytes is larger than kv_value_size ({limits.kv_value_size})",
                 limit="kv_value_size",
                 allowed=limits.kv_value_size,
                 actual=len(payload),
             )
-        if key not in self.kv and len(self.kv) >= limits.kv_keys:
+        if key not in self.kv and len(self.kv) >= limits.kv_keys and not known:
             raise LimitExceeded(
                 f"kv[{key!r}]: the instance holds kv_keys ({limits.kv_keys}) keys already",
                 limit="kv_keys",
@@ -241,13 +273,13 @@ class EngineHost:
         self.kv[key] = payload
         self.kv_times[key] = self.journal.at  # history's time, so a replay gives the same
         self._changed(key, payload)
-        self.journal.say(lambda id, at: KeyValueSet(id=id, at=at, key=key, payload=payload))
+        self._say(KeyValueSet(key=key, payload=payload))
 
     def kv_clear(self, key: str) -> None:
         """Remove a key that is there."""
         del self.kv[key], self.kv_times[key]
         self._changed(key, None)
-        self.journal.say(lambda id, at: KeyValueCleared(id=id, at=at, key=key))
+        self._say(KeyValueCleared(key=key))
 
     def _changed(self, key: str, payload: bytes | None) -> None:
         if not self.journal.replaying:

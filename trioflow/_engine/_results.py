@@ -114,6 +114,7 @@ class TurnResult:
     ended: bool  # then the last event says how
     wake_at: float | None  # earliest open deadline
     unread: int  # events received and not taken
+    unread_bytes: int  # in their payloads
     status: bytes | None  # if it was set in this turn
     kv_set: Mapping[str, bytes]
     kv_cleared: tuple[str, ...]

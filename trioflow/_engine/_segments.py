@@ -9,6 +9,7 @@ Must never know: the kernel. Who calls it: `_execution.py`. Read next: `_asking.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 import attrs
@@ -22,12 +23,18 @@ from trioflow.history import (
     DetachedScheduled,
     Event,
     EventWaited,
+    KeyValueCleared,
+    KeyValueSet,
     Parked,
     Recorded,
     Resumed,
+    StatusSet,
     Suspended,
     TimerCreated,
 )
+
+Said = KeyValueSet | KeyValueCleared | StatusSet
+"""What is not compared, but was let through by the limits of its time."""
 
 
 @attrs.define(eq=False)
@@ -36,6 +43,7 @@ class Segment:
 
     opening: Event
     asked: dict[str, Event] = attrs.field(factory=dict)  # by `key_of`; only what is compared
+    said: deque[Said] = attrs.field(factory=deque)  # in order, as far as the code has not said it again
     ending: Event | None = None  # the terminal event, if the execution ended here
     last_id: int = 0  # of its last event
     size: int = 0  # bytes of its events, about
@@ -48,6 +56,15 @@ class Segment:
             self.ending = event
         elif isinstance(event, AskedAt | Asking):
             self.asked[key_of(event)] = event
+        elif isinstance(event, Said):
+            self.said.append(event)
+
+    def say(self, event: Said) -> None:
+        """The code says something (a draft). That it is another thing than was said then is no error; from there on the
+        limits of today hold, up to the end of the segment.
+        """
+        if self.said and attrs.evolve(self.said[0], id=event.id, at=event.at) == event:
+            self.said.popleft()
 
 
 def size_of(event: Event) -> int:

@@ -81,7 +81,7 @@ class Activities:
     worker: str
     clock: StoreClock
     codec: EventCodec
-    client: object
+    client: Any  # a `Client`, of a sibling floor: passed on to activities, never used here
     slots: Slots
     keeper: LeaseKeeper[Attempt]
     settler: Settler
@@ -231,11 +231,11 @@ class Activities:
             return unreadable(item, exc, self.app)
         if headers:
             log_context.set(of_attempt(item, headers))
-        fact = attempt.fact = self.teller.began(item, headers)
         elapsed = self._elapsed(item)
         late = too_late(item, attempt.options, elapsed)
         if late is not None:
             return late
+        fact = attempt.fact = self.teller.began(item, headers)
         attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
         attempt.scope.deadline = min(attempt.scope.deadline, attempt.timeout_at)
         with listening(attempt, self.env, self.work), nullcontext() if fact is None else self.teller.inside(fact):

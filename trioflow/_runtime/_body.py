@@ -147,7 +147,7 @@ async def run_body(
     app: App,
     env: Env,
     limiter: trio.CapacityLimiter,
-    client: object = None,
+    client: Any = None,
 ) -> Ending:
     """Call the activity's function and say how that ended."""
     item, codec = attempt.item, app.codec

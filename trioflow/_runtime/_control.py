@@ -1,8 +1,9 @@
 """Commits that need no replay: suspend, resume, terminate, park, and ending what cannot go on. Pure.
 
 Laws: they work over a history that nobody can read; a held instance keeps its messages, its deadlines and its unread
-events; any that ends an instance tells its parent, ends its activities and, as far as its history can be read, those
-of its children that are not to outlive it.
+events; one that is cancelled before it began, and that nobody is about to begin, ends, since no code of it has to
+unwind; any that ends an instance tells its parent, ends its activities and, as far as its history can be read, those of
+its children that are not to outlive it.
 
 Who calls it: `_conductor.py`, with the instance's record fresh from the store.
 """
@@ -41,10 +42,14 @@ CANCEL: Final = "CancelRequested"
 STARTED: Final = "OrchestrationStarted"
 
 
-def needs_control(state: State, messages: Sequence[MessageRow]) -> bool:
-    """Whether the inbox holds what is carried out without a turn: of one that has not begun, also its termination."""
+def needs_control(state: State, wake_at: float | None, messages: Sequence[MessageRow]) -> bool:
+    """Whether the inbox holds what is carried out without a turn: of one that has not begun, also its termination, and
+    its cancellation if its start is delayed.
+    """
     kinds = [message.draft.kind for message in messages]
-    return state.held or any(kind in PAUSING for kind in kinds) or (STARTED in kinds and TERMINATED in kinds)
+    if state.held or any(kind in PAUSING for kind in kinds):
+        return True
+    return STARTED in kinds and (TERMINATED in kinds or (CANCEL in kinds and wake_at is not None))
 
 
 def asks_for_termination(messages: Sequence[MessageRow]) -> bool:
@@ -83,6 +88,8 @@ class Administration:
                 continue  # it stands still as it is, and its last event goes on telling why
             state = State.SUSPENDED if isinstance(event, Suspended) else self._back()
             events.append(event)
+        if self.may_end_cancelled and (state.held or self.record.wake_at is not None):
+            return self.end_cancelled(before=events)
         return self._commit(events, state, tuple(consumed))
 
     def park(self, failure: Failure) -> CommitTurn:
@@ -105,11 +112,11 @@ class Administration:
         """Whether it was cancelled before it began: then no code of it has to unwind."""
         return not self._begun and any(message.draft.kind == CANCEL for message in self.messages)
 
-    def end_cancelled(self) -> CommitTurn:
+    def end_cancelled(self, before: Sequence[Event] = ()) -> CommitTurn:
         """It ends as cancelled, never having begun."""
         event = self._read(next(message for message in self.messages if message.draft.kind == CANCEL))
         assert isinstance(event, CancelRequested)
-        return self._ended(OrchestrationCancelled(reason=event.reason))
+        return self._ended(OrchestrationCancelled(reason=event.reason), before)
 
     # -- parts
 
@@ -192,6 +199,7 @@ class Administration:
             state=state,
             wake_at=None if state.ended else self.record.wake_at,
             unread=self.record.unread,
+            unread_bytes=self.record.unread_bytes,
             cancel_all_activities=state.ended,
             messages=messages,
         )

@@ -26,7 +26,7 @@ from trioflow._runtime._watchdog import Watchdog
 from trioflow._util import log_context
 from trioflow.abc import EventRow, MessageRow, Store
 from trioflow.app import App, OrchestrationDefinition
-from trioflow.errors import LimitExceeded
+from trioflow.errors import LimitExceeded, history_cut_short
 from trioflow.history import Event, EventCodec, OrchestrationStarted
 
 FUSED: Final = 1 << 62
@@ -90,6 +90,8 @@ class Evaluator:
             rows = await persistently(
                 "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
             )
+        if len(rows) < hold.turn.history_length:  # what was committed under a kept lock may have made it longer
+            raise history_cut_short(lock.instance, len(rows), hold.turn.history_length)
         history = await self._decoded(rows)
         hold.replayed = len(history)
         live = Execution(

@@ -19,7 +19,7 @@ import trio
 from trioflow._runtime._conductor import Conductor
 from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._troubles import log, persistently, told
-from trioflow.abc import ENDED, DeleteInstances, Env, InstanceQuery, ListInstances, Store
+from trioflow.abc import ENDED, DeleteInstances, Env, InstanceQuery, InstanceRecord, ListInstances, Store
 from trioflow.errors import InstanceNotFinished
 
 EVERY: Final = 60.0
@@ -57,13 +57,18 @@ class Janitor:
             look = functools.partial(self.store.list_instances, request)
             page = await persistently("looking for old instances", look)
             for record in page.instances:
-                await self._delete(record.instance)
+                await self._delete(record)
             if page.next is None:
                 return
             request = attrs.evolve(request, after=page.next)
 
-    async def _delete(self, instance: str) -> None:
-        request = DeleteInstances(request_id=self.env.token(), instances=(instance,))
+    async def _delete(self, record: InstanceRecord) -> None:
+        instance = record.instance
+        request = DeleteInstances(
+            request_id=self.env.token(),
+            instances=(instance,),
+            executions={instance: record.execution},  # what was begun anew since is not what was looked for
+        )
         try:
             await persistently("deleting an old instance", lambda: self.store.delete_instances(request))
         except InstanceNotFinished as exc:

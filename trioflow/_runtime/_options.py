@@ -7,62 +7,80 @@ Who calls it: users. Read next: `_worker.py`.
 from __future__ import annotations
 
 import math
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
 import attrs
 
 from trioflow._ambient import ANY_WORKER
+from trioflow._util import FAR, MANY, is_count, is_seconds, shown
 from trioflow.abc import TagFilter
 from trioflow.errors import ConfigurationError, PayloadError
 from trioflow.history import Limits
 
+SHORTEST_LEASE: Final = 0.1
+"""Seconds: a lease that ran out before its turn could be committed would be taken again and again, for ever."""
 
-def _whole(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(
-            f"RuntimeOptions({attribute.name}=...) must be a whole number from 1 on, not {value!r}"
-        )
+SHORTEST_PAUSE: Final = 0.01
+"""Seconds between two rounds of what looks unasked: fewer would only keep the thread busy."""
 
 
-def _whole_or_zero(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+def _refuse(attribute: attrs.Attribute[Any], wanted: str, value: object) -> NoReturn:
+    raise ConfigurationError(f"RuntimeOptions({attribute.name}=...) must be {wanted}, not {shown(value)}")
+
+
+def _whole(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not is_count(value):
+        _refuse(attribute, f"a whole number from 1 to {MANY:,}", value)
+
+
+def _whole_or_zero(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not is_count(value, 0):
+        _refuse(attribute, f"a whole number from 0 to {MANY:,}", value)
+
+
+def _bytes(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigurationError(
-            f"RuntimeOptions({attribute.name}=...) must be a whole number from 0 on, not {value!r}"
-        )
+        _refuse(attribute, "a whole number of bytes from 0 on", value)
 
 
-def _seconds(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ConfigurationError(
-            f"RuntimeOptions({attribute.name}=...) must be a number of seconds above 0, not {value!r}"
-        )
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not is_seconds(value) or value == 0:
+        _refuse(attribute, f"a number of seconds above 0 and up to {FAR:g}", value)
 
 
-def _seconds_or_none(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+def _lease(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not is_seconds(value) or value < SHORTEST_LEASE:
+        _refuse(attribute, f"a number of seconds from {SHORTEST_LEASE:g} to {FAR:g}", value)
+
+
+def _pause_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not is_seconds(value) or value < SHORTEST_PAUSE):
+        _refuse(attribute, f"None or a number of seconds from {SHORTEST_PAUSE:g} to {FAR:g}", value)
+
+
+def _seconds_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None:
         _seconds(instance, attribute, value)
 
 
-def _patience(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and value != math.inf:
-        _seconds(instance, attribute, value)
+def _patience(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value != math.inf:
+        _pause_or_none(instance, attribute, value)
 
 
-def _grace(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise ConfigurationError(
-            f"RuntimeOptions({attribute.name}=...) must be a number of seconds from 0 on, not {value!r}"
-        )
+def _grace(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not is_seconds(value):
+        _refuse(attribute, f"a number of seconds from 0 to {FAR:g}", value)
 
 
-def _whole_or_none(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+def _whole_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None:
         _whole(instance, attribute, value)
 
 
 def _policy(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value not in ("park", "fail"):
-        raise ConfigurationError(f"RuntimeOptions({attribute.name}=...) is 'park' or 'fail', not {value!r}")
+        _refuse(attribute, "'park' or 'fail'", value)
 
 
 def _name(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -71,17 +89,17 @@ def _name(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None
     try:
         Limits().check_id("it", value)
     except PayloadError as exc:
-        raise ConfigurationError(f"RuntimeOptions({attribute.name}=...) cannot have {value!a}: {exc}") from None
+        raise ConfigurationError(f"RuntimeOptions({attribute.name}=...) cannot have {shown(value)}: {exc}") from None
 
 
 def _switch(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, bool):
-        raise ConfigurationError(f"RuntimeOptions({attribute.name}=...) is True or False, not {value!r}")
+        _refuse(attribute, "True or False", value)
 
 
 def _tags(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and (not isinstance(value, tuple) or not all(isinstance(tag, str) for tag in value)):
-        raise ConfigurationError(f"RuntimeOptions(tags=...) is a tuple of texts, or None for every tag, not {value!r}")
+        _refuse(attribute, "a tuple of texts, or None for every tag", value)
     for tag in value or ():
         _name(instance, attribute, tag)
 
@@ -105,7 +123,7 @@ class RuntimeOptions:
         thread_concurrency: of those, plain functions running in threads at once.
         tags: take activities with these tags; None takes every tag.
         untagged: take activities without a tag.
-        turn_lease: seconds for which a turn is ours unless renewed.
+        turn_lease: seconds for which a turn is ours unless renewed, at least 0.1, as for all leases.
         activity_lease: seconds for which an activity is ours unless renewed.
         lease_margin: seconds before its end at which a lease is renewed; a lease below 15 s is renewed at half.
         max_attempts: times that an instance or an activity may be taken without getting anywhere before it counts as
@@ -143,23 +161,23 @@ class RuntimeOptions:
     thread_concurrency: int = attrs.field(default=32, validator=_whole)
     tags: tuple[str, ...] | None = attrs.field(default=(), validator=_tags)
     untagged: bool = attrs.field(default=True, validator=_switch)
-    turn_lease: float = attrs.field(default=30.0, validator=_seconds)
-    activity_lease: float = attrs.field(default=30.0, validator=_seconds)
+    turn_lease: float = attrs.field(default=30.0, validator=_lease)
+    activity_lease: float = attrs.field(default=30.0, validator=_lease)
     lease_margin: float = attrs.field(default=5.0, validator=_seconds)
     max_attempts: int = attrs.field(default=10, validator=_whole)
     sessions: int = attrs.field(default=10, validator=_whole_or_zero)
-    session_lease: float = attrs.field(default=30.0, validator=_seconds)
+    session_lease: float = attrs.field(default=30.0, validator=_lease)
     session_idle: float | None = attrs.field(default=None, validator=_seconds_or_none)
-    unclaimed_after: float | None = attrs.field(default=300.0, validator=_seconds_or_none)
+    unclaimed_after: float | None = attrs.field(default=300.0, validator=_pause_or_none)
     retention: float | None = attrs.field(default=None, validator=_seconds_or_none)
     keep_executions: int | None = attrs.field(default=None, validator=_whole_or_none)
     poll_interval: float | None = attrs.field(default=None, validator=_patience)
     grace: float = attrs.field(default=10.0, validator=_grace)
     cache_executions: int = attrs.field(default=2_000, validator=_whole_or_zero)
-    cache_bytes: int = attrs.field(default=128 * 1024 * 1024, validator=_whole_or_zero)
+    cache_bytes: int = attrs.field(default=128 * 1024 * 1024, validator=_bytes)
     on_nondeterminism: Literal["park", "fail"] = attrs.field(default="park", validator=_policy)
     step_limit: int = attrs.field(default=1_000_000, validator=_whole)
-    slow_turn: float | None = attrs.field(default=2.0, validator=_seconds_or_none)
+    slow_turn: float | None = attrs.field(default=2.0, validator=_pause_or_none)
     unknown_backoff: float = attrs.field(default=1.0, validator=_seconds)
     unknown_backoff_max: float = attrs.field(default=60.0, validator=_seconds)
     record_tracebacks: bool = attrs.field(default=False, validator=_switch)

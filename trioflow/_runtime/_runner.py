@@ -77,7 +77,7 @@ class TurnRunner:
         """Run one turn, or carry out what takes its place. True: the lock is still held."""
         self.env.reached("turn.locked")
         hold.began = self.evaluator.clock.now()
-        if needs_control(hold.turn.state, hold.messages):
+        if needs_control(hold.turn.state, hold.wake_at, hold.messages):
             return await self._administer(hold, None)
         if hold.overdue is not None:
             return await self._administer(hold, unclaimed(hold.turn, hold.overdue))
@@ -240,7 +240,7 @@ class TurnRunner:
             return administration.control()
         if asks_for_termination(hold.messages):
             return administration.terminate()
-        if hold.overdue is not None and administration.may_end_cancelled:
+        if administration.may_end_cancelled:
             return administration.end_cancelled()
         failure = self._failure(problem)
         return administration.fail(failure) if self._ends(problem) else administration.park(failure)

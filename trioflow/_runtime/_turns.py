@@ -146,6 +146,7 @@ class TurnWriter:
             wake_at=result.wake_at,
             version=version,
             unread=result.unread,
+            unread_bytes=result.unread_bytes,
             status=result.status,
             kv_set=result.kv_set,
             kv_cleared=result.kv_cleared,
@@ -289,7 +290,7 @@ def never_begun(event_id: int, name: str, limit: float) -> ActivityFailed:
         type=TIMED_OUT,
         message=f"activity {name!r} was not taken within {limit:g} s",
         category=Category.INFRASTRUCTURE,
-        attempts=1,
+        attempts=0,
     )
     return ActivityFailed(answers=event_id, failure=failure)
 

@@ -177,4 +177,4 @@ def _took_too_long(item: LockedActivity, options: ActivityOptions, elapsed: floa
 
 
 def _timed_out(message: str, attempts: int) -> Failure:
-    return Failure(type=TIMED_OUT, message=message, category=Category.INFRASTRUCTURE, attempts=max(attempts, 1))
+    return Failure(type=TIMED_OUT, message=message, category=Category.INFRASTRUCTURE, attempts=attempts)

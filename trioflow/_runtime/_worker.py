@@ -62,7 +62,7 @@ class Worker:
     store: Store
     options: RuntimeOptions
     env: Env
-    client: object
+    client: Any  # a `Client`, of a sibling floor: passed on to activities, never used here
     instruments: Instruments = attrs.field(factory=Instruments)
     name: str = attrs.field(init=False)
     turns: Slots = attrs.field(init=False)

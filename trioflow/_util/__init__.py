@@ -11,6 +11,14 @@ from trioflow._util._log_context import (
     log_extra as log_extra,
     log_fields as log_fields,
 )
+from trioflow._util._numbers import (
+    FAR as FAR,
+    MANY as MANY,
+    is_count as is_count,
+    is_seconds as is_seconds,
+    is_time_limit as is_time_limit,
+    shown as shown,
+)
 from trioflow._util._trio_errors import (
     TASK_STATUS_IGNORED as TASK_STATUS_IGNORED,
     BrokenResourceError as BrokenResourceError,
@@ -23,7 +31,9 @@ from trioflow._util._trio_errors import (
 )
 
 __all__ = (
+    "FAR",
     "FIELDS",
+    "MANY",
     "TASK_STATUS_IGNORED",
     "BrokenResourceError",
     "BusyResourceError",
@@ -34,8 +44,12 @@ __all__ = (
     "TrioInternalError",
     "WouldBlock",
     "described",
+    "is_count",
+    "is_seconds",
+    "is_time_limit",
     "log_context",
     "log_extra",
     "log_fields",
+    "shown",
     "with_traceback",
 )

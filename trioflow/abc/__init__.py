@@ -3,6 +3,11 @@
 Read first: `_store.py`.
 """
 
+from trioflow._ambient import (
+    Part as Part,
+    PartClosed as PartClosed,
+    PartOpened as PartOpened,
+)
 from trioflow.abc._administration import (
     DeleteInstances as DeleteInstances,
     ExecutionRecord as ExecutionRecord,
@@ -124,6 +129,9 @@ __all__ = (
     "NextExecution",
     "OutMessage",
     "Parent",
+    "Part",
+    "PartClosed",
+    "PartOpened",
     "PartialStore",
     "PostMessage",
     "PruneExecutions",

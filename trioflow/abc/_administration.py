@@ -79,11 +79,13 @@ class ExecutionRecord:
 class DeleteInstances:
     """Remove instances with all their descendants: those whose parents are removed.
 
-    `force`: also where one of them has not ended. `messages`: to those who wait for them, posted with the deletion.
+    `executions`: those of the instances that are named there go only while that execution of them is current. `force`:
+    also where one of them has not ended. `messages`: to those who wait for them, posted with the deletion.
     """
 
     request_id: str
     instances: tuple[str, ...]
+    executions: Mapping[str, int] = attrs.field(factory=dict)
     force: bool = False
     messages: tuple[OutMessage, ...] = ()
 
@@ -93,9 +95,11 @@ class PruneExecutions:
     """Remove histories of an instance's earlier executions, never the current one's.
 
     All that is said has to hold. `keep`: the newest so many executions stay, the current one counted. `ended_before`:
-    only those whose last event is older.
+    only those whose last event is older. `request_id`: for who wants to know how many, also where an answer is lost;
+    to remove them twice does no more than once, so None remembers nothing.
     """
 
+    request_id: str | None = None
     instance: str
     keep: int = 1
     ended_before: float | None = None

@@ -105,7 +105,7 @@ class OutMessage:
 class StartInstance:
     """A new instance, from a client or out of a turn.
 
-    `replies`: in a turn, the messages that tell the starter how it went (None: it is not told).
+    `on_started`, `on_refused`: in a turn, the messages that tell the starter how it went (None: it is not told).
     """
 
     request_id: str
@@ -137,13 +137,14 @@ class Started:
 class PostMessage:
     """A message from a client.
 
-    Refused with InstanceNotFound, InstanceFinished, or, if `message.mailbox`, MailboxFull once the instance holds
-    `mailbox_limit` unread and queued events.
+    Refused with InstanceNotFound, InstanceFinished, or, if `message.mailbox`, MailboxFull where the instance would hold
+    more than `mailbox_limit` unread and queued events with it, or more than `mailbox_bytes` in their payloads.
     """
 
     request_id: str
     message: OutMessage
     mailbox_limit: int = 10_000
+    mailbox_bytes: int = 16 * 1024 * 1024
 
 
 # -- turns ------------------------------------------------------------------------------------------------------------
@@ -283,6 +284,7 @@ class CommitTurn:
     wake_at: float | None = None
     version: str | None = None  # pins the execution; None leaves it as it is
     unread: int = 0  # events delivered and not yet taken by the code
+    unread_bytes: int = 0  # in their payloads
     status: bytes | None = None  # None leaves it as it is
     kv_set: Mapping[str, bytes] = attrs.field(factory=dict)
     kv_cleared: tuple[str, ...] = ()
@@ -475,6 +477,7 @@ class InstanceRecord:
     history_length: int
     history_bytes: int
     unread: int
+    unread_bytes: int = 0
     queued: int  # messages in the inbox
     control_queued: bool  # one of them is a control message: what holds it back may soon be over
     cancel_queued: bool  # one of them is a CancelRequested

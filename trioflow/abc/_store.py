@@ -88,7 +88,8 @@ class Store(Protocol):
     async def register_worker(self, worker: str) -> None:
         """Say that `worker` lives in this process.
 
-        A store on one machine may use this to notice dead owners: leases of a worker that has died expire at once.
+        A store on one machine may use this to notice dead owners: leases of a worker that has died expire at once. One
+        that can tell raises `ConfigurationError` while another worker of that name is alive.
         """
         return
 
@@ -103,7 +104,10 @@ class Store(Protocol):
 
         * The id is free: created, state pending, execution 1, or last + 1 where the id has lived before.
         * Taken: `if_exists="fail"` raises `InstanceExists`; "attach" answers `created=False`; "replace_finished"
-          replaces an instance that has ended (its next execution) and otherwise raises `InstanceExists`.
+          replaces an instance that has ended (its next execution) and otherwise raises `InstanceExists`. "attach" to an
+          instance of another name raises `InstanceExists`, too.
+        * Out of a turn, as a child: an instance that has ended, and that is the child of an earlier life of the same
+          parent, before that was replaced, is replaced whatever `if_exists` says.
         * `delay`: visible at once, eligible only after it (messages that arrive meanwhile wait; control messages do
           not). It is the `wake_at` of a pending instance, and a commit that leaves it pending keeps it as any other.
         """
@@ -131,6 +135,8 @@ class Store(Protocol):
         * `can_run` is decided here, before anything is decoded: others are left for other workers, but for one with a
           control message, which whoever comes first carries out. `others` gives what `can_run` does not name, whatever
           waits in its inbox, and nothing else.
+        * A message of kind `CancelRequested` is a control message as long as one of kind `OrchestrationStarted` is in
+          the inbox: there is no code yet that could hear of it.
         * `overdue`: only what has been eligible for that long.
         * Also removes expired items that were marked as cancelled and posts them as `ActivityCancelled(how="lost")`,
           and items that nobody began in time, and posts their `late`.
@@ -143,8 +149,8 @@ class Store(Protocol):
         * Raises `LockLost` if the token or the revision does not fit, or a settled activity's lease had gone: then
           nothing is written.
         * Appends `events`, which have to be numbered one after the other from where the history ends (`StoreError`
-          otherwise); removes exactly `consumed`; sets state, wake_at, version, unread, status, kv; revision + 1;
-          attempts = 0.
+          otherwise); removes exactly `consumed`; sets state, wake_at, version, unread and its bytes, status, kv;
+          revision + 1; attempts = 0.
         * `activities` enter the queue, free or born leased.
         * `cancel_activities`, of this execution: an item that nobody holds is removed and posted to this instance's
           inbox as `ActivityCancelled(how="never_started")`; an expired lease as `how="lost"`; a leased one is marked,
@@ -221,13 +227,17 @@ class Store(Protocol):
 
         * One that has not ended makes it raise `InstanceNotFinished`, and nothing is removed; `force` removes it: its
           holder's commit is refused, and so is the outcome of its activities.
-        * Ids that are not there are passed over. A repeat by `request_id` answers as the first did.
+        * Ids that are not there are passed over, and so are those whose current execution is not the one that
+          `executions` names. A repeat by `request_id` answers as the first did.
         * The execution numbers of a deleted id go on where they stood.
         """
         ...
 
     async def prune_executions(self, request: PruneExecutions) -> int:
-        """Remove histories of earlier executions; how many executions. An id that is not there has none."""
+        """Remove histories of earlier executions; how many executions. An id that is not there has none.
+
+        A repeat by `request_id`, where there is one, answers as the first did.
+        """
         ...
 
     async def list_instances(self, request: ListInstances) -> InstancePage:

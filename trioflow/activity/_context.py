@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
 
 from trioflow.errors import NotInOrchestration
 from trioflow.history import PayloadCodec
+
+if TYPE_CHECKING:
+    from trioflow._client import Client
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +51,7 @@ class Surroundings:
     info: ActivityInfo
     codec: PayloadCodec
     note: Callable[[bytes], None]  # keeps a heartbeat for the next renewal
-    client: Any = None  # of the runtime; None where there is none
+    client: Client | None = None  # of the runtime; None where there is none
 
 
 current: Final[ContextVar[Surroundings]] = ContextVar("trioflow.activity")
@@ -90,13 +93,12 @@ def heartbeat(details: Any = None) -> None:
         pass  # no thread of trio's: the body is async, or the function was called in a thread of its own
 
 
-def client() -> Any:
+def client() -> Client:
     """The `trioflow.Client` of the runtime that runs this activity.
 
     It may start, steer, read and administer all that a client may, its own instance, too; what it does is done at once,
-    whatever becomes of this attempt, and done again by the next. To a type checker it is Any; write
-    ``client: trioflow.Client = activity.client()`` to have it checked. A plain function, which runs in a thread, calls
-    it by `trio.from_thread.run`.
+    whatever becomes of this attempt, and done again by the next. A plain function, which runs in a thread, calls it by
+    `trio.from_thread.run`.
 
     Raises NotInOrchestration where the activity runs without a runtime, as in `testing.run_durable`.
     """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast
 import attrs
 import trio
 
-from trioflow._ambient import AskActivity, AskChild, Mode, OnCancel, OnParentClose, current_host
+from trioflow._ambient import AskActivity, AskChild, Mode, OnCancel, OnParentClose, current_host, recorded_input
 from trioflow._kernel import in_kernel, perform
 from trioflow.app._answers import read_activity, read_child
 from trioflow.app._options import ON_CANCEL, ActivityOptions
@@ -105,7 +105,9 @@ class ActivityDefinition(Generic[P, R]):
         answer = await perform(
             AskActivity(
                 name,
-                host.codec.encode_arguments(self.spec, args, kwargs, what=f"activity {name!r}"),
+                host.codec.encode_arguments(
+                    self.spec, args, kwargs, what=f"activity {name!r}", recorded=recorded_input(host)
+                ),
                 settings.on_cancel,
                 settings.tag,
                 settings.session,
@@ -210,7 +212,11 @@ class OrchestrationDefinition(Generic[P, R]):
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         host = current_host()
         name = host.registered_name(self)
-        payload = host.codec.encode_arguments(self.spec, args, kwargs, what=f"orchestration {name!r}")
+        if self.child_id is not None and getattr(host.recorded_next(), "instance", None) != self.child_id:
+            host.codec.limits.check_id("instance id", self.child_id)
+        payload = host.codec.encode_arguments(
+            self.spec, args, kwargs, what=f"orchestration {name!r}", recorded=recorded_input(host)
+        )
         mode = self.on_cancel or CLOSING[self.on_parent_close]
         ask = AskChild(name, self.child_version, self.child_id, payload, mode, self.on_parent_close)
         answer = await perform(ask, on_cancel=host.on_cancel(mode))
@@ -240,9 +246,12 @@ class OrchestrationDefinition(Generic[P, R]):
 
         Raises:
             ConfigurationError: an option is none of these words.
+            EncodeError, LimitExceeded: the id or the version is none that can be recorded.
         """
-        if id is not UNSET and id is not None:
+        if id is not UNSET and id is not None and not in_kernel():  # where it is, the call checks it
             self.app.limits.check_id("instance id", id)
+        if version is not UNSET and version is not None:
+            self.app.limits.check_id("version", version)
         if on_cancel not in (UNSET, None, *ON_CANCEL):
             raise ConfigurationError(f"on_cancel= must be one of {', '.join(ON_CANCEL)}, not {on_cancel!r}")
         if on_parent_close not in (UNSET, "cancel", "wait", "abandon"):

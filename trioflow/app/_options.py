@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from trioflow._ambient import OnCancel
+from trioflow._util import FAR, is_time_limit, shown
 from trioflow.app._retry import NO_RETRY, Retry
 from trioflow.errors import ConfigurationError, HistoryError, PayloadError
 from trioflow.history import Limits
@@ -21,14 +22,23 @@ from trioflow.history import Limits
 ON_CANCEL = ("wait", "request", "abandon")
 
 
+def _limited(seconds: float | None) -> float | None:
+    """Without an end is None: no store has to know infinity."""
+    return None if seconds == math.inf else seconds
+
+
 def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and (not isinstance(value, (int, float)) or math.isnan(value) or value <= 0):
-        raise ConfigurationError(f"{attribute.name}= must be a number of seconds above 0, or None, not {value!r}")
+    if not is_time_limit(value):
+        raise ConfigurationError(
+            f"{attribute.name}= must be a number of seconds above 0, at most {FAR:g}, or None, not {shown(value)}"
+        )
 
 
 def _text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and (not isinstance(value, str) or not value or len(value) > 256):
-        raise ConfigurationError(f"{attribute.name}= must be a text of 1 to 256 characters, or None, not {value!r}")
+        raise ConfigurationError(
+            f"{attribute.name}= must be a text of 1 to 256 characters, or None, not {shown(value)}"
+        )
     if value is not None:
         try:
             Limits().check_id(f"{attribute.name}=", value)
@@ -36,21 +46,26 @@ def _text(instance: object, attribute: attrs.Attribute[Any], value: object) -> N
             raise ConfigurationError(str(exc)) from None
 
 
+def _policy(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Retry):
+        raise ConfigurationError(f"retry= must be a Retry, not {shown(value)}")
+
+
 def _one_of(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value not in ON_CANCEL:
-        raise ConfigurationError(f"on_cancel= must be one of {', '.join(ON_CANCEL)}, not {value!r}")
+        raise ConfigurationError(f"on_cancel= must be one of {', '.join(ON_CANCEL)}, not {shown(value)}")
 
 
 @attrs.frozen(kw_only=True)
 class ActivityOptions:
     """How an activity is to be run."""
 
-    retry: Retry = attrs.field(default=NO_RETRY, validator=attrs.validators.instance_of(Retry))
+    retry: Retry = attrs.field(default=NO_RETRY, validator=_policy)
     tag: str | None = attrs.field(default=None, validator=_text)
     session: str | None = attrs.field(default=None, validator=_text)
-    timeout: float | None = attrs.field(default=None, validator=_seconds)
-    schedule_timeout: float | None = attrs.field(default=None, validator=_seconds)
-    heartbeat_timeout: float | None = attrs.field(default=None, validator=_seconds)
+    timeout: float | None = attrs.field(default=None, converter=_limited, validator=_seconds)
+    schedule_timeout: float | None = attrs.field(default=None, converter=_limited, validator=_seconds)
+    heartbeat_timeout: float | None = attrs.field(default=None, converter=_limited, validator=_seconds)
     on_cancel: OnCancel = attrs.field(default="wait", validator=_one_of)
 
     def to_plain(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import attrs
 from packaging.version import InvalidVersion, Version
 
 from trioflow._ambient import OWN
+from trioflow._util import shown
 from trioflow.app._definitions import ActivityDefinition, OrchestrationDefinition
 from trioflow.errors import ConfigurationError, UnregisteredError
 
@@ -23,7 +24,7 @@ def parse_version(text: str) -> Version:
     try:
         return Version(text)
     except (InvalidVersion, TypeError):
-        raise ConfigurationError(f"{text!r} is not a version; write something like '1.2.0'") from None
+        raise ConfigurationError(f"{shown(text)} is not a version; write something like '1.2.0'") from None
 
 
 def _check_not_own(name: str, noun: str) -> None:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, TypeGuard
+from typing import Any, NoReturn
 
 import attrs
 
+from trioflow._util import FAR, MANY, is_count, is_seconds, is_time_limit, shown
 from trioflow.errors import ConfigurationError
 
 
 def _names(value: Iterable[type[BaseException] | str] | type[BaseException] | str | None) -> tuple[str, ...] | None:
     if value is None:
         return None
-    return tuple(map(_name, (value,) if isinstance(value, (str, type)) else value))
+    if isinstance(value, (str, type)) or not isinstance(value, Iterable):
+        return (_name(value),)
+    return tuple(map(_name, value))
 
 
 def _name(item: object) -> str:
@@ -26,7 +29,7 @@ def _name(item: object) -> str:
         return item
     if isinstance(item, type) and issubclass(item, BaseException):
         return f"{item.__module__}.{item.__qualname__}"
-    raise ConfigurationError(f"Retry(retry_on=, give_up_on=) take exception classes or their names, not {item!r}")
+    raise ConfigurationError(f"Retry(retry_on=, give_up_on=) take exception classes or their names, not {shown(item)}")
 
 
 def _names_of(cls: type[BaseException]) -> tuple[str, ...]:
@@ -34,40 +37,38 @@ def _names_of(cls: type[BaseException]) -> tuple[str, ...]:
     return f"{cls.__module__}.{cls.__qualname__}", cls.__qualname__, cls.__name__
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+def _refuse(attribute: attrs.Attribute[Any], wanted: str, value: object) -> NoReturn:
+    raise ConfigurationError(f"Retry({attribute.name}=...) must be {wanted}, not {shown(value)}")
 
 
 def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not _is_number(value) or not 0 <= value < math.inf:
-        raise ConfigurationError(f"Retry({attribute.name}=...) must be a number of seconds, at least 0, not {value!r}")
+    if not is_seconds(value):
+        _refuse(attribute, f"a number of seconds, at least 0 and at most {FAR:g}", value)
 
 
 def _longest(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not _is_number(value) or value < 0:
-        raise ConfigurationError(f"Retry({attribute.name}=...) must be a number of seconds, at least 0, not {value!r}")
+    if value != math.inf:
+        _seconds(instance, attribute, value)
 
 
 def _time_limit(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and (not _is_number(value) or value <= 0):
-        raise ConfigurationError(
-            f"Retry({attribute.name}=...) must be a number of seconds above 0, or None, not {value!r}"
-        )
+    if not is_time_limit(value):
+        _refuse(attribute, f"a number of seconds above 0, at most {FAR:g}, or None", value)
 
 
 def _at_least_one(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not _is_number(value) or not 1 <= value < math.inf:
-        raise ConfigurationError(f"Retry({attribute.name}=...) must be a number, at least 1, not {value!r}")
+    if not is_seconds(value) or value < 1:
+        _refuse(attribute, f"a number, at least 1 and at most {FAR:g}", value)
 
 
 def _attempts(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ConfigurationError(f"Retry(max_attempts=...) must be a whole number, at least 1, or None, not {value!r}")
+    if value is not None and not is_count(value):
+        _refuse(attribute, f"a whole number, at least 1 and at most {MANY:,}, or None", value)
 
 
 def _share(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not _is_number(value) or not 0 <= value <= 1:
-        raise ConfigurationError(f"Retry(jitter=...) is a share between 0 and 1, not {value!r}")
+    if not is_seconds(value) or value > 1:
+        _refuse(attribute, "a share between 0 and 1", value)
 
 
 def _usual_longest(retry: Retry) -> float:
@@ -122,7 +123,7 @@ class Retry:
         except OverflowError:
             grown = math.inf if self.initial else 0.0
         grown += self.increment * (failures - 1)
-        pause = min(grown, self.max_interval)
+        pause = min(grown, self.max_interval, FAR)
         return pause * (1 + self.jitter * (2 * chance - 1))
 
     def allows(self, exc: BaseException) -> bool:

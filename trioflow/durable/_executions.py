@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
-from trioflow._ambient import AskDetached, ContinueAsNew, current_host
+from trioflow._ambient import AskDetached, ContinueAsNew, current_host, recorded_input
 from trioflow._kernel import perform
 from trioflow.errors import InstanceExists
 from trioflow.history import ArgumentSpec, DetachedRefused, DetachedStarted
@@ -35,11 +35,17 @@ def continue_as_new(*args: Any, version: str | None = None) -> NoReturn:
         args: for the next execution, by the orchestration's own signature; a `functools.partial` of the orchestration,
             as the only one, brings keyword arguments.
         version: the version the next execution runs; None is what the app of its worker uses: see `App.use_version`.
+
+    Raises:
+        EncodeError, LimitExceeded: an argument or the version is none that can be recorded.
     """
+    host = current_host()
+    if version is not None:
+        host.codec.limits.check_id("version", version)
     kwargs: dict[str, Any] = {}
     if len(args) == 1 and isinstance(args[0], functools.partial):  # which no payload can be
         args, kwargs = args[0].args, args[0].keywords
-    raise ContinueAsNew(current_host().own_arguments(args, kwargs), version)
+    raise ContinueAsNew(host.own_arguments(args, kwargs), version)
 
 
 async def start_detached(
@@ -62,8 +68,6 @@ async def start_detached(
     kwargs: dict[str, Any] = {}
     if isinstance(orchestration, functools.partial):
         args, kwargs, orchestration = (*orchestration.args, *args), orchestration.keywords, orchestration.func
-    if id is not None:
-        host.codec.limits.check_id("instance id", id)
     if isinstance(orchestration, str):
         name, definition = orchestration, host.orchestration_named(orchestration)
     elif hasattr(orchestration, "child_version"):
@@ -73,10 +77,13 @@ async def start_detached(
             f"durable.start_detached takes an orchestration, made with @app.orchestration, or its name, "
             f"not {orchestration!r}"
         )
-    payload = host.codec.encode_arguments(definition.spec, args, kwargs, what=f"orchestration {name!r}")
-    answer = await perform(
-        AskDetached(name, definition.child_version, id or definition.child_id, payload), on_cancel="wait"
+    wanted = definition.child_id if id is None else id
+    if wanted is not None and getattr(host.recorded_next(), "instance", None) != wanted:
+        host.codec.limits.check_id("instance id", wanted)
+    payload = host.codec.encode_arguments(
+        definition.spec, args, kwargs, what=f"orchestration {name!r}", recorded=recorded_input(host)
     )
+    answer = await perform(AskDetached(name, definition.child_version, wanted, payload), on_cancel="wait")
     if isinstance(answer, DetachedRefused):
         raise InstanceExists(answer.failure.message)
     assert isinstance(answer, DetachedStarted), answer

@@ -7,10 +7,12 @@ on replay, and when it wrote it; values are copied at the border, so only an ass
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from math import inf
 from typing import Any
 
 from trioflow._ambient import current_host
 from trioflow._kernel import current_time
+from trioflow._util import FAR, is_seconds, shown
 
 
 def set_status(value: Any) -> None:
@@ -19,7 +21,8 @@ def set_status(value: Any) -> None:
     Raises LimitExceeded beyond `status_size` (256 KiB), EncodeError for what cannot be serialized.
     """
     host = current_host()
-    host.set_status(host.codec.encode(value, _type_of(value), what="the status"))
+    recorded = host.recorded_value(None)
+    host.set_status(host.codec.encode(value, _type_of(value), what="the status", recorded=recorded))
 
 
 def get_status(type: Any = Any) -> Any:
@@ -41,8 +44,10 @@ class KeyValues(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         host = current_host()
-        host.codec.limits.check_kv_key(key)
-        host.kv_set(key, host.codec.encode(value, _type_of(value), what=f"kv[{key!r}]"))
+        recorded = host.recorded_value(key)
+        if not recorded:
+            host.codec.limits.check_kv_key(key)
+        host.kv_set(key, host.codec.encode(value, _type_of(value), what=f"kv[{key!r}]", recorded=recorded))
 
     def __delitem__(self, key: str) -> None:
         if key not in self:
@@ -65,8 +70,8 @@ class KeyValues(MutableMapping[str, Any]):
 
         Raises ValueError if that is not a number of seconds from 0 on.
         """
-        if not older_than >= 0:
-            raise ValueError(f"older_than= must be a number of seconds from 0 on, not {older_than!r}")
+        if older_than != inf and not is_seconds(older_than):
+            raise ValueError(f"older_than= must be a number of seconds from 0 to {FAR:g}, not {shown(older_than)}")
         before = current_time() - older_than
         old = [key for key in self if self.updated_at(key) < before]
         for key in old:

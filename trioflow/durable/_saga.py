@@ -30,7 +30,7 @@ from trioflow._kernel import (
     raise_as_it_was,
     sealed,
 )
-from trioflow._util import TooSlowError
+from trioflow._util import FAR, TooSlowError, is_seconds, shown
 
 Args = TypeVarTuple("Args")
 
@@ -142,7 +142,9 @@ def saga(*, timeout: float | None = None) -> Saga:
     Raises:
         ValueError: `timeout` is below zero, NaN, or no number.
     """
-    seconds: object = inf if timeout is None else timeout
-    if not isinstance(seconds, int | float) or not seconds >= 0:
-        raise ValueError(f"saga(timeout=...) must be a number of seconds, at least 0, not {timeout!r}")
+    seconds = inf if timeout is None else timeout
+    if seconds != inf and not is_seconds(seconds):
+        raise ValueError(
+            f"saga(timeout=...) must be a number of seconds, at least 0 and at most {FAR:g}, not {shown(timeout)}"
+        )
     return Saga(seconds)

@@ -1,9 +1,9 @@
 """Exceptions to failures and back: an error that happened in another process comes back as itself, where that is safe.
 
-Laws: only classes that were registered, the builtin `Exception`s, and trio's few come back; a class is never looked
-up by importing what a record names, `__init__` is never run, nothing is unpickled, and nothing that is no `Exception`
-(KeyboardInterrupt, SystemExit) is ever raised from a record. Describing an exception cannot fail, however odd its
-`__str__`, and its size is bounded, however long its chain. Our own `OperationFailed`s tell of an exception that
+Laws: only classes that were registered, the builtin `Exception`s, and a few of trio's and ours come back; a class is
+never looked up by importing what a record names, `__init__` is never run, nothing is unpickled, and nothing that is no
+`Exception` (KeyboardInterrupt, SystemExit) is ever raised from a record. Describing an exception cannot fail, however
+odd its `__str__`, and its size is bounded, however long its chain. Our own `OperationFailed`s tell of an exception that
 happened elsewhere, and are described as that one: however many orchestrations it passes through, it says the same.
 Who calls it: the engine and the runtime (describe), the engine and the client (rebuild). Read next: `_codec.py`.
 """
@@ -33,8 +33,21 @@ from trioflow.errors import (
     ChildFailed,
     ChildTerminated,
     ConfigurationError,
+    DecodeError,
+    EncodeError,
+    EventTypeError,
+    InstanceExists,
+    InstanceFinished,
+    InstanceNotFinished,
+    InstanceNotFound,
+    InstanceParked,
+    LimitExceeded,
+    MailboxFull,
     OperationFailed,
+    OrchestrationCancelled,
     OrchestrationFailed,
+    OrchestrationTerminated,
+    UnregisteredError,
 )
 from trioflow.history._failures import Category, Failure
 from trioflow.history._leaves import Hooks
@@ -43,6 +56,23 @@ from trioflow.history._payloads import PayloadCodec
 from trioflow.history._records import record_table
 
 _TRIO: Final = (BrokenResourceError, BusyResourceError, ClosedResourceError, EndOfChannel, TooSlowError, WouldBlock)
+_OURS: Final = (
+    ConfigurationError,
+    DecodeError,
+    EncodeError,
+    EventTypeError,
+    InstanceExists,
+    InstanceFinished,
+    InstanceNotFinished,
+    InstanceNotFound,
+    InstanceParked,
+    LimitExceeded,
+    MailboxFull,
+    OrchestrationCancelled,
+    OrchestrationTerminated,
+    UnregisteredError,
+)
+"""What was asked for could not be: true wherever it is told. Errors of stores and histories tell of one worker."""
 _LEFT_OUT: Final = "trioflow.LeftOut"  # the type of a failure that stands for those beyond a limit
 _TELL_OF_OTHERS: Final[tuple[type[BaseException], ...]] = (
     OperationFailed,
@@ -81,7 +111,7 @@ class FailureCodec:
         self._names: dict[type[BaseException], str] = {}
         self._followers: list[FailureCodec] = []  # those that include this one
         self._hooks = record_table().hooks(Failure)
-        for cls in (*_builtin_exceptions(), *_TRIO):
+        for cls in (*_builtin_exceptions(), *_TRIO, *_OURS):
             self._classes[_qualified(cls)] = cls
             self._names[cls] = _qualified(cls)
         codec.register_family(_by_failure, self._payload_hooks)

@@ -1,8 +1,8 @@
 """How much a durable border lets through.
 
-Laws: a limit is checked where a value enters, never where it is read back, so that lowering one strands no recorded
-history; the one exception is what would break the reader itself (depth, numbers that are not JSON). Every refusal
-names its limit. The same on every Python and with every extra.
+Laws: a limit is checked where a value enters, never where it is read back or found in a history that is replayed, so
+that lowering one strands nothing; the one exception is what would break the reader itself (`DEEPEST`, numbers that are
+not JSON). Every refusal names its limit. The same on every Python and with every extra.
 Who calls it: `_payloads.py`, the engine (history), the client (ids, mailboxes). Read next: `_json.py`.
 """
 
@@ -12,12 +12,14 @@ from typing import Final
 
 import attrs
 
-from trioflow.errors import EncodeError, LimitExceeded
+from trioflow._util import MANY, is_count, shown
+from trioflow.errors import ConfigurationError, EncodeError, LimitExceeded
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 SMALLEST_INTEGER: Final = -(2**63)
 LARGEST_INTEGER: Final = 2**63 - 1
+DEEPEST: Final = 200  # as deep as each of the JSON libraries can write
 
 
 @attrs.frozen(kw_only=True)
@@ -25,9 +27,7 @@ class Limits:
     """The limits of one runtime or client; the defaults are meant to be kept."""
 
     payload_size: int = 2 * MIB  # bytes of one encoded argument list, result, event or record
-    depth: int = attrs.field(
-        default=64, validator=attrs.validators.in_(range(1, 201))
-    )  # lists and objects inside each other
+    depth: int = 64  # at most 200: lists and objects inside each other
     id_length: int = 512  # characters of an instance id or a definition's name
     event_name_length: int = 256  # characters of an event's name
     kv_key_length: int = 256  # characters of one key of `durable.kv`
@@ -36,6 +36,7 @@ class Limits:
     status_size: int = 256 * KIB  # bytes of an encoded status
     reason_length: int = 2 * KIB  # characters of the reason that a client gives for a cancellation, say
     mailbox_events: int = 10_000  # unread events of one instance
+    mailbox_bytes: int = 16 * MIB  # bytes in the payloads of those
     history_events: int = 50_000  # events of one execution; beyond it the execution fails
     history_bytes: int = 50 * MIB  # bytes of one execution's history; beyond it the execution fails
     warn_events: int = 10_000  # events of one execution at which a warning is logged
@@ -45,6 +46,14 @@ class Limits:
     failure_traceback: int = 64 * KIB  # characters of a failure's traceback; the newest are kept
     failure_depth: int = 10  # causes of causes, groups in groups; what lies deeper is left out
     failure_parts: int = 200  # failures in one failure altogether; what comes later is left out
+
+    def __attrs_post_init__(self) -> None:
+        for name, value in attrs.asdict(self).items():
+            least, most = (1, DEEPEST) if name == "depth" else (0, MANY)
+            if not is_count(value, least) or value > most:
+                raise ConfigurationError(
+                    f"Limits({name}=...) must be a whole number from {least} to {most:,}, not {shown(value)}"
+                )
 
     def check_id(self, kind: str, value: str) -> None:
         """Refuse an id that no store could keep or no person could see.

@@ -11,7 +11,7 @@ Who calls it: the engine, the runtime, the client. Read next: `_exceptions.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from cattrs import transform_error
@@ -21,7 +21,7 @@ from trioflow.history._arguments import ArgumentSpec
 from trioflow.history._converter import TypeTable
 from trioflow.history._json import Backend, NotPlain, choose_writer, inspect, read, write
 from trioflow.history._leaves import Hooks
-from trioflow.history._limits import LARGEST_INTEGER, Limits
+from trioflow.history._limits import DEEPEST, LARGEST_INTEGER, Limits
 from trioflow.history._misfit import Misfit, type_name
 
 
@@ -55,7 +55,15 @@ class PayloadCodec:
         """Teach the codec all classes of a kind; `make` gives the two hooks of one of them."""
         self._table.register_family(belongs, make)
 
-    def encode(self, value: Any, type_: Any = Any, *, what: str = "value", limit: str = "payload_size") -> bytes:
+    def encode(
+        self,
+        value: Any,
+        type_: Any = Any,
+        *,
+        what: str = "value",
+        limit: str = "payload_size",
+        recorded: Collection[bytes] = (),
+    ) -> bytes:
         """A value of the declared type as canonical JSON.
 
         Args:
@@ -63,6 +71,7 @@ class PayloadCodec:
             type_: its declared type.
             what: it, for messages, such as "result of charge".
             limit: the name of the limit on its size.
+            recorded: what it may have been before, where it is encoded again: then it is beyond no limit.
 
         Raises:
             EncodeError: it does not fit its type, or its type cannot be stored.
@@ -74,7 +83,7 @@ class PayloadCodec:
             raise _refused(exc, what) from exc.origin
         except RecursionError:
             raise self._too_deep(what) from None
-        return self._to_bytes(plain, what, limit)
+        return self._to_bytes(plain, what, limit, recorded)
 
     def decode(self, data: bytes, type_: Any = Any, *, what: str = "value") -> Any:
         """The value of the declared type that canonical JSON stands for.
@@ -92,8 +101,9 @@ class PayloadCodec:
         kwargs: Mapping[str, Any] | None = None,
         *,
         what: str | None = None,
+        recorded: Collection[bytes] = (),
     ) -> bytes:
-        """The arguments of a call as a JSON object by parameter name.
+        """The arguments of a call as a JSON object by parameter name. `recorded`: see `encode`.
 
         Raises:
             TypeError: the function cannot be called like this.
@@ -109,7 +119,7 @@ class PayloadCodec:
                 raise _refused(exc, f"{what}: argument {name!r}") from exc.origin
             except RecursionError:
                 raise self._too_deep(f"{what}: argument {name!r}") from None
-        return self._to_bytes(plain, f"{what}: the argument list", "payload_size")
+        return self._to_bytes(plain, f"{what}: the argument list", "payload_size", recorded)
 
     def decode_arguments(
         self, spec: ArgumentSpec, data: bytes, *, what: str | None = None
@@ -156,12 +166,16 @@ class PayloadCodec:
         except Exception as exc:
             raise ConfigurationError(f"no way to store {type_name(type_)} could be made: {exc}") from exc
 
-    def _to_bytes(self, plain: Any, what: str, limit: str) -> bytes:
+    def _to_bytes(self, plain: Any, what: str, limit: str, recorded: Collection[bytes]) -> bytes:
         try:
-            unusual = inspect(plain, self.limits.depth)
+            unusual = inspect(plain, DEEPEST if recorded else self.limits.depth)
+            data = write(plain) if unusual else self._write(plain)
+            if recorded:
+                if data in recorded:
+                    return data
+                inspect(plain, self.limits.depth)
         except NotPlain as exc:
             raise self._not_plain(exc, what, EncodeError) from None
-        data = write(plain) if unusual else self._write(plain)
         if len(data) > getattr(self.limits, limit):
             self.limits.check_size(limit, what, len(data))
         return data
@@ -170,12 +184,12 @@ class PayloadCodec:
         try:
             plain = read(data)
         except RecursionError:
-            raise self._too_deep(what) from None
+            raise self._too_deep(what, DEEPEST) from None
         except ValueError:
             text = f"{what}: the {len(data):,} recorded bytes are not JSON with distinct keys in valid UTF-8"
             raise DecodeError(text) from None
         try:
-            inspect(plain, self.limits.depth)
+            inspect(plain, DEEPEST)
         except NotPlain as exc:
             raise self._not_plain(exc, what, DecodeError) from None
         return plain
@@ -193,17 +207,18 @@ class PayloadCodec:
                 "them has ended."
             ) from None
 
-    def _too_deep(self, what: str) -> LimitExceeded:
+    def _too_deep(self, what: str, allowed: int | None = None) -> LimitExceeded:
+        allowed = self.limits.depth if allowed is None else allowed
         return LimitExceeded(
-            f"{what} is nested deeper than the limit 'depth' allows ({self.limits.depth} levels), or contains itself",
+            f"{what} is nested deeper than the limit 'depth' allows ({allowed} levels), or contains itself",
             limit="depth",
-            allowed=self.limits.depth,
+            allowed=allowed,
         )
 
     def _not_plain(self, exc: NotPlain, what: str, error: type[EncodeError | DecodeError]) -> Exception:
         where = _where(exc.path)
         if exc.rule == "depth":
-            return self._too_deep(what)
+            return self._too_deep(what, DEEPEST if error is DecodeError else None)
         if exc.rule == "nan":
             text = f"{what} holds NaN or an infinity{where}: JSON has none; use None or a string"
             return LimitExceeded(text, limit="nan", allowed=float("inf"))

@@ -18,6 +18,7 @@ import trio
 
 from trioflow.abc import Env, Signals
 from trioflow.stores._memory_tables import MemoryTables
+from trioflow.stores._refusals import worker_in_use
 from trioflow.stores._rules import READS, Rule, SteadyClock, Tidying, Work
 from trioflow.stores._verbs import StoreVerbs
 
@@ -41,6 +42,7 @@ class MemoryStore(StoreVerbs):
     _tables: MemoryTables = attrs.field(factory=MemoryTables, init=False)
     _tidying: Tidying = attrs.field(factory=Tidying, init=False)
     _steady: SteadyClock = attrs.field(init=False)
+    _workers: dict[str, None] = attrs.field(factory=dict, init=False)  # that are alive
     _users: int = attrs.field(default=0, init=False)  # how many have it open; it is never really closed
 
     def __attrs_post_init__(self) -> None:
@@ -62,11 +64,15 @@ class MemoryStore(StoreVerbs):
         self._users -= 1
 
     async def register_worker(self, worker: str) -> None:
-        """Nothing to note: a worker cannot die without this store."""
+        """See `Store`. A worker cannot die without this store, so whoever has not said goodbye is alive."""
         await trio.lowlevel.checkpoint()
+        if worker in self._workers:
+            raise worker_in_use(worker)
+        self._workers[worker] = None
 
     async def unregister_worker(self, worker: str) -> None:
-        """See `register_worker`."""
+        """See `Store`."""
+        self._workers.pop(worker, None)  # first: who says goodbye may be cancelled
         await trio.lowlevel.checkpoint()
 
     async def _call(self, rule: Rule[R, A], request: R) -> A:

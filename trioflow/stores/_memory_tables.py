@@ -26,7 +26,7 @@ from trioflow.abc import (
 )
 from trioflow.stores._due_queue import DueQueue
 from trioflow.stores._memory_activities import MemoryActivities, anything, count
-from trioflow.stores._rules import ActivityRow, Inbox, InstanceRow, Remembered, StoredMessage
+from trioflow.stores._rules import START, ActivityRow, Inbox, InstanceRow, Remembered, StoredMessage
 
 Kind = tuple[str, "str | None", int, bool]  # name, version, semantics, whether a control message waits
 
@@ -247,11 +247,13 @@ class MemoryTables(MemoryActivities):
     def inbox(self, instance: str) -> Inbox:
         """See `Tables`."""
         messages = self.messages(instance)
+        begun = all(message.draft.kind != START for message in messages)
         return Inbox(
             queued=len(messages),
             mail=sum(message.mailbox for message in messages),
+            mail_bytes=sum(message.size for message in messages),
             first_at=min((message.at for message in messages), default=None),
-            control_at=min((message.at for message in messages if message.control), default=None),
+            control_at=min((message.at for message in messages if message.controls(begun=begun)), default=None),
             first_seq=messages[0].seq if messages else None,
         )
 

@@ -7,8 +7,10 @@ Who calls it: the rules, and stores that decide in a database of their own.
 
 from __future__ import annotations
 
+from trioflow._util import FAR, is_seconds, shown
 from trioflow.abc import ActivityLock, CommitTurn, StartInstance, State, TurnLock
 from trioflow.errors import (
+    ConfigurationError,
     DuplicateRequestError,
     InstanceExists,
     InstanceFinished,
@@ -67,6 +69,14 @@ def id_taken(request: StartInstance, state: State, execution: int) -> InstanceEx
     return InstanceExists(text + " It has not ended, so it cannot be replaced.")
 
 
+def another_orchestration(request: StartInstance, found: str) -> InstanceExists:
+    """An id is in use by something else than what was to be attached to."""
+    return InstanceExists(
+        f"Instance {request.instance!r} runs orchestration {found!r}, not {request.name!r}: nothing to attach to. "
+        "Choose another id."
+    )
+
+
 def no_such_instance(instance: str) -> InstanceNotFound:
     """A message for nobody."""
     return InstanceNotFound(f"No instance has the id {instance!r}; the message was not posted.")
@@ -92,9 +102,30 @@ def mailbox_full(instance: str, held: int, limit: int) -> MailboxFull:
     )
 
 
+def mailbox_too_large(instance: str, held: int, size: int, limit: int) -> MailboxFull:
+    """More in unread events than an instance may hold."""
+    return MailboxFull(
+        f"Instance {instance!r} holds unread events of {held:,} bytes and may hold {limit:,}; this one has {size:,}. "
+        "Let it take some, or raise the limit 'mailbox_bytes'."
+    )
+
+
 def request_id_reused(request_id: str, before: tuple[str, str], now: tuple[str, str]) -> DuplicateRequestError:
     """A request id that was another's; the pairs are verb and instance."""
     return DuplicateRequestError(
         f"Request id {request_id} was used to {before[0]} {before[1]!r} and now to {now[0]} {now[1]!r}. "
         "A request id belongs to one request."
     )
+
+
+def worker_in_use(worker: str) -> ConfigurationError:
+    """Two runtimes of one name would have each other's sessions."""
+    return ConfigurationError(
+        f"Worker id {worker!r} is in use by a runtime that is alive. Give each runtime an id of its own."
+    )
+
+
+def check_seconds(option: str, value: object) -> None:
+    """Refuse what is no duration, where a store is made. Raises ConfigurationError."""
+    if not is_seconds(value):
+        raise ConfigurationError(f"{option}= must be a number of seconds from 0 to {FAR:g}, not {shown(value)}")

@@ -39,5 +39,5 @@ def _instrument(meter: Meter, metric: Metric) -> Tell:
         case "histogram":
             bounds = metric.bounds
             return meter.create_histogram(name, unit, means, explicit_bucket_boundaries_advisory=bounds).record
-        case "gauge":
+        case _:
             return meter.create_gauge(name, unit, means).set

@@ -14,7 +14,7 @@ import attrs
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode
 
-from trioflow.telemetry._attributes import CANCELLED, Attributes
+from trioflow.telemetry._attributes import CANCELLED, Attributes, Value
 from trioflow.telemetry._context import beneath, first
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._ids import root_id_of, trace_id_of
@@ -49,6 +49,16 @@ class Drawn:
     cancelled: bool = False
     links: tuple[SpanContext, ...] = ()
 
+    @property
+    def told(self) -> dict[str, Value]:
+        """All its attributes."""
+        told = dict(self.attributes)
+        if self.cancelled:
+            told[CANCELLED] = True
+        if self.fault is not None:
+            told |= self.fault.attributes
+        return told
+
 
 @attrs.define(eq=False)
 class Pen:
@@ -59,7 +69,7 @@ class Pen:
 
     def draw(self, drawn: Drawn) -> None:
         """One that is over."""
-        self.finish(self.begin(drawn), drawn)
+        self._end(self.begin(drawn), drawn)
 
     def begin(self, drawn: Drawn) -> Span:
         """One that lasts."""
@@ -78,7 +88,7 @@ class Pen:
                 drawn.name,
                 context=context,
                 kind=drawn.kind,
-                attributes=dict(drawn.attributes),
+                attributes=drawn.told,
                 links=[Link(link) for link in drawn.links],
                 start_time=nanoseconds(drawn.at),
             )
@@ -86,13 +96,12 @@ class Pen:
 
     def finish(self, span: Span, drawn: Drawn) -> None:
         """One that was begun."""
-        told = dict(drawn.attributes)
-        if drawn.cancelled:
-            told[CANCELLED] = True
+        span.set_attributes(drawn.told)
+        self._end(span, drawn)
+
+    def _end(self, span: Span, drawn: Drawn) -> None:
         if drawn.fault is not None:
-            told |= drawn.fault.attributes
             span.set_status(StatusCode.ERROR, drawn.fault.text(messages=self.messages))
-        span.set_attributes(told)
         span.end(nanoseconds(drawn.at if drawn.until is None else max(drawn.until, drawn.at)))
 
     def new_trace(self, seed: str, name: str, attributes: Attributes) -> SpanContext:

@@ -42,6 +42,7 @@ PLACES: dict[str, Any] = {
     "activity": _rows.ActivityRow,
     "checks": _checks,
     "held": _sessions.Held,
+    "message": _rows.StoredMessage,
     "instance": _rows.InstanceRow,
     "reads": _reads,
     "rows": _rows,

@@ -33,7 +33,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "pass",
         "check_the_last_event_says_why", "check_the_last_event_is_whole"),
     mistake("cancel is control", "reads.record_of",
-        "bool(row.queued) and work.tables.has_message(instance, CancelRequested.__name__)",
+        "bool(row.queued) and work.tables.has_message(instance, CANCEL)",
         "row.control_at is not None",
         "check_a_record_tells_what_waits", "check_a_cancel_request_is_known_by_its_kind"),
     mistake("queued is mail", "reads.record_of",

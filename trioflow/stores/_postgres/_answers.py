@@ -30,6 +30,7 @@ from trioflow.abc import (
     MessageRow,
     Parent,
     PostMessage,
+    PruneExecutions,
     QueueDepth,
     QueueDepths,
     StartInstance,
@@ -51,6 +52,8 @@ def started(request: StartInstance, row: Row) -> Started:
         raise refusals.request_id_reused(request.request_id, (state, other), ("start", request.instance))
     if verdict == "exists":
         raise refusals.id_taken(request, State(state), execution)
+    if verdict == "other":
+        raise refusals.another_orchestration(request, other)
     return Started(instance=request.instance, execution=execution, created=verdict == "created")
 
 
@@ -66,6 +69,9 @@ def check_posted(request: PostMessage, row: Row) -> None:
         raise refusals.already_ended(instance, State(state))
     if verdict == "full":
         raise refusals.mailbox_full(instance, held, request.mailbox_limit)
+    if verdict == "large":
+        size = len(request.message.draft.payload or b"")
+        raise refusals.mailbox_too_large(instance, held, size, request.mailbox_bytes)
 
 
 def _messages(columns: Sequence[Any]) -> tuple[MessageRow, ...]:
@@ -155,7 +161,8 @@ def instance_record(row: Row) -> InstanceRecord:
     """What is known of an instance."""
     (
         instance, execution, name, version, state, revision, parent, attributes, created_at, updated_at, ended_at,
-        wake_at, history_length, history_bytes, unread, queued, control_queued, cancel_queued, status, *event,
+        wake_at, history_length, history_bytes, unread, unread_bytes, queued, control_queued, cancel_queued, status,
+        *event,
     ) = row  # fmt: skip
     return InstanceRecord(
         instance=instance,
@@ -173,6 +180,7 @@ def instance_record(row: Row) -> InstanceRecord:
         history_length=history_length,
         history_bytes=history_bytes,
         unread=unread,
+        unread_bytes=unread_bytes,
         queued=queued,
         control_queued=control_queued,
         cancel_queued=cancel_queued,
@@ -196,6 +204,16 @@ def deleted(request: DeleteInstances, first: str, row: Row) -> int:
         raise refusals.request_id_reused(request.request_id, (state, other), ("delete", first))
     if verdict == "unfinished":
         raise refusals.not_ended(other, State(state))
+    count: int = removed
+    return count
+
+
+def pruned(request: PruneExecutions, row: Row) -> int:
+    """How many executions were. Raises DuplicateRequestError."""
+    verdict, verb, other, removed = row
+    if verdict == "duplicate":
+        assert request.request_id is not None  # nothing else can have been used before
+        raise refusals.request_id_reused(request.request_id, (verb, other), ("prune", request.instance))
     count: int = removed
     return count
 

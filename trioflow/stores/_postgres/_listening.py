@@ -1,8 +1,9 @@
-"""Hints between processes: what one has committed, the others hear of at once.
+"""Hints between processes: what one has committed, the others hear of at once. And which names are taken.
 
 Laws: a hint may be lost, so nothing depends on one; it is sent after the commit, from one connection at a time, many
 topics in one, since PostgreSQL lets one transaction with a notification commit at a time; whoever could not listen for
-a while is told that anything may have changed; silence costs nothing.
+a while is told that anything may have changed; silence costs nothing. Whoever listens holds the names of its workers,
+by locks of the session that the server gives up with the connection.
 
 Who calls it: `_store.py`. Read next: `trioflow.abc.Signals`.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import attrs
 import psycopg
 import trio
 from psycopg import sql
@@ -23,7 +25,26 @@ LONGEST = 7_500  # bytes of one notification, of 8,000 that PostgreSQL takes
 MOST = 100  # topics of one flush, beyond which "everything" says it shorter
 PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)  # seconds before the next attempt to listen
 PATIENCE = 10.0  # seconds for an attempt to listen
+CLAIM_PATIENCE = 4.0  # seconds for an answer to a claim: to connect, and to wait for a lock
 EVERYTHING = "*"
+
+
+SESSION = """
+    SELECT set_config('lock_timeout', '2000', false), set_config('tcp_keepalives_idle', '10', false),
+        set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)
+"""
+# A process that has just died may hold its name for a moment, and a machine that has for as long as the server believes
+# in the connection.
+LOCK = "SELECT pg_advisory_lock(hashtextextended(%s, 0))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+
+
+@attrs.define(eq=False)
+class Claim:
+    """A worker's name that is wanted."""
+
+    decided: trio.Event = attrs.field(factory=trio.Event)
+    refused: bool = False
 
 
 class Listener:
@@ -43,6 +64,30 @@ class Listener:
         self._conninfo, self._channel, self._ourselves = conninfo, channel, ourselves
         self._heard, self._lost = heard, lost
         self._failures = 0  # since it last listened
+        self._claims: dict[str, Claim] = {}  # by the name of a worker
+        self._hearing = trio.CancelScope()  # ended when claims have changed
+        self._changed = False  # since they were last looked at
+
+    async def claim(self, worker: str) -> bool:
+        """Take a worker's name; False if somebody else has it. A checkpoint.
+
+        It is ours until `give_back` as long as the connection lasts, and taken again with the next. Where nobody can
+        tell in time, since the server cannot be reached there, it is as good as free.
+        """
+        claim = self._claims[worker] = Claim()
+        self._look_at_claims()
+        with trio.move_on_after(CLAIM_PATIENCE):
+            await claim.decided.wait()
+        return not claim.refused
+
+    def give_back(self, worker: str) -> None:
+        """Let others have the name, soon."""
+        self._claims.pop(worker, None)
+        self._look_at_claims()
+
+    def _look_at_claims(self) -> None:
+        self._changed = True
+        self._hearing.cancel()
 
     async def run(self) -> None:
         """Listen until cancelled; a connection that is lost is made again. Raises nothing of the way to the server."""
@@ -58,15 +103,42 @@ class Listener:
         connection = await TrioConnection.connect(self._conninfo, patience=PATIENCE)
         try:
             with trio.move_on_after(PATIENCE) as patience:
+                await connection.execute(SESSION)
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
             if patience.cancelled_caught:
                 return
             self._failures = 0
             self._lost()
-            async for notification in connection.notifies():
-                self._hear(notification.payload)
+            held: dict[str, None] = {}
+            while True:
+                self._changed = False
+                await self._settle(connection, held)
+                with trio.CancelScope() as self._hearing:
+                    if self._changed:
+                        continue
+                    async for notification in connection.notifies():
+                        self._hear(notification.payload)
         finally:
             connection.drop()
+
+    async def _settle(self, connection: TrioConnection, held: dict[str, None]) -> None:
+        """Lock and unlock until what this connection holds is what is claimed, as far as others let it."""
+        for worker in [name for name in held if name not in self._claims]:
+            del held[worker]
+            await connection.execute(UNLOCK, (f"{self._channel}/{worker}",))
+        for worker, claim in list(self._claims.items()):
+            if worker not in held and await self._lock(connection, worker):
+                held[worker] = None
+            if not claim.decided.is_set():  # what was granted is not refused when it is taken anew
+                claim.refused = worker not in held
+                claim.decided.set()
+
+    async def _lock(self, connection: TrioConnection, worker: str) -> bool:
+        try:
+            await connection.execute(LOCK, (f"{self._channel}/{worker}",))
+        except psycopg.errors.LockNotAvailable:
+            return False
+        return True
 
     def _hear(self, payload: str) -> None:
         sender, *topics = payload.split("\n")

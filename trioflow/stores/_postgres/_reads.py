@@ -62,8 +62,8 @@ class PostgresReads(ABC):
         """See `Store`."""
         if not is_id(request.instance):
             return 0
-        ((count,),) = await self._call("prune_executions", request.instance, request.keep, request.ended_before)
-        return int(count)
+        (row,) = await self._call("prune_executions", *requests.prune_executions(request))
+        return answers.pruned(request, row)
 
     async def list_instances(self, request: ListInstances) -> InstancePage:
         """See `Store`."""

@@ -25,6 +25,7 @@ from trioflow.abc import (
     OutMessage,
     Parent,
     PostMessage,
+    PruneExecutions,
     ReleaseActivity,
     ReleaseTurn,
     RenewActivities,
@@ -117,8 +118,11 @@ def post_message(request: PostMessage) -> tuple[object, ...]:
     """See `Store`."""
     draft = request.message.draft
     letter = {
-        "request_id": request.request_id, "mailbox_limit": request.mailbox_limit, **_letter(request.message)
-    }  # fmt: skip
+        "request_id": request.request_id,
+        "mailbox_limit": request.mailbox_limit,
+        "mailbox_bytes": request.mailbox_bytes,
+        **_letter(request.message),
+    }
     return (document(letter), draft.data, draft.payload)
 
 
@@ -212,6 +216,7 @@ def commit_turn(request: CommitTurn) -> tuple[object, ...]:
         "wake_at": request.wake_at,
         "version": request.version,
         "unread": request.unread,
+        "unread_bytes": request.unread_bytes,
         "keep": request.keep,
         "events": _or_none({"id": event.id, "at": event.at, "kind": event.kind} for event in request.events),
         "gap": True if _has_gap([event.id for event in request.events]) else None,
@@ -322,6 +327,7 @@ def delete_instances(request: DeleteInstances) -> tuple[object, ...]:
         "request_id": request.request_id,
         "first": first_of(request),
         "instances": [instance for instance in request.instances if is_id(instance)],
+        "executions": {name: number for name, number in request.executions.items() if is_id(name)},
         "force": request.force,
         "letters": _or_none(map(_letter, messages)),
     }
@@ -330,6 +336,11 @@ def delete_instances(request: DeleteInstances) -> tuple[object, ...]:
         _bodies(message.draft.data for message in messages),
         _bodies(message.draft.payload for message in messages),
     )
+
+
+def prune_executions(request: PruneExecutions) -> tuple[object, ...]:
+    """See `Store`."""
+    return request.request_id, request.instance, request.keep, request.ended_before
 
 
 def list_instances(request: ListInstances) -> tuple[object, ...] | None:

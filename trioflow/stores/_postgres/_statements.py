@@ -35,7 +35,7 @@ STATEMENTS = {
     "renew_sessions": "SELECT * FROM {}.renew_sessions(%s::jsonb)",
     "release_sessions": "SELECT {}.release_sessions(%s)",
     "delete_instances": "SELECT * FROM {}.delete_instances(%s::jsonb, %s::bytea[], %s::bytea[])",
-    "prune_executions": "SELECT {}.prune_executions(%s, %s, %s)",
+    "prune_executions": "SELECT * FROM {}.prune_executions(%s, %s, %s, %s)",
     "list_instances": "SELECT * FROM {}.list_instances(%s::jsonb)",
     "read_executions": "SELECT * FROM {}.read_executions(%s, %s, %s)",
     "read_depths": "SELECT * FROM {}.read_depths()",

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 import trio
 
+from trioflow._util import MANY, is_count, shown
 from trioflow.abc import Env, Signals
 from trioflow.errors import ConfigurationError, StoreError
 from trioflow.stores._postgres._lodger import Lodger
 from trioflow.stores._postgres._migrating import check_schema_name, open_schema
 from trioflow.stores._postgres._statements import STATEMENTS
 from trioflow.stores._postgres._verbs import PostgresVerbs
+from trioflow.stores._refusals import check_seconds, worker_in_use
 from trioflow.stores._rules import MEMORY_OF_REQUESTS, TIDY_EVERY
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ class PostgresStore(PostgresVerbs):
         env: the world that tokens come from.
 
     Raises:
-        ConfigurationError: the schema's name is none, or the connection string cannot be understood.
+        ConfigurationError: the schema's name is none, the connection string cannot be understood, or a figure makes no
+            sense.
     """
 
     def __init__(
@@ -70,9 +73,16 @@ class PostgresStore(PostgresVerbs):
         if durability not in ("full", "fast"):
             raise ConfigurationError(f'durability is {durability!r}; it has to be "full" or "fast".')
         check_schema_name(schema)
+        check_seconds("patience", patience)
+        check_seconds("limit", limit)
+        if not is_count(connections):
+            raise ConfigurationError(
+                f"connections= must be a whole number, at least 1 and at most {MANY:,}, not {shown(connections)}"
+            )
         self._schema, self._durability, self._clock = schema, durability, clock
         self._env = Env() if env is None else env
         self._signals = Signals()
+        self._workers: dict[str, None] = {}  # that are alive, as far as this object knows
         self._users = 0  # those who are on their way in included
         self._is_open = False
         self._door = trio.Lock()  # whoever opens or closes
@@ -179,12 +189,31 @@ class PostgresStore(PostgresVerbs):
             await self._call("forget_before", MEMORY_OF_REQUESTS)
 
     async def register_worker(self, worker: str) -> None:
-        """Nothing to note: a dead worker is noticed by its leases."""
+        """See `Store`. Where nobody listens, as behind a transaction pooler, only workers of this object are told
+        apart. What a dead worker held is free when its leases run out.
+        """
         await trio.lowlevel.checkpoint()
+        if worker in self._workers:
+            raise worker_in_use(worker)
+        self._workers[worker] = None
+        free = False
+        try:
+            free = self._listener is None or await self._listener.claim(worker)
+        finally:
+            if not free:
+                self._let_go(worker)
+        if not free:
+            raise worker_in_use(worker)
 
     async def unregister_worker(self, worker: str) -> None:
-        """See `register_worker`."""
+        """See `Store`."""
+        self._let_go(worker)
         await trio.lowlevel.checkpoint()
+
+    def _let_go(self, worker: str) -> None:
+        self._workers.pop(worker, None)
+        if self._listener is not None:
+            self._listener.give_back(worker)
 
 
 def _driver() -> Any:

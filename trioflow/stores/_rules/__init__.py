@@ -35,7 +35,9 @@ from trioflow.stores._rules._reads import (
 )
 from trioflow.stores._rules._rows import (
     ACTIVITY_COLUMNS as ACTIVITY_COLUMNS,
+    CANCEL as CANCEL,
     INSTANCE_COLUMNS as INSTANCE_COLUMNS,
+    START as START,
     ActivityRow as ActivityRow,
     Inbox as Inbox,
     InstanceRow as InstanceRow,
@@ -66,9 +68,11 @@ from trioflow.stores._rules._work import (
 
 __all__ = (
     "ACTIVITY_COLUMNS",
+    "CANCEL",
     "INSTANCE_COLUMNS",
     "MEMORY_OF_REQUESTS",
     "READS",
+    "START",
     "TIDY_EVERY",
     "ActivityRow",
     "Inbox",

@@ -36,7 +36,7 @@ def delete_instances(work: Work, request: DeleteInstances) -> int:
     answer = recall(work, request.request_id, "delete", first)
     if answer is not None:
         return answer.execution
-    family = _family(work, request.instances)
+    family = _family(work, request)
     if not request.force:
         for row in family:
             if not row.state.ended:
@@ -49,10 +49,10 @@ def delete_instances(work: Work, request: DeleteInstances) -> int:
     return len(family)
 
 
-def _family(work: Work, instances: tuple[str, ...]) -> list[InstanceRow]:
-    """Those that are there, and all their descendants; each once."""
+def _family(work: Work, request: DeleteInstances) -> list[InstanceRow]:
+    """Those that are meant and there, and all their descendants; each once."""
     found: dict[str, InstanceRow] = {}
-    waiting = [instance for instance in instances if is_id(instance)]
+    waiting = [instance for instance in request.instances if is_id(instance) and _is_meant(work, request, instance)]
     while waiting:
         instance = waiting.pop()
         row = None if instance in found else work.instance(instance)
@@ -62,8 +62,25 @@ def _family(work: Work, instances: tuple[str, ...]) -> list[InstanceRow]:
     return list(found.values())
 
 
+def _is_meant(work: Work, request: DeleteInstances, instance: str) -> bool:
+    """Whether it is still the one that was named; another may have begun under its id."""
+    row, wanted = work.instance(instance), request.executions.get(instance)
+    return row is not None and wanted in (None, row.execution)
+
+
 def prune_executions(work: Work, request: PruneExecutions) -> int:
     """Remove histories of earlier executions."""
+    if request.request_id is None:
+        return _prune(work, request)
+    answer = recall(work, request.request_id, "prune", request.instance)
+    if answer is not None:
+        return answer.execution
+    count = _prune(work, request)
+    work.tables.remember(request.request_id, work.now, Remembered("prune", request.instance, count, created=False))
+    return count
+
+
+def _prune(work: Work, request: PruneExecutions) -> int:
     row = work.instance(request.instance) if is_id(request.instance) else None
     if row is None:
         return 0

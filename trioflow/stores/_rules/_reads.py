@@ -10,9 +10,8 @@ from __future__ import annotations
 import attrs
 
 from trioflow.abc import EventRow, InstanceRecord, State
-from trioflow.history import CancelRequested
 from trioflow.stores._rules._checks import is_id
-from trioflow.stores._rules._rows import InstanceRow
+from trioflow.stores._rules._rows import CANCEL, InstanceRow
 from trioflow.stores._rules._work import Work
 
 
@@ -56,9 +55,10 @@ def record_of(work: Work, row: InstanceRow) -> InstanceRecord:
         history_length=row.history_length,
         history_bytes=row.history_bytes,
         unread=row.unread,
+        unread_bytes=row.unread_bytes,
         queued=row.queued,
         control_queued=row.control_at is not None,
-        cancel_queued=bool(row.queued) and work.tables.has_message(instance, CancelRequested.__name__),
+        cancel_queued=bool(row.queued) and work.tables.has_message(instance, CANCEL),
         status=work.tables.status(instance),
         last_event=last_event,
     )

@@ -8,9 +8,18 @@ Must never know: where rows are kept. Who calls it: the rules, and both kinds of
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from trioflow.abc import ActivityLock, Draft, MessageRow, State, TurnLock
+from trioflow.history import CancelRequested, OrchestrationStarted
+
+START: Final = OrchestrationStarted.__name__
+"""The kind of message that waits in an inbox until the execution begins."""
+
+CANCEL: Final = CancelRequested.__name__
+"""The kind of message that ends what has not begun."""
 
 
 @attrs.define(eq=False)
@@ -19,6 +28,7 @@ class InstanceRow:
 
     instance: str
     execution: int  # from 1, never starts again for this id
+    first_execution: int  # of this life: the one that was started, or that replaced another
     name: str
     version: str | None  # None until the first turn pins it
     semantics: int
@@ -26,6 +36,7 @@ class InstanceRow:
     revision: int  # counts commits, over all executions
     last_commit: str | None  # request id of the last commit
     unread: int  # events delivered and not yet taken
+    unread_bytes: int  # in their payloads
     history_length: int  # of the current execution
     history_bytes: int
     wake_at: float | None  # its earliest open deadline; pending: when the delay of its start is over
@@ -34,8 +45,9 @@ class InstanceRow:
     next_seq: int  # of its next message
     queued: int  # messages in the inbox
     mail: int  # how many of them count against the mailbox limit
+    mail_bytes: int  # in the payloads of those
     first_at: float | None  # when the oldest message arrived; None means the inbox is empty
-    control_at: float | None  # when the oldest control message arrived; None means there is none
+    control_at: float | None  # when the oldest arrived that `controls`; None means there is none
     lock_token: str | None  # of the last holder that has not given it back; its lease may have run out
     lock_worker: str | None
     lock_until: float  # end of the lease; means nothing without a token
@@ -176,6 +188,15 @@ class StoredMessage:
     draft: Draft
 
     @property
+    def size(self) -> int:
+        """Bytes that count against the mailbox limit."""
+        return len(self.draft.payload or b"") if self.mailbox else 0
+
+    def controls(self, *, begun: bool) -> bool:
+        """Whether whoever comes first carries it out: a cancellation, too, while there is no code to hear of it."""
+        return self.control or (self.draft.kind == CANCEL and not begun)
+
+    @property
     def row(self) -> MessageRow:
         """What a worker gets to see."""
         return MessageRow(self.seq, self.at, self.draft)
@@ -187,6 +208,7 @@ class Inbox:
 
     queued: int
     mail: int
+    mail_bytes: int
     first_at: float | None
     control_at: float | None
     first_seq: int | None

@@ -39,6 +39,9 @@ def post_message(work: Work, request: PostMessage) -> None:
         raise refusals.already_ended(message.instance, row.state)
     if message.mailbox and row.unread + row.mail >= request.mailbox_limit:
         raise refusals.mailbox_full(message.instance, row.unread + row.mail, request.mailbox_limit)
+    held, size = row.unread_bytes + row.mail_bytes, len(message.draft.payload or b"")
+    if message.mailbox and held + size > request.mailbox_bytes:
+        raise refusals.mailbox_too_large(message.instance, held, size, request.mailbox_bytes)
     work.deliver(message)
     work.tables.remember(
         request.request_id, work.now, Remembered("post", message.instance, row.execution, created=False)
@@ -59,8 +62,10 @@ def begin(work: Work, request: StartInstance) -> Started:
     if old is None:
         execution, revision = work.tables.last_execution(request.instance) + 1, 0
     elif request.if_exists == "attach":
+        if old.name != request.name:
+            raise refusals.another_orchestration(request, old.name)
         return Started(instance=request.instance, execution=old.execution, created=False)
-    elif request.if_exists == "replace_finished" and old.state.ended:
+    elif old.state.ended and (request.if_exists == "replace_finished" or _is_left_over(work, request)):
         # The revision goes on: (instance, execution, revision) is never the same twice.
         execution, revision = old.execution + 1, old.revision
         work.tables.forget_values(request.instance)
@@ -73,10 +78,22 @@ def begin(work: Work, request: StartInstance) -> Started:
     return Started(instance=request.instance, execution=execution, created=True)
 
 
+def _is_left_over(work: Work, request: StartInstance) -> bool:
+    """Whether what has the id is a child of an earlier life of the same parent, which begins its children anew."""
+    if request.parent is None:
+        return False
+    before, _ = work.tables.instance_details(request.instance)
+    parent = work.instance(request.parent.instance)
+    if before is None or parent is None or before.instance != parent.instance:
+        return False
+    return before.execution < parent.first_execution
+
+
 def _new_row(request: StartInstance, execution: int, revision: int, now: float) -> InstanceRow:
     return InstanceRow(
         instance=request.instance,
         execution=execution,
+        first_execution=execution,
         name=request.name,
         version=request.version,
         semantics=request.semantics,
@@ -84,6 +101,7 @@ def _new_row(request: StartInstance, execution: int, revision: int, now: float) 
         revision=revision,
         last_commit=None,
         unread=0,
+        unread_bytes=0,
         history_length=0,
         history_bytes=0,
         wake_at=now + request.delay if request.delay else None,
@@ -92,6 +110,7 @@ def _new_row(request: StartInstance, execution: int, revision: int, now: float) 
         next_seq=1,
         queued=0,
         mail=0,
+        mail_bytes=0,
         first_at=None,
         control_at=None,
         lock_token=None,

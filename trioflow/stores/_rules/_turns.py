@@ -145,7 +145,7 @@ def _take_from_inbox(work: Work, row: InstanceRow, request: CommitTurn) -> None:
     elif request.consumed:
         removed = work.tables.remove_messages(row.instance, request.consumed)
         if removed == row.queued:
-            row.queued = row.mail = 0
+            row.queued = row.mail = row.mail_bytes = 0
             row.first_at = row.control_at = None
         else:
             work.count_inbox(row)
@@ -156,6 +156,7 @@ def _set_columns(work: Work, row: InstanceRow, request: CommitTurn) -> None:
     row.wake_at = None if request.state.ended else request.wake_at
     row.version = row.version if request.version is None else request.version
     row.unread = request.unread
+    row.unread_bytes = request.unread_bytes
     row.revision += 1
     row.last_commit = request.request_id
     row.attempts = 0

@@ -18,7 +18,7 @@ import attrs
 from trioflow.abc import ACTIVITIES, TURNS, Draft, OutMessage, activity_topic, instance_topic
 from trioflow.history import ActivityCancelled, EventCodec
 from trioflow.stores._rules._checks import is_id
-from trioflow.stores._rules._rows import ActivityRow, InstanceRow, StoredMessage, due_at_of
+from trioflow.stores._rules._rows import CANCEL, START, ActivityRow, InstanceRow, StoredMessage, due_at_of
 from trioflow.stores._rules._tables import Tables
 
 R = TypeVar("R")
@@ -115,22 +115,27 @@ class Work:
             seq = seq if lowest is None else lowest - 1
         else:
             row.next_seq += 1
-        self.tables.put_message(
-            row.instance,
-            StoredMessage(seq, self.now, message.execution, message.control, message.mailbox, message.draft),
-        )
+        stored = StoredMessage(seq, self.now, message.execution, message.control, message.mailbox, message.draft)
+        self.tables.put_message(row.instance, stored)
+        if first:
+            self.count_inbox(row)  # what waited there may control it now
+            return
         row.queued += 1
-        row.mail += message.mailbox
+        row.mail, row.mail_bytes = row.mail + message.mailbox, row.mail_bytes + stored.size
         if row.first_at is None:
             row.first_at = self.now
-        if message.control and row.control_at is None:
+        if row.control_at is None and stored.controls(begun=not self._is_yet_to_begin(row, message)):
             row.control_at = self.now
         self.touch(row)
+
+    def _is_yet_to_begin(self, row: InstanceRow, message: OutMessage) -> bool:
+        """Whether the start of the execution waits in the inbox; asked for cancellations only."""
+        return message.draft.kind == CANCEL and self.tables.has_message(row.instance, START)
 
     def count_inbox(self, row: InstanceRow) -> None:
         """Make the row's figures agree with its inbox after messages were removed."""
         inbox = self.tables.inbox(row.instance)
-        row.queued, row.mail = inbox.queued, inbox.mail
+        row.queued, row.mail, row.mail_bytes = inbox.queued, inbox.mail, inbox.mail_bytes
         row.first_at, row.control_at = inbox.first_at, inbox.control_at
         self.touch(row)
 

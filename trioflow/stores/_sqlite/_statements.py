@@ -144,8 +144,10 @@ REMOVE_MESSAGE: Final = "DELETE FROM message WHERE instance = ? AND seq = ?"
 REMOVE_MESSAGES: Final = "DELETE FROM message WHERE instance = ?"
 REMOVE_MESSAGES_FOR_OTHERS: Final = "DELETE FROM message WHERE instance = ? AND execution <> ?"
 COUNT_MESSAGES: Final = (
-    "SELECT count(*), ifnull(sum(mailbox), 0), min(at), min(CASE control WHEN 1 THEN at END), min(seq) "
-    "FROM message WHERE instance = ?"
+    "SELECT count(*), ifnull(sum(mailbox), 0), ifnull(sum(length(payload)) FILTER (WHERE mailbox = 1), 0), min(at), "
+    "min(CASE WHEN control = 1 OR kind = ?2 AND EXISTS (SELECT 1 FROM message WHERE instance = ?1 AND kind = ?3) "
+    "THEN at END), min(seq) "
+    "FROM message WHERE instance = ?1"
 )
 
 READ_STATUS: Final = "SELECT value FROM status WHERE instance = ?"

@@ -19,6 +19,7 @@ import trio
 
 from trioflow.abc import Env, Signals
 from trioflow.errors import ConfigurationError, StoreError
+from trioflow.stores._refusals import check_seconds, worker_in_use
 from trioflow.stores._rules import Rule, SteadyClock
 from trioflow.stores._sqlite._backup import back_up
 from trioflow.stores._sqlite._database import Member
@@ -55,6 +56,7 @@ class SqliteStore(StoreVerbs):
     ) -> None:
         if durability not in ("full", "fast"):
             raise ConfigurationError(f'durability is {durability!r}; it has to be "full" or "fast".')
+        check_seconds("patience", patience)
         env = Env() if env is None else env
         text = os.fspath(path)
         if "\0" in text:
@@ -130,9 +132,7 @@ class SqliteStore(StoreVerbs):
         """Hold the worker's file: when this process dies, others see it at once."""
         run, writer = self._here()
         if not await writer.do(run, lambda: writer.announce_worker(worker)):
-            raise ConfigurationError(
-                f"Worker id {worker!r} is in use by a runtime that is alive. Give each runtime an id of its own."
-            )
+            raise worker_in_use(worker)
 
     async def unregister_worker(self, worker: str) -> None:
         """Let go of the worker's file."""

@@ -28,7 +28,9 @@ from trioflow.abc import (
     StoreMetrics,
 )
 from trioflow.stores._rules import (
+    CANCEL,
     INSTANCE_COLUMNS,
+    START,
     Inbox,
     InstanceRow,
     Remembered,
@@ -199,7 +201,7 @@ class SqliteTables(SqliteActivities):
 
     def inbox(self, instance: str) -> Inbox:
         """See `Tables`."""
-        row = self._one(sql.COUNT_MESSAGES, instance)
+        row = self._one(sql.COUNT_MESSAGES, instance, CANCEL, START)
         assert row is not None
         return Inbox(*row)
 

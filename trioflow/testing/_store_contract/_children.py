@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trioflow.abc import Capabilities, Draft, OutMessage, Parent, StartInstance, State
+from trioflow.abc import Capabilities, Draft, NextExecution, OutMessage, Parent, StartInstance, State
 from trioflow.errors import LockLost
 from trioflow.testing._store_contract._marks import Part, belongs_to
 from trioflow.testing._store_contract._subject import LEASE, Subject, draft, expect_equal, expect_raises, kinds
@@ -155,6 +155,66 @@ async def check_a_turn_may_replace(s: Subject) -> None:
     expect_equal(((await s.record("over")).execution, (await s.record("runs")).execution), (2, 1), "executions")
     turns = {turn.lock.instance: kinds(turn.messages) for turn in (await s.lock_turns()).turns}
     expect_equal(turns["a"], ["ChildRefused", "ChildStarted"], "the starter's inbox")
+
+
+@belongs_to(Part.REPLACING)
+async def check_a_turn_attaches_to_what_it_named(s: Subject) -> None:
+    """A start out of a turn that would attach to another orchestration is refused, and the starter is told."""
+    await s.waiting("child")
+    await s.start("a")
+    await s.run("a", starts=(_child(s, "child", name="other", if_exists="attach"),))
+    expect_equal(kinds((await s.turn("a")).messages), ["ChildRefused"], "the starter's inbox")
+
+
+async def _called(s: Subject, child: str, execution: int) -> list[str]:
+    """The first turn of an execution of `a` calls a child; what it is told then."""
+    parent = Parent(instance="a", execution=execution, event_id=1)
+    replies = {f"on_{how}": OutMessage(instance="a", draft=draft(how)) for how in ("started", "refused")}
+    turn = next(turn for turn in (await s.lock_turns()).turns if turn.lock.instance == "a")
+    await s.commit(turn, "Called", starts=(s.a_start(child, parent=parent, **replies),))
+    turns = {turn.lock.instance: turn for turn in (await s.lock_turns()).turns}
+    if child in turns and turns[child].messages[0].draft.kind == "Started":
+        await s.commit(turns[child], "Begun")
+    await s.commit(turns["a"])
+    return kinds(turns["a"].messages)
+
+
+async def _over(s: Subject, instance: str, **fields: Any) -> None:
+    """An instance that waits ends."""
+    await s.post(instance)
+    await s.run(instance, "Ended", **{"state": State.COMPLETED, **fields})
+
+
+@belongs_to(Part.REPLACING)
+async def check_children_of_an_earlier_life_give_way(s: Subject) -> None:
+    """A parent that was replaced starts its children anew under the ids that they had: as their next execution."""
+    await s.start("a")
+    expect_equal(await _called(s, "child", 1), ["started"], "what the first life is told")
+    await _over(s, "child")
+    await _over(s, "a")
+    await s.start("a", if_exists="replace_finished")
+    expect_equal(await _called(s, "child", 2), ["started"], "what the second life is told")
+    child = await s.record("child")
+    expect_equal((child.execution, child.state), (2, State.WAITING), "the child")
+    expect_equal(child.parent, Parent(instance="a", execution=2, event_id=1), "its parent")
+
+
+@belongs_to(Part.REPLACING)
+async def check_only_what_an_earlier_life_left_gives_way(s: Subject) -> None:
+    """Children of this life, those that still run, and those of others keep their ids."""
+    await s.start("a")
+    expect_equal(await _called(s, "runs", 1), ["started"], "what the first life is told")
+    await _over(s, "a")
+    await s.waiting("others", state=State.COMPLETED)
+    await s.start("child of b", parent=Parent(instance="b", execution=1, event_id=1))
+    await s.run("child of b", state=State.COMPLETED)
+    await s.start("a", if_exists="replace_finished")
+    expect_equal(await _called(s, "this life's", 2), ["started"], "what the second life is told")
+    await _over(s, "this life's")
+    await _over(s, "a", state=State.PENDING, next_execution=NextExecution(start=draft("Started")))
+    for name in ("this life's", "runs", "others", "child of b"):
+        expect_equal(await _called(s, name, 3), ["refused"], f"what it is told of {name!r}")
+        await s.post("a")
 
 
 async def check_an_ended_child_keeps_its_id(s: Subject) -> None:

@@ -108,6 +108,18 @@ async def check_several_are_deleted_at_once(s: Subject) -> None:
     expect_equal(await listed(s), [], "who is left")
 
 
+async def check_only_the_execution_that_is_meant_is_deleted(s: Subject) -> None:
+    """An instance that was begun anew since it was found is passed over; who is named without an execution goes."""
+    for name in ("a", "b", "c"):
+        await s.ended(name)
+    await s.start("a", if_exists="replace_finished")
+    await s.run("a", "Started", "Ended", state=State.COMPLETED)
+    expect_equal(await deleted(s, "a", "b", "c", executions={"a": 1, "b": 1}), 2, "how many")
+    expect_equal(await listed(s), ["a"], "who is left")
+    expect_equal(len(await s.store.read_history("a", 2)), 2, "events of the new execution")
+    expect_equal(await deleted(s, "a", executions={"a": 2, "nobody": 1}), 1, "how many")
+
+
 async def check_a_child_may_go_alone(s: Subject) -> None:
     """Deleting a child leaves its parent, which is told nothing by that."""
     await s.waiting("p")
@@ -231,6 +243,21 @@ async def check_a_repeated_deletion_is_one(s: Subject) -> None:
 async def pruned(s: Subject, instance: str = "a", **fields: Any) -> int:
     """How many histories were removed."""
     return await s.store.prune_executions(PruneExecutions(instance=instance, **fields))
+
+
+@belongs_to(Part.REPEATS)
+async def check_a_repeated_pruning_is_one(s: Subject) -> None:
+    """A pruning that is repeated answers as the first did, and removes nothing that has become old since."""
+    await continued(s, 4)
+    expect_equal(await pruned(s, request_id="r-1"), 4, "how many")
+    await s.post("a")
+    await s.run("a", "Ended", state=State.PENDING, next_execution=NextExecution(start=draft("Started")))
+    expect_equal(await pruned(s, request_id="r-1"), 4, "how many at the repeat")
+    expect_equal((await lengths(s, 6))[4], 3, "events of what was current")
+    expect_equal(await pruned(s), 1, "how many of a request that nobody remembers")
+    expect_equal(await pruned(s), 0, "how many at its repeat")
+    with expect_raises(DuplicateRequestError, "the request id was another request's"):
+        await pruned(s, "b", request_id="r-1")
 
 
 async def check_the_newest_executions_are_kept(s: Subject) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from trioflow.abc import State
+from trioflow.abc import Capabilities, NextExecution, State
 from trioflow.testing._store_contract._marks import Part, belongs_to
-from trioflow.testing._store_contract._subject import Subject, an_item, expect_equal, kinds
+from trioflow.testing._store_contract._subject import Subject, an_item, draft, expect, expect_equal, kinds
+
+START = draft("OrchestrationStarted")
+CANCEL = "CancelRequested"
 
 
 async def check_what_is_left_does_not_wake_a_held_instance(s: Subject) -> None:
@@ -84,3 +87,59 @@ async def check_a_mailbox_fills_while_held(s: Subject) -> None:
     await s.waiting("a", state=State.SUSPENDED, unread=1)
     await s.post("a", mailbox=True, mailbox_limit=2)
     await s.mailbox_is_full("a", 2)
+
+
+# -- cancelled before they began
+
+
+@belongs_to(Part.DETAILS)
+async def check_a_cancellation_controls_what_has_not_begun(s: Subject) -> None:
+    """As long as the start of a held or delayed instance waits in its inbox, a cancellation makes it eligible."""
+    for state in (State.SUSPENDED, State.PARKED):
+        await s.start(state, start=START)
+        await s.commit(await s.turn(state), state=state, consumed=())
+    await s.start("delayed", start=START, delay=60.0)
+    await s.nothing_eligible("nobody asked for its end")
+    for instance in (State.SUSPENDED, State.PARKED, "delayed"):
+        await s.post(instance, "Note")
+        await s.post(instance, CANCEL)
+        expect((await s.record(instance)).control_queued, "control waits")
+        expect_equal(kinds((await s.turn(instance)).messages), [START.kind, "Note", CANCEL], "the inbox")
+
+
+@belongs_to(Part.DETAILS)
+async def check_a_cancellation_does_not_control_what_has_begun(s: Subject) -> None:
+    """Once the start was consumed a cancellation waits like any other message, also one that came before that."""
+    await s.start("a", start=START)
+    turn = await s.turn("a")
+    await s.post("a", CANCEL)
+    await s.commit(turn, state=State.SUSPENDED)
+    expect(not (await s.record("a")).control_queued, "no control waits")
+    await s.post("a", CANCEL)
+    await s.nothing_eligible("it has begun")
+    expect_equal((await s.record("a")).queued, 2, "messages in the inbox")
+
+
+@belongs_to(Part.EXECUTIONS)
+async def check_a_cancellation_controls_the_next_execution(s: Subject) -> None:
+    """A cancellation that waits while an instance continues as new controls the execution that has not begun."""
+    await s.waiting("a")
+    await s.post("a")
+    turn = await s.turn("a")
+    await s.post("a", CANCEL)
+    await s.commit(turn, "Continued", state=State.PENDING, next_execution=NextExecution(start=START))
+    turn = await s.turn("a")
+    await s.commit(turn, state=State.SUSPENDED, consumed=())
+    expect_equal(kinds((await s.turn("a")).messages), [START.kind, CANCEL], "the inbox")
+
+
+@belongs_to(Part.CAPABILITIES)
+async def check_a_cancellation_before_the_start_is_for_whoever_comes_first(s: Subject) -> None:
+    """What has not begun and is cancelled is taken by workers that cannot run it, too; what has begun is not."""
+    stranger = Capabilities(orchestrations=(("other", "1"),))
+    await s.start("a", start=START)
+    await s.post("a", CANCEL)
+    turn = await s.turn("a", can_run=stranger)
+    await s.commit(turn, consumed=(turn.messages[0].seq,))
+    expect_equal((await s.lock_turns(can_run=stranger)).turns, (), "what is taken of what has begun")
+    expect_equal(kinds((await s.turn("a")).messages), [CANCEL], "the inbox")

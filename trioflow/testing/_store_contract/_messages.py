@@ -76,6 +76,37 @@ async def check_other_messages_do_not_fill_the_mailbox(s: Subject) -> None:
 
 
 @belongs_to(Part.MAILBOXES)
+async def check_a_mailbox_is_limited_in_bytes(s: Subject) -> None:
+    """Payloads of unread and queued events are limited together; what is refused leaves no trace, and others enter."""
+    await s.waiting("a", unread=1, unread_bytes=4)
+    expect_equal((await s.record()).unread_bytes, 4, "bytes of unread events")
+    large = draft(payload=b"12345678901")
+    await s.post("a", draft=large)
+    await s.post("a", draft=draft(payload=b"123"), mailbox=True, mailbox_bytes=10)
+    await s.post("a", draft=draft(data=b"12345678901"), mailbox=True, mailbox_bytes=7)
+    with expect_raises(MailboxFull, "the mailbox holds seven bytes"):
+        await s.post("a", draft=draft(payload=b"1234"), mailbox=True, mailbox_bytes=10)
+    await s.post("a", draft=draft(payload=b"123"), mailbox=True, mailbox_bytes=10)
+    await s.post("a", draft=large, mailbox_bytes=10)
+    expect_equal((await s.record()).queued, 5, "messages in the inbox")
+
+
+@belongs_to(Part.MAILBOXES)
+async def check_bytes_of_a_mailbox_make_room(s: Subject) -> None:
+    """There is room for as many bytes as were consumed and taken, whether that was all or a part."""
+    await s.waiting("a", unread=1, unread_bytes=2)
+    for _ in range(2):
+        await s.post("a", draft=draft(payload=b"1234"), mailbox=True, mailbox_bytes=10)
+    turn = await s.turn()
+    await s.commit(turn, consumed=(turn.messages[0].seq,), unread_bytes=2)
+    with expect_raises(MailboxFull, "the mailbox holds six bytes"):
+        await s.post("a", draft=draft(payload=b"12345"), mailbox=True, mailbox_bytes=10)
+    await s.post("a", draft=draft(payload=b"1234"), mailbox=True, mailbox_bytes=10)
+    await s.run()
+    await s.post("a", draft=draft(payload=b"1234567890"), mailbox=True, mailbox_bytes=10)
+
+
+@belongs_to(Part.MAILBOXES)
 async def check_mailbox_empties(s: Subject) -> None:
     """Events that were consumed make room again."""
     await s.waiting()

@@ -60,10 +60,21 @@ async def check_ended_id_fails(s: Subject) -> None:
 async def check_attach_finds_the_instance(s: Subject) -> None:
     """Attaching answers with what is there and creates nothing."""
     await s.start("a")
-    started = await s.start("a", name="other", if_exists="attach")
+    started = await s.start("a", attributes={"k": "v"}, if_exists="attach")
     expect_equal((started.execution, started.created), (1, False), "the answer to an attach")
-    expect_equal((await s.record()).name, "flow", "the instance that was there")
+    expect_equal((await s.record()).attributes, {}, "the attributes of what was there")
     expect_equal(kinds((await s.turn()).messages), ["Started"], "its inbox")
+
+
+@belongs_to(Part.REPLACING)
+async def check_attach_is_to_the_same_orchestration(s: Subject) -> None:
+    """Attaching to an instance of another orchestration is refused, whether that runs or has ended."""
+    for name, state in (("runs", State.WAITING), ("over", State.COMPLETED)):
+        await s.waiting(name, state=state)
+        before = await s.record(name)
+        with expect_raises(InstanceExists, "it runs another orchestration"):
+            await s.start(name, name="other", if_exists="attach")
+        expect_equal(await s.record(name), before, "the instance that was there")
 
 
 @belongs_to(Part.REPLACING)
@@ -184,7 +195,7 @@ async def check_attach_changes_nothing(s: Subject) -> None:
     await s.ended("ended")
     for name, execution in (("pending", 1), ("ended", 1)):
         before = await s.record(name)
-        started = await s.start(name, name="other", delay=5.0, attributes={"k": "v"}, if_exists="attach")
+        started = await s.start(name, delay=5.0, attributes={"k": "v"}, if_exists="attach")
         expect_equal((started.execution, started.created), (execution, False), "the answer to an attach")
         expect_equal(await s.record(name), before, f"the {name} instance")
 

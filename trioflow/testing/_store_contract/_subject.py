@@ -145,7 +145,7 @@ class Subject:
 
     async def post(self, instance: str = "a", kind: str = "Note", **fields: Any) -> None:
         """Post a message; fields of `PostMessage` and of its message."""
-        own = {name: fields.pop(name) for name in ("request_id", "mailbox_limit") if name in fields}
+        own = {name: fields.pop(name) for name in ("request_id", "mailbox_limit", "mailbox_bytes") if name in fields}
         own.setdefault("request_id", self.request_id())
         fields.setdefault("draft", draft(kind))
         await self.store.post_message(PostMessage(message=OutMessage(instance=instance, **fields), **own))

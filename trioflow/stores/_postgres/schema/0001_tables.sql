@@ -7,6 +7,7 @@
 CREATE TABLE instance (
     instance        text COLLATE "C" PRIMARY KEY,
     execution       bigint NOT NULL,
+    first_execution bigint NOT NULL,  -- of this life: the one that was started, or that replaced another
     name            text COLLATE "C" NOT NULL,
     version         text COLLATE "C",  -- null until the first turn pins it
     semantics       integer NOT NULL,
@@ -14,6 +15,7 @@ CREATE TABLE instance (
     revision        bigint NOT NULL,
     last_commit     text COLLATE "C",
     unread          integer NOT NULL,
+    unread_bytes    bigint NOT NULL,
     history_length  bigint NOT NULL,
     history_bytes   bigint NOT NULL,
     wake_at         float8,
@@ -67,7 +69,7 @@ CREATE TABLE message (
     payload         bytea,
     PRIMARY KEY (instance, seq)
 );
-CREATE INDEX message_control ON message (instance, at) WHERE control;
+CREATE INDEX message_control ON message (instance, at) WHERE control OR kind = 'CancelRequested';
 CREATE INDEX message_mailbox ON message (instance) WHERE mailbox;
 
 -- Instances that were written to by somebody who does not hold their row: whoever looks for work next takes them over

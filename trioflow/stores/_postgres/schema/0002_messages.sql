@@ -13,6 +13,17 @@ CREATE FUNCTION ended(_state text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     SELECT _state IN ('completed', 'failed', 'cancelled', 'terminated')
 $$;
 
+-- Since when something waits in an inbox that whoever comes first carries out: control messages, and a cancellation while
+-- the start waits there, too, and there is no code to hear of it.
+CREATE FUNCTION control_at(_instance text, _execution bigint) RETURNS float8 LANGUAGE sql STABLE
+SET search_path FROM CURRENT AS $$
+    SELECT min(m.at) FROM message m
+    WHERE m.instance = _instance AND (m.execution IS NULL OR m.execution = _execution)
+        AND (m.control OR m.kind = 'CancelRequested' AND EXISTS (
+            SELECT FROM message s WHERE s.instance = _instance AND s.seq < 0 AND s.kind = 'OrchestrationStarted'
+        ))
+$$;
+
 -- When the instance is eligible to be locked, by what is known now; null: never. See `due_at_of` of the other stores.
 CREATE FUNCTION due_of(_i instance, _now float8) RETURNS float8 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT AS $$
@@ -27,8 +38,7 @@ BEGIN
         RETURN NULL;
     END IF;
     IF _held OR _delayed THEN
-        SELECT min(m.at) INTO _control_at FROM message m
-        WHERE m.instance = _i.instance AND m.control AND (m.execution IS NULL OR m.execution = _i.execution);
+        _control_at := control_at(_i.instance, _i.execution);
         IF _control_at > _now THEN
             _control_at := _now;
         END IF;

@@ -3,9 +3,23 @@
 -- Laws: an execution number of an id is never used twice; a request is carried out once, whatever is repeated, also
 -- at the same moment; a refusal writes nothing. Verdicts are worded by the caller.
 
-CREATE TYPE begun AS (verdict text, execution bigint, state text);
+CREATE TYPE begun AS (verdict text, execution bigint, state text, name text);
 
--- Create, attach or replace. Verdicts: created, attached, exists. It looks before it inserts or locks, since either
+-- Whether what has an id is a child of an earlier life of the same parent, which begins its children anew.
+CREATE FUNCTION is_left_over(_start jsonb, _old instance) RETURNS boolean LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT AS $$
+BEGIN
+    IF _old.parent_id IS DISTINCT FROM _start ->> 'parent_id' OR _old.parent_id IS NULL THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (
+        SELECT FROM instance p
+        WHERE p.instance = _old.parent_id AND (_old.parent::jsonb ->> 1)::bigint < p.first_execution
+    );
+END
+$$;
+
+-- Create, attach or replace. Verdicts: created, attached, other, exists. It looks before it inserts or locks, since either
 -- would wait for the turn of an instance that lives; and it looks again after it has waited for others who start,
 -- replace or delete the same.
 CREATE FUNCTION begin_instance(_start jsonb, _data bytea, _payload bytea, _now float8) RETURNS begun LANGUAGE plpgsql
@@ -20,16 +34,18 @@ BEGIN
         SELECT * INTO _old FROM instance i WHERE i.instance = _id;
         IF NOT FOUND THEN
             _execution := insert_instance(_start, _now);
-        ELSIF _replaces AND ended(_old.state) THEN
+        ELSIF _start ->> 'if_exists' = 'attach' THEN
+            RETURN ROW(CASE _old.name WHEN _start ->> 'name' THEN 'attached' ELSE 'other' END,
+                       _old.execution, _old.state, _old.name)::begun;
+        ELSIF ended(_old.state) AND (_replaces OR is_left_over(_start, _old)) THEN
             _execution := replace_instance(_start, _now);
         ELSE
-            RETURN ROW(CASE _start ->> 'if_exists' WHEN 'attach' THEN 'attached' ELSE 'exists' END,
-                       _old.execution, _old.state)::begun;
+            RETURN ROW('exists', _old.execution, _old.state, _old.name)::begun;
         END IF;
         EXIT WHEN _execution IS NOT NULL;
     END LOOP;
     PERFORM put_start(_id, _execution, _start ->> 'kind', _data, _payload, _now);
-    RETURN ROW('created', _execution, 'pending')::begun;
+    RETURN ROW('created', _execution, 'pending', _start ->> 'name')::begun;
 END
 $$;
 
@@ -43,18 +59,20 @@ DECLARE
     _execution bigint;
 BEGIN
     INSERT INTO instance (
-        instance, execution, name, version, semantics, state, revision, unread, history_length, history_bytes, wake_at,
-        not_before, due_at, lock_until, attempts, created_at, updated_at, parent, parent_id, attributes
+        instance, execution, first_execution, name, version, semantics, state, revision, unread, unread_bytes,
+        history_length, history_bytes, wake_at, not_before, due_at, lock_until, attempts, created_at, updated_at,
+        parent, parent_id, attributes
     ) VALUES (
-        _id, 1, _start ->> 'name', _start ->> 'version', (_start ->> 'semantics')::integer, 'pending', 0, 0, 0, 0,
-        _wake_at, 0, coalesce(_wake_at, _now), 0, 0, _now, _now, _start ->> 'parent', _start ->> 'parent_id',
-        _start -> 'attributes'
+        _id, 1, 1, _start ->> 'name', _start ->> 'version', (_start ->> 'semantics')::integer, 'pending', 0, 0, 0,
+        0, 0, _wake_at, 0, coalesce(_wake_at, _now), 0, 0, _now, _now,
+        _start ->> 'parent', _start ->> 'parent_id', _start -> 'attributes'
     )
     ON CONFLICT (instance) DO NOTHING
     RETURNING execution INTO _execution;
     IF FOUND AND EXISTS (SELECT FROM tombstone t WHERE t.instance = _id) THEN
         DELETE FROM message m WHERE m.instance = _id;  -- was on its way to the one that was deleted
-        UPDATE instance i SET execution = t.execution + 1 FROM tombstone t WHERE i.instance = _id AND t.instance = _id
+        UPDATE instance i SET execution = t.execution + 1, first_execution = t.execution + 1
+        FROM tombstone t WHERE i.instance = _id AND t.instance = _id
         RETURNING i.execution INTO _execution;
     END IF;
     RETURN _execution;
@@ -72,9 +90,9 @@ DECLARE
 BEGIN
     PERFORM FROM instance i WHERE i.instance = _id FOR UPDATE;
     UPDATE instance i SET
-        execution = i.execution + 1, name = _start ->> 'name', version = _start ->> 'version',
-        semantics = (_start ->> 'semantics')::integer, state = 'pending', last_commit = NULL, unread = 0,
-        history_length = 0, history_bytes = 0, wake_at = _wake_at, not_before = 0,
+        execution = i.execution + 1, first_execution = i.execution + 1, name = _start ->> 'name',
+        version = _start ->> 'version', semantics = (_start ->> 'semantics')::integer, state = 'pending',
+        last_commit = NULL, unread = 0, unread_bytes = 0, history_length = 0, history_bytes = 0, wake_at = _wake_at, not_before = 0,
         due_at = coalesce(_wake_at, _now), lock_token = NULL, lock_worker = NULL, lock_until = 0, attempts = 0,
         created_at = _now, updated_at = _now, ended_at = NULL, parent = _start ->> 'parent',
         parent_id = _start ->> 'parent_id', attributes = _start -> 'attributes', status = NULL
@@ -114,7 +132,8 @@ BEGIN
 END
 $$;
 
--- Verdicts: created, attached, exists, duplicate (`state` is then the verb and `other` the instance of that request).
+-- Verdicts: created, attached, other (its name is `other`), exists, duplicate (`state` is then the verb and `other` the
+-- instance of that request).
 CREATE FUNCTION start_instance(
     _doc jsonb, _data bytea, _payload bytea,
     OUT verdict text, OUT execution bigint, OUT state text, OUT other text
@@ -137,7 +156,8 @@ BEGIN
     verdict := _begun.verdict;
     execution := _begun.execution;
     state := _begun.state;
-    IF verdict = 'exists' THEN
+    other := _begun.name;
+    IF verdict IN ('exists', 'other') THEN
         DELETE FROM request r WHERE r.request_id = _doc ->> 'request_id';
     ELSE
         UPDATE request r SET execution = _begun.execution, created = verdict = 'created'
@@ -146,14 +166,21 @@ BEGIN
 END
 $$;
 
--- Unread events of an instance, those on their way included, as far as a limit is concerned.
-CREATE FUNCTION count_mail(_instance text, _limit bigint) RETURNS bigint LANGUAGE sql VOLATILE
+-- Unread events of an instance, those on their way included, and the bytes in their payloads, as far as a limit is
+-- concerned.
+CREATE FUNCTION count_mail(_instance text, _limit bigint, OUT held bigint, OUT bytes bigint) LANGUAGE sql VOLATILE
 SET search_path FROM CURRENT AS $$
-    SELECT (SELECT i.unread FROM instance i WHERE i.instance = _instance) + count(*)
-    FROM (SELECT FROM message m WHERE m.instance = _instance AND m.mailbox LIMIT greatest(_limit, 0)) m
+    SELECT i.unread + m.held, i.unread_bytes + m.bytes
+    FROM instance i, (
+        SELECT count(*) AS held, coalesce(sum(octet_length(l.payload)), 0)::bigint AS bytes
+        FROM (
+            SELECT m.payload FROM message m WHERE m.instance = _instance AND m.mailbox LIMIT greatest(_limit, 0)
+        ) l
+    ) m
+    WHERE i.instance = _instance
 $$;
 
--- Verdicts: posted, again, duplicate, unknown, ended, full.
+-- Verdicts: posted, again, duplicate, unknown, ended, full (`held` events), large (`held` bytes).
 CREATE FUNCTION post_message(
     _doc jsonb, _data bytea, _payload bytea,
     OUT verdict text, OUT state text, OUT other text, OUT held bigint
@@ -163,6 +190,9 @@ DECLARE
     _id text := _doc ->> 'instance';
     _answer request := recall(_doc ->> 'request_id', 'post', _id, _now);
     _limit bigint := (_doc ->> 'mailbox_limit')::bigint;
+    _size bigint := coalesce(octet_length(_payload), 0);
+    _most bigint := (_doc ->> 'mailbox_bytes')::bigint - _size;
+    _mail record;
     _i instance;
 BEGIN
     IF _answer.request_id IS NOT NULL THEN
@@ -180,13 +210,18 @@ BEGIN
     ELSE
         verdict := 'posted';
         IF (_doc ->> 'mailbox')::boolean THEN
-            held := count_mail(_id, _limit);
-            IF held + 1000 > _limit THEN  -- near the limit one sender comes after the other
+            SELECT * INTO _mail FROM count_mail(_id, _limit);
+            -- With a large event, or near a limit that a thousand others might reach, one sender comes after the other.
+            IF _size > 8192 OR _mail.held + 1000 > _limit OR _mail.bytes + 1000 * 8192 > _most THEN
                 PERFORM pg_advisory_xact_lock(hashtextextended('trioflow/mail/' || _id, 0));
-                held := count_mail(_id, _limit);
+                SELECT * INTO _mail FROM count_mail(_id, _limit);
             END IF;
-            IF held >= _limit THEN
+            IF _mail.held >= _limit THEN
                 verdict := 'full';
+                held := _mail.held;
+            ELSIF _mail.bytes > _most THEN
+                verdict := 'large';
+                held := _mail.bytes;
             END IF;
         END IF;
     END IF;

@@ -46,10 +46,7 @@ BEGIN
                 OR EXISTS (SELECT FROM unnest(_names, _versions) c (name, version)
                            WHERE c.name = i.name AND c.version = i.version)
             ))
-            OR NOT _others AND EXISTS (
-                SELECT FROM message m
-                WHERE m.instance = i.instance AND m.control AND (m.execution IS NULL OR m.execution = i.execution)
-            )
+            OR NOT _others AND control_at(i.instance, i.execution) IS NOT NULL
         )
         ORDER BY i.due_at, i.revision, i.instance
         LIMIT (_doc ->> 'limit')::bigint
@@ -186,6 +183,7 @@ BEGIN
     _i.wake_at := CASE WHEN NOT _ends THEN (_doc ->> 'wake_at')::float8 END;
     _i.version := coalesce(_doc ->> 'version', _i.version);
     _i.unread := (_doc ->> 'unread')::integer;
+    _i.unread_bytes := (_doc ->> 'unread_bytes')::bigint;
     _i.revision := _i.revision + 1;
     _i.last_commit := _doc ->> 'request_id';
     _i.attempts := 0;
@@ -215,8 +213,8 @@ BEGIN
     _i.due_at := due_of(_i, _now);
     UPDATE instance i SET
         execution = _i.execution, version = _i.version, semantics = _i.semantics, state = _i.state,
-        revision = _i.revision, last_commit = _i.last_commit, unread = _i.unread, history_length = _i.history_length,
-        history_bytes = _i.history_bytes, wake_at = _i.wake_at, not_before = 0, due_at = _i.due_at,
+        revision = _i.revision, last_commit = _i.last_commit, unread = _i.unread, unread_bytes = _i.unread_bytes,
+        history_length = _i.history_length, history_bytes = _i.history_bytes, wake_at = _i.wake_at, not_before = 0, due_at = _i.due_at,
         lock_token = _i.lock_token, lock_worker = _i.lock_worker, lock_until = _i.lock_until, attempts = 0,
         updated_at = _now, ended_at = _i.ended_at, status = coalesce(_status, i.status)
     WHERE i.instance = _id;
@@ -305,7 +303,7 @@ BEGIN
         ORDER BY s.n
     LOOP
         _verdict := (begin_instance(_s.start, _s.data, _s.payload, _now)).verdict;
-        _told := _told || deliver(CASE _verdict WHEN 'exists' THEN _s.refused ELSE _s.started END, _now);
+        _told := _told || deliver(CASE WHEN _verdict IN ('exists', 'other') THEN _s.refused ELSE _s.started END, _now);
     END LOOP;
     RETURN _told;
 END

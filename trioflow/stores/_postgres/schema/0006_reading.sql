@@ -3,19 +3,18 @@
 CREATE TYPE instance_record AS (
     instance text, execution bigint, name text, version text, state text, revision bigint, parent text,
     attributes jsonb, created_at float8, updated_at float8, ended_at float8, wake_at float8, history_length bigint,
-    history_bytes bigint, unread integer, queued bigint, control_queued boolean, cancel_queued boolean, status bytea,
+    history_bytes bigint, unread integer, unread_bytes bigint, queued bigint, control_queued boolean, cancel_queued boolean, status bytea,
     event_id bigint, event_at float8, event_kind text, event_data bytea, event_payload bytea
 );
 
 CREATE FUNCTION read_instance(_instance text) RETURNS SETOF instance_record LANGUAGE sql STABLE
 SET search_path FROM CURRENT AS $$
     SELECT i.instance, i.execution, i.name, i.version, i.state, i.revision, i.parent, i.attributes, i.created_at,
-           i.updated_at, i.ended_at, i.wake_at, i.history_length, i.history_bytes, i.unread, m.queued, m.control,
-           m.cancel, i.status, e.id, e.at, e.kind, e.data, e.payload
+           i.updated_at, i.ended_at, i.wake_at, i.history_length, i.history_bytes, i.unread, i.unread_bytes, m.queued,
+           NOT ended(i.state) AND control_at(i.instance, i.execution) IS NOT NULL, m.cancel, i.status, e.id, e.at, e.kind, e.data, e.payload
     FROM instance i
     CROSS JOIN LATERAL (
-        SELECT count(*) AS queued, coalesce(bool_or(m.control), false) AS control,
-               coalesce(bool_or(m.kind = 'CancelRequested'), false) AS cancel
+        SELECT count(*) AS queued, coalesce(bool_or(m.kind = 'CancelRequested'), false) AS cancel
         FROM message m
         WHERE m.instance = i.instance AND (m.execution IS NULL OR m.execution = i.execution) AND NOT ended(i.state)
     ) m

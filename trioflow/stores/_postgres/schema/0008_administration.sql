@@ -4,11 +4,11 @@
 -- in the order of their ids, then items in the order of their keys; the current execution is never pruned. Lists and
 -- numbers look at many instances: none of the other verbs waits for them.
 
--- Those that are there and all their descendants, locked. Who commits a turn of one of them is waited for: it may have
+-- Those that are there, in the executions that are named, and all their descendants, locked. Who commits a turn of one of them is waited for: it may have
 -- started a child, which is then found, too; who comes later finds its instance gone. A lock that holds off commits and
 -- nothing else comes first: a commit of a parent may wait to write to its child. Deletions come one after the other:
 -- what is found late is locked out of order.
-CREATE FUNCTION lock_family(_instances text[]) RETURNS text[] LANGUAGE plpgsql
+CREATE FUNCTION lock_family(_instances text[], _executions jsonb) RETURNS text[] LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
     _family text[];
@@ -17,7 +17,9 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('trioflow/delete/' || current_schema(), 0));
     LOOP
         WITH RECURSIVE family (instance) AS (
-            SELECT i.instance FROM instance i WHERE i.instance = ANY (_instances)
+            SELECT i.instance FROM instance i
+            WHERE i.instance = ANY (_instances)
+                AND i.execution = coalesce((_executions ->> i.instance)::bigint, i.execution)
             UNION
             SELECT c.instance FROM family f JOIN instance c ON c.parent_id = f.instance
         )
@@ -76,7 +78,7 @@ BEGIN
         removed := _answer.execution;
         RETURN;
     END IF;
-    gone := lock_family(ARRAY(SELECT jsonb_array_elements_text(_doc -> 'instances')));
+    gone := lock_family(ARRAY(SELECT jsonb_array_elements_text(_doc -> 'instances')), _doc -> 'executions');
     IF NOT (_doc ->> 'force')::boolean THEN
         SELECT i.instance, i.state INTO other, state FROM instance i
         WHERE i.instance = ANY (gone) AND NOT ended(i.state)
@@ -96,14 +98,27 @@ BEGIN
 END
 $$;
 
--- Remove histories of earlier executions, for one caller after the other and not while the instance is deleted. How
--- many.
-CREATE FUNCTION prune_executions(_instance text, _keep bigint, _ended_before float8) RETURNS bigint LANGUAGE plpgsql
-SET search_path FROM CURRENT AS $$
+-- Remove histories of earlier executions, for one caller after the other and not while the instance is deleted. A
+-- request without an id is not remembered. Verdicts: pruned, again, duplicate (as for a deletion).
+CREATE FUNCTION prune_executions(
+    _request_id text, _instance text, _keep bigint, _ended_before float8,
+    OUT verdict text, OUT state text, OUT other text, OUT removed bigint
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
+    _answer request;
     _below bigint;
     _old bigint[];
 BEGIN
+    IF _request_id IS NOT NULL THEN
+        _answer := recall(_request_id, 'prune', _instance, clock());
+    END IF;
+    IF _answer.request_id IS NOT NULL THEN
+        verdict := CASE WHEN (_answer.verb, _answer.instance) <> ('prune', _instance) THEN 'duplicate' ELSE 'again' END;
+        state := _answer.verb;
+        other := _answer.instance;
+        removed := _answer.execution;
+        RETURN;
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('trioflow/prune/' || _instance, 0));
     SELECT i.execution - greatest(_keep, 1) + 1 INTO _below FROM instance i WHERE i.instance = _instance FOR KEY SHARE;
     _old := ARRAY(
@@ -116,7 +131,9 @@ BEGIN
         WHERE _ended_before IS NULL OR e.at < _ended_before
     );
     DELETE FROM event e WHERE e.instance = _instance AND e.execution = ANY (_old);
-    RETURN cardinality(_old);
+    verdict := 'pruned';
+    removed := cardinality(_old);
+    UPDATE request r SET execution = removed WHERE r.request_id = _request_id;
 END
 $$;
 

@@ -4,6 +4,7 @@
 CREATE TABLE instance (
     instance        TEXT NOT NULL PRIMARY KEY,
     execution       INTEGER NOT NULL,
+    first_execution INTEGER NOT NULL,
     name            TEXT NOT NULL,
     version         TEXT,
     semantics       INTEGER NOT NULL,
@@ -11,6 +12,7 @@ CREATE TABLE instance (
     revision        INTEGER NOT NULL,
     last_commit     TEXT,
     unread          INTEGER NOT NULL,
+    unread_bytes    INTEGER NOT NULL,
     history_length  INTEGER NOT NULL,
     history_bytes   INTEGER NOT NULL,
     wake_at         REAL,
@@ -19,6 +21,7 @@ CREATE TABLE instance (
     next_seq        INTEGER NOT NULL,
     queued          INTEGER NOT NULL,
     mail            INTEGER NOT NULL,
+    mail_bytes      INTEGER NOT NULL,
     first_at        REAL,
     control_at      REAL,
     lock_token      TEXT,

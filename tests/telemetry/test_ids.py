@@ -1,0 +1,106 @@
+"""Ids are derived, and the SDK takes them for our spans alone."""
+
+from __future__ import annotations
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import TraceFlags
+
+from tests.telemetry.seeing import SAMPLED, Seen, attempt, ended, start, started, subject, turn
+from trioflow.telemetry import OpenTelemetry, _ids
+from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
+from trioflow.telemetry._opentelemetry import _release
+from trioflow.telemetry._sdk import DurableIds, Given, giving
+
+
+def test_ids_are_the_same_for_ever() -> None:
+    """A worker of another release finds the same ids, so the derivation is pinned."""
+    assert f"{trace_id_of('5eed'):032x}" == "9176d6ea1f80a5910204b2392af8bb26"
+    assert f"{root_id_of('5eed'):016x}" == "f062cea01c62974f"
+    assert f"{span_id_of('order-1', 1, 'part', '0.1'):016x}" == "2dad8a52e398fdec"
+
+
+def test_ids_of_different_things_differ() -> None:
+    """Wherever the border between two parts of a key lies."""
+    keys = [
+        ("a", 1),
+        ("a", 11),
+        ("a1", 1),
+        ("a", 1, "b"),
+        ("a", 1, "b", "c"),
+        ("a", 1, "bc"),
+        ("a", 1, 1),
+        ("a", 1, 11),
+    ]
+    assert len({span_id_of(*key) for key in keys}) == len(keys)
+
+
+def test_no_id_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hash of nothing but zeros would mean "no id"."""
+    monkeypatch.setattr(_ids, "derive", lambda *parts, size: bytes(size))
+    assert trace_id_of("5eed") == root_id_of("5eed") == span_id_of("i", 1) == 1
+
+
+def test_what_is_given_is_taken_once() -> None:
+    """A second span that begins meanwhile gets an id of its own."""
+    ids = DurableIds(RandomIdGenerator())
+    with giving(Given(7, 8)):
+        assert ids.generate_trace_id() == 8
+        assert not ids.is_trace_id_random()
+        assert ids.generate_span_id() == 7
+        assert ids.generate_span_id() != 7
+    assert ids.generate_trace_id() != 8
+    assert ids.is_trace_id_random()
+
+
+def test_a_trace_id_that_nobody_gave_is_random() -> None:
+    """Where only the span's id is given, the generator before makes the trace's."""
+    ids = DurableIds(RandomIdGenerator())
+    with giving(Given(7)):
+        assert ids.generate_trace_id() != 0
+        assert ids.is_trace_id_random()
+
+
+def test_other_tracers_are_left_alone(seen: Seen) -> None:
+    """Another library's spans have random ids, and traces of their own, also beside an attempt."""
+    mine = seen.tracers.get_tracer("trioflow", _release())
+    other = seen.tracers.get_tracer("other")
+    assert isinstance(mine.id_generator, DurableIds)
+    assert type(other.id_generator) is RandomIdGenerator
+    assert type(other.sampler) is type(TracerProvider().sampler)
+    seen.instrument.saw(turn(started()))
+    with other.start_as_current_span("own"):
+        pass
+    own = seen.only("own").context
+    assert own is not None
+    assert own.trace_id != int(SAMPLED[3:35], 16)
+    assert own.trace_flags & TraceFlags.RANDOM_TRACE_ID
+
+
+def test_a_second_instrument_shares_the_tracer(seen: Seen) -> None:
+    """What stands in for the generator is put there once, however many instruments there are."""
+    OpenTelemetry(seen.tracers, seen.meters)
+    tracer = seen.tracers.get_tracer("trioflow", _release())
+    assert type(tracer.id_generator.before) is RandomIdGenerator
+    assert tracer.sampler.get_description() == seen.tracers.sampler.get_description()
+
+
+def test_a_derived_trace_does_not_say_that_it_is_random() -> None:
+    """The W3C flag for random ids is for those that were drawn."""
+    seen = Seen()
+    headers = seen.instrument.headers(start("client"))
+    assert headers["traceparent"].startswith(f"00-{trace_id_of('5eed'):032x}-")
+    assert headers["traceparent"].endswith("-01")
+
+
+def test_two_processes_tell_of_one_thing_by_one_id() -> None:
+    """What one process begins, another continues: it finds the ids that the first has used."""
+    first, second = Seen(), Seen()
+    headers = first.instrument.activity_headers(subject(), "")
+    first.instrument.saw(turn(started()))
+    second.instrument.saw(ended(attempt(headers=headers)))
+    anchor, charge = first.only("order").context, second.only("charge").parent
+    assert anchor is not None
+    assert charge is not None
+    assert (anchor.trace_id, anchor.span_id) == (charge.trace_id, charge.span_id)

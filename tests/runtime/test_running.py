@@ -8,6 +8,7 @@ import pytest
 import trio
 
 import trioflow
+from tests.canary import CANARY
 from tests.runtime.programs import Probe, Rejected, find, running, shape, virtual_store
 from trioflow import durable
 from trioflow.abc import Store
@@ -73,7 +74,7 @@ async def test_a_failure_comes_back_as_its_own_class(app: trioflow.App, store: S
         with pytest.raises(trioflow.OrchestrationFailed) as caught:
             await handle.result(timeout=10)
     assert isinstance(caught.value.__cause__, Rejected)
-    assert caught.value.__cause__.args == (3,)
+    assert caught.value.__cause__.args == (3, CANARY)
     assert caught.value.category == "application"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import subprocess
+import sys
 import threading
 from typing import Any, cast
 
@@ -234,3 +236,26 @@ async def test_without_a_runtime_there_is_no_client() -> None:
         return await ask()
 
     assert "without a runtime" in await trioflow.testing.run_durable(main)
+
+
+FORK = """
+import os
+from trioflow.abc import Env
+env = Env()
+given = [env.token() for _ in range(1_000)]
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+else:
+    given = []
+print(*given, *(env.token() for _ in range(300)), flush=True)
+os._exit(0)
+"""
+
+
+def test_tokens_are_never_given_twice_also_to_a_forked_process() -> None:
+    """They are drawn many at once; what was drawn before a fork is not given on both sides of it."""
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True)
+    tokens = done.stdout.split()
+    assert len(tokens) == len(set(tokens)) == 1_600
+    assert all(len(token) == 32 and int(token, 16) >= 0 for token in tokens)

@@ -18,9 +18,16 @@ import trio
 T = TypeVar("T")
 
 
+TOKENS = 256
+"""Tokens drawn at once: each trip to the system's source lets other threads take the interpreter."""
+
+
 @attrs.define(eq=False)
 class Env:
     """The real world."""
+
+    _tokens: list[str] = attrs.field(factory=list, init=False, repr=False)  # drawn, and given to nobody yet
+    _drawn_by: int = attrs.field(default=0, init=False, repr=False)  # a process; what it forks draws its own
 
     def now(self) -> float:
         """Wall time, seconds since the Unix epoch."""
@@ -36,7 +43,12 @@ class Env:
 
     def token(self) -> str:
         """128 random bits as 32 hex digits: unique for ever."""
-        return os.urandom(16).hex()
+        if self._drawn_by != os.getpid():
+            self._tokens, self._drawn_by = [], os.getpid()
+        if not self._tokens:
+            drawn = os.urandom(16 * TOKENS).hex()
+            self._tokens += [drawn[start : start + 32] for start in range(0, len(drawn), 32)]
+        return self._tokens.pop()
 
     def random(self) -> float:
         """A float in [0, 1), for jitter."""

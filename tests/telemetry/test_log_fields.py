@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -149,6 +150,14 @@ def test_the_current_span_counts_in_an_activity_and_elsewhere(tracer: Any) -> No
     assert log_fields() == {}
     stored = {"activity": "charge", "trace_id": TRACE, "span_id": SPAN}
     assert log_fields(LogContext(activity="charge", headers=STORED)) == stored
+
+
+def test_without_opentelemetry_there_is_no_current_span(monkeypatch: pytest.MonkeyPatch, tracer: Any) -> None:
+    """It is not imported to find out."""
+    with tracer.start_as_current_span("own"):
+        monkeypatch.delitem(sys.modules, "opentelemetry.trace")
+        assert log_fields(LogContext(instance="it")) == {"instance": "it"}
+        assert "opentelemetry.trace" not in sys.modules
 
 
 async def test_spans_and_log_records_name_the_same_trace(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ Who calls it: everybody here who logs an exception. Read next: nothing; this is 
 from __future__ import annotations
 
 import os
+import traceback
 
 from trioflow._util._log_context import log_context
 
@@ -28,10 +29,8 @@ def with_traceback(exc: BaseException) -> BaseException | None:
 
 def _place(exc: BaseException) -> str:
     """Where it was raised."""
-    step = exc.__traceback__
-    if step is None:
-        return ""
-    while step.tb_next is not None:
-        step = step.tb_next
-    code = step.tb_frame.f_code
-    return f" (at {os.path.basename(code.co_filename)}:{step.tb_lineno} in {code.co_name})"
+    place = ""
+    for frame, line in traceback.walk_tb(exc.__traceback__):
+        code = frame.f_code
+        place = f" (at {os.path.basename(code.co_filename)}:{line} in {code.co_name})"
+    return place

@@ -1,12 +1,27 @@
-"""What tests of several packages share: a PostgreSQL that is started when the first of them asks for it."""
+"""What tests of several packages share: a PostgreSQL that is started when the first of them asks for it, and an ear for
+what trioflow's loggers must never say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
+from tests.canary import Watch
 from tests.postgres_server import Server, fresh_schema, shared_url
+
+WATCH = Watch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, Any, Any]:
+    """No test passes in which a logger of trioflow told the canary, or an exception of somebody's code as it is."""
+    result = yield
+    caught = WATCH.take()
+    assert not caught, "a log record tells what a program had at hand:\n" + "\n".join(caught)
+    return result
 
 
 @pytest.fixture

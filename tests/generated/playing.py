@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from tests.canary import CANARY
 from tests.generated.frames import Frame, Mail, Stage, block_of, nursery_of, step
 from tests.generated.language import (
     Act,
@@ -77,7 +78,7 @@ async def _sleep(node: Sleep, frame: Frame) -> Any:
 
 def explode(value: int) -> int:
     """Recorded, and raises."""
-    raise KeyError(value)
+    raise KeyError(value, CANARY)
 
 
 async def _say(node: Say, frame: Frame) -> Any:
@@ -90,14 +91,14 @@ async def _say(node: Say, frame: Frame) -> Any:
         case "explode":
             return await step(frame, lambda: durable.record(explode, value))
         case "raise":
-            raise ValueError(value)
+            raise ValueError(value, CANARY)
         case "kv":
             durable.kv["k"] = durable.kv.get("k", 0) + value
             return durable.kv["k"]
         case "forget":
             return durable.kv.pop("k", None)
         case "status":
-            return durable.set_status({"value": value})
+            return durable.set_status({"value": value, "song": CANARY})
         case "log":
             return durable.logger.info("%s", value)
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import AsyncGenerator
+from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from trioflow._kernel import (
     CancelScope,
     Cancelled,
     Dropped,
+    Kernel,
     cancel_shielded_checkpoint,
     checkpoint,
     current_kernel,
@@ -23,6 +25,7 @@ from trioflow._kernel import (
     perform,
     take_operation_key,
 )
+from trioflow._util import LogContext, log_context
 from trioflow.durable import Event
 
 
@@ -143,8 +146,34 @@ def test_an_error_while_closing_is_logged(caplog: pytest.LogCaptureFixture) -> N
 
     with pytest.warns(ResourceWarning), caplog.at_level(logging.ERROR):
         finish(main)
-    assert "during finalization of async generator" in caplog.text
-    assert "in cleanup" in caplog.text
+    assert "during finalization of async generator 'generates': KeyError (at test_async_generators.py:" in caplog.text
+    assert "in cleanup" not in caplog.text  # a message may hold anything
+
+
+def test_an_error_while_closing_is_told_whole_where_messages_are(caplog: pytest.LogCaptureFixture) -> None:
+    """Closing has the contextvars that the main task began with, so it knows what may be logged."""
+
+    async def generates() -> Any:
+        try:
+            yield 1
+        finally:
+            raise KeyError("in cleanup")
+
+    async def main() -> None:
+        log_context.set(LogContext(messages=False))  # too late
+        async for _ in generates():
+            break
+        await checkpoint()
+
+    context, kernel = Context(), Kernel(name="test")
+    context.run(log_context.set, LogContext(messages=True))
+    kernel.start(main, context=context)
+    with pytest.warns(ResourceWarning):
+        kernel.run_until_blocked()
+    kernel.close()
+    (record,) = caplog.records
+    assert record.getMessage().endswith("KeyError: 'in cleanup'")
+    assert record.exc_info is not None
 
 
 async def leaves(log: list[Any], kept: list[Any], *, then: str | None = None) -> None:

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 import trioflow
+from tests.canary import CANARY
 from trioflow import durable
 from trioflow.abc import Env, Store
 from trioflow.history import Event
@@ -50,7 +51,7 @@ def shop(probe: Probe) -> trioflow.App:
 
     @app.activity
     async def reject(number: int) -> int:
-        raise Rejected(number)
+        raise Rejected(number, CANARY)
 
     @app.activity
     async def hang(name: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 import trioflow
+from tests.canary import CANARY
 from tests.runtime.programs import Probe, Rejected, find, running, shape, virtual_store
 from trioflow import durable
 from trioflow.abc import Store
@@ -73,7 +74,7 @@ async def test_a_failure_comes_back_as_its_own_class(app: trioflow.App, store: S
         with pytest.raises(trioflow.OrchestrationFailed) as caught:
             await handle.result(timeout=10)
     assert isinstance(caught.value.__cause__, Rejected)
-    assert caught.value.__cause__.args == (3,)
+    assert caught.value.__cause__.args == (3, CANARY)
     assert caught.value.category == "application"
 
 
@@ -237,7 +238,7 @@ async def test_orchestration_logs_once(app: trioflow.App, store: Store, caplog: 
     async def talk() -> None:
         durable.logger.warning("first %s", "line")
         await durable.wait_event("go")
-        durable.logger.warning("second", extra={"message": "hides a field"})
+        durable.logger.warning("second", extra=["no", "mapping"])
 
     async with running(talking, store, cache_executions=0) as client:
         handle = await client.start(talk)

@@ -387,10 +387,10 @@ async def test_a_child_of_an_unknown_version_fails() -> None:
 
 
 async def test_a_bad_log_record_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    """A log record whose `extra` hides a field is reported, and the orchestration goes on."""
+    """A log record that `logging` refuses is reported, and the orchestration goes on."""
 
     async def main() -> int:
-        durable.logger.warning("bad", extra={"message": "x"})
+        durable.logger.warning("bad", extra=["no", "mapping"])
         return 1
 
     assert await run_durable(main) == 1

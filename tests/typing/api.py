@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import functools
+import logging
 import pathlib
 import uuid
-from collections.abc import AsyncGenerator, Set as AbstractSet
+from collections.abc import AsyncGenerator, MutableMapping, Set as AbstractSet
 from typing import Any, assert_type
 
 import attrs
@@ -273,8 +274,19 @@ async def management(client: trioflow.Client, handle: trioflow.Handle[str]) -> N
     assert_type(activity.client(), trioflow.Client)
 
 
+def logs() -> None:
+    """Who logs."""
+    handler = logging.StreamHandler()
+    handler.addFilter(telemetry.CorrelationFilter())
+    event: MutableMapping[str, Any] = {"event": "hello"}
+    assert_type(telemetry.add_correlation(None, "info", event), MutableMapping[str, Any])
+    durable.logger.info("hello %s", "log", extra={"order": 7})
+    activity.logger.info("hello %s", "log", extra={"order": 7})
+
+
 async def main() -> None:
     """Ways to open a runtime."""
+    trioflow.RuntimeOptions(log_exception_messages=True)
     app.use_version("checkout", "2.0.0")
     app.use_version("checkout", None)
     async with trioflow.open_runtime(app, "sqlite:shop.db", options=trioflow.RuntimeOptions()) as runtime:

@@ -4,6 +4,7 @@ Read first: `_results.py`, `_segments.py`; the heart is `_execution.py`.
 """
 
 from trioflow._engine._execution import Execution as Execution
+from trioflow._engine._naming import log_context_of as log_context_of
 from trioflow._engine._parting import answer_to_parent as answer_to_parent, closes as closes
 from trioflow._engine._results import (
     Action as Action,
@@ -37,6 +38,7 @@ __all__ = (
     "answer_to_parent",
     "closes",
     "describe",
+    "log_context_of",
     "run_turn",
     "size_of",
 )

@@ -25,7 +25,7 @@ from trioflow._engine._ending import ending_of
 from trioflow._engine._host import EngineHost
 from trioflow._engine._inbox import Next, time_of, what_is_next
 from trioflow._engine._journal import Journal
-from trioflow._engine._naming import label_of, name_of
+from trioflow._engine._naming import context_of, label_of, name_of
 from trioflow._engine._parting import parting_actions
 from trioflow._engine._results import CancelActivity, CancelChild, Message, TurnResult
 from trioflow._engine._segments import Segment, describe, segments
@@ -276,7 +276,7 @@ class Execution:
         args, kwargs = host.codec.decode_arguments(
             definition.spec, event.payload, what=f"the arguments of orchestration {definition.name!r}"
         )
-        kernel.start(functools.partial(definition.fn, *args, **kwargs))
+        kernel.start(functools.partial(definition.fn, *args, **kwargs), context=context_of(event, definition))
         if event.carried_cancel is not None:
             kernel.cancel(event.carried_cancel.reason)
 

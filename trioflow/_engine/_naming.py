@@ -1,15 +1,17 @@
 """How an execution and its operations are called where people read of them: never with what they were given.
 
-Who calls it: `_execution.py`. Read next: `trioflow._kernel._tree`, which asks.
+Who calls it: `_execution.py`; whoever logs on behalf of an execution. Read next: `trioflow._kernel._tree`, which asks.
 """
 
 from __future__ import annotations
 
+from contextvars import Context
 from typing import Any, Final
 
 from trioflow._ambient import Ask, AskActivity, AskChild, AskDetached, AskEvent
 from trioflow._engine._asking import Whence, instance_of
 from trioflow._kernel import Operation
+from trioflow._util import LogContext, log_context
 from trioflow.app import OrchestrationDefinition
 from trioflow.history import OrchestrationStarted
 
@@ -35,3 +37,24 @@ def label_of(definition: OrchestrationDefinition[Any, Any], started: Orchestrati
     """The instance, once it is known, and its code."""
     code = f"orchestration {definition.name!r} {definition.version}"
     return code if started is None else f"instance {started.instance!r} ({code})"
+
+
+def log_context_of(started: OrchestrationStarted, definition: OrchestrationDefinition[Any, Any]) -> LogContext:
+    """Whom the log records of an execution come from: it, on the worker that asks."""
+    here = log_context.get()
+    return LogContext(
+        instance=started.instance,
+        execution=started.execution,
+        orchestration=started.name,
+        version=definition.version,
+        worker=here.worker,
+        headers=started.headers,
+        messages=here.messages,
+    )
+
+
+def context_of(started: OrchestrationStarted, definition: OrchestrationDefinition[Any, Any]) -> Context:
+    """The contextvars of an execution: none but what its log records need."""
+    context = Context()
+    context.run(log_context.set, log_context_of(started, definition))
+    return context

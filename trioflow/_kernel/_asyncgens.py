@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
+from contextvars import Context
 from types import AsyncGeneratorType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,6 +24,7 @@ import attrs
 from trioflow._kernel._cancelled import CancelReason, Cancelled
 from trioflow._kernel._current import CURRENT
 from trioflow._kernel._scope import CancelScope
+from trioflow._util import described, with_traceback
 
 Generator = AsyncGeneratorType[Any, Any]
 
@@ -37,6 +39,7 @@ class AsyncGenerators:
     _alive: WeakKeyDictionary[Generator, None] = attrs.field(factory=WeakKeyDictionary)
     # Collected before they were finished, to be closed.
     abandoned: list[Generator] = attrs.field(factory=list)
+    context: Context = attrs.field(factory=Context)  # the contextvars of whoever closes them
     # For `sys.set_asyncgen_hooks`. They hold the two fields above, not this object: a cycle less.
     hooks: tuple[Callable[[Generator], None], Callable[[Generator], None]] = attrs.field(init=False)
 
@@ -53,6 +56,12 @@ class AsyncGenerators:
                 _warn(name_of_generator(generator))  # last, since it raises if warnings are errors
 
         self.hooks = (first_iterated, finalize)
+
+    def begin(self, context: Context | None) -> Context:
+        """The contextvars that the main task begins with, empty ones if none are given; so does whoever closes."""
+        begun = Context() if context is None else context
+        self.context = begun.copy()
+        return begun
 
     def take_abandoned(self) -> list[Generator]:
         """Those that were collected since the last call."""
@@ -92,5 +101,10 @@ async def close_generators(generators: list[Generator]) -> None:
                 await generator.aclose()
             except Cancelled:
                 continue
-            except Exception:
-                LOGGER.exception("Exception ignored during finalization of async generator %r", generator.__name__)
+            except Exception as exc:
+                LOGGER.error(
+                    "Exception ignored during finalization of async generator %r: %s",
+                    generator.__name__,
+                    described(exc),
+                    exc_info=with_traceback(exc),
+                )

@@ -115,7 +115,7 @@ class Kernel:
         if self._state != "new":
             raise RuntimeError(f"{self!r} was started before")
         self._state = "usable"
-        context = Context() if context is None else context
+        context = self.generators.begin(context)
         with inside(self):
             made = capture(context.run, coroutine_of, async_fn, args)
         if isinstance(made, Error):
@@ -348,7 +348,7 @@ class Kernel:
         self.refusals = 0
         place, coro = f"~{self._generator_tasks}", close_generators(generators)
         name = f"close asyncgen {', '.join(map(name_of_generator, generators))} (abandoned)"
-        task = self._add(coro, name, place, Context(), None, self.root_status)
+        task = self._add(coro, name, place, self.generators.context.copy(), None, self.root_status)
         task._barred = True
         return task
 

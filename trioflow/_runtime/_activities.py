@@ -27,6 +27,7 @@ from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._sessions import SessionKeeper
 from trioflow._runtime._settling import Settlement, Settler
 from trioflow._runtime._slots import Slots
+from trioflow._runtime._speaking import of_attempt
 from trioflow._runtime._strangers import Strangers
 from trioflow._runtime._telling import Teller
 from trioflow._runtime._troubles import log, persistently
@@ -42,6 +43,7 @@ from trioflow._runtime._verdicts import (
     unknown,
     unreadable,
 )
+from trioflow._util import log_context, log_extra
 from trioflow.abc import (
     Draft,
     Env,
@@ -185,6 +187,7 @@ class Activities:
     # -- running
 
     async def _run(self, attempt: Attempt) -> None:
+        log_context.set(of_attempt(attempt.item))
         ear = self.ears.open(attempt)
         try:
             verdict = await self._attempt(attempt)
@@ -226,6 +229,8 @@ class Activities:
             attempt.options, headers = self._options_of(item.data)
         except HistoryError as exc:
             return unreadable(item, exc, self.app)
+        if headers:
+            log_context.set(of_attempt(item, headers))
         elapsed = self._elapsed(item)
         late = too_late(item, attempt.options, elapsed)
         if late is not None:
@@ -359,4 +364,5 @@ class Activities:
                 "activity %s of instance %s does not end; its thread is abandoned and its lease left to run out",
                 attempt.item.name,
                 attempt.lock.instance,
+                extra=log_extra(of=of_attempt(attempt.item)),
             )

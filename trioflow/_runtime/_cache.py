@@ -75,7 +75,7 @@ class LiveCache:
             try:
                 live.close()
             except Warning as warning:
-                log.warning("%s", warning)
+                log.warning("%s", str(warning))  # a text of ours
 
     def close(self) -> None:
         """Close everything."""

@@ -24,8 +24,10 @@ from trioflow._runtime._leases import LeaseKeeper, Renewed
 from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._runner import TurnRunner
 from trioflow._runtime._slots import Slots
-from trioflow._runtime._troubles import log, persistently
+from trioflow._runtime._speaking import of_turn
+from trioflow._runtime._troubles import log, persistently, told
 from trioflow._runtime._verdicts import Answered
+from trioflow._util import log_context
 from trioflow.abc import (
     Capabilities,
     Env,
@@ -149,6 +151,7 @@ class Conductor:
     # -- serving
 
     async def _serve(self, hold: Hold) -> None:
+        log_context.set(of_turn(hold.turn))
         busy = True  # a slot is taken
         try:
             while await self.runner.run(hold):
@@ -163,7 +166,7 @@ class Conductor:
         except LockLost as exc:
             self.evaluator.drop(hold)
             self.runner.teller.lease_lost("turn", hold.lock.instance)
-            log.info("a turn of instance %s was dropped: %s", hold.lock.instance, exc)
+            log.info("a turn of instance %s was dropped: %s", hold.lock.instance, told(exc))
             await self._give_back(hold)  # it may have been an activity's lease that was lost
         except BaseException as exc:
             self.evaluator.drop(hold)

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 import trio
 
-from trioflow._engine import Execution, Message, TurnResult
+from trioflow._engine import Execution, Message, TurnResult, log_context_of
 from trioflow._runtime._cache import LiveCache
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._headers import Headers
@@ -23,6 +23,7 @@ from trioflow._runtime._holds import Hold
 from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._troubles import log, persistently
 from trioflow._runtime._watchdog import Watchdog
+from trioflow._util import log_context
 from trioflow.abc import EventRow, MessageRow, Store
 from trioflow.app import App, OrchestrationDefinition
 from trioflow.errors import LimitExceeded, history_cut_short
@@ -55,6 +56,7 @@ class Evaluator:
     async def evaluate(self, hold: Hold) -> TurnResult:
         """Deliver what has arrived and say what follows; `hold.live` then stands behind it."""
         hold.replayed = None
+        taken_up = hold.live is None
         if hold.live is None:
             hold.live = self.cache.take(hold.lock.instance, hold.lock.execution, hold.revision)
         if hold.live is None:
@@ -71,6 +73,8 @@ class Evaluator:
         except BaseException:
             self.drop(hold)
             raise
+        if taken_up and live.started is not None:
+            log_context.set(log_context_of(live.started, live.definition))
         self._check_size(hold, before, result)
         return result
 

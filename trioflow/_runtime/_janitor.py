@@ -18,7 +18,7 @@ import trio
 
 from trioflow._runtime._conductor import Conductor
 from trioflow._runtime._options import RuntimeOptions
-from trioflow._runtime._troubles import log, persistently
+from trioflow._runtime._troubles import log, persistently, told
 from trioflow.abc import ENDED, DeleteInstances, Env, InstanceQuery, InstanceRecord, ListInstances, Store
 from trioflow.errors import InstanceNotFinished
 
@@ -72,4 +72,4 @@ class Janitor:
         try:
             await persistently("deleting an old instance", lambda: self.store.delete_instances(request))
         except InstanceNotFinished as exc:
-            log.info("instance %s is older than its retention and stays: %s", instance, exc)
+            log.info("instance %s is older than its retention and stays: %s", instance, told(exc))

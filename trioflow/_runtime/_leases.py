@@ -17,7 +17,7 @@ import attrs
 import trio
 
 from trioflow._runtime._options import safe_until
-from trioflow._runtime._troubles import PASSING, log, pause
+from trioflow._runtime._troubles import PASSING, log, pause, told
 from trioflow.abc import Env
 
 
@@ -127,7 +127,7 @@ class LeaseKeeper(Generic[L]):
                 answer = await renew(due)
             except PASSING as exc:
                 failures += 1
-                log.warning("%d leases could not be renewed (%s: %s); trying again", len(due), type(exc).__name__, exc)
+                log.warning("%d leases could not be renewed (%s); trying again", len(due), told(exc))
                 await trio.sleep(pause(failures))
                 due = [thing for thing in due if thing.token in self._kept]
             else:

@@ -149,6 +149,8 @@ class RuntimeOptions:
         unknown_backoff: seconds before an activity that nobody here knows may be taken again; doubled each time.
         unknown_backoff_max: seconds that this grows to.
         record_tracebacks: keep tracebacks with the failures of activities.
+        log_exception_messages: let messages and tracebacks of exceptions into the log, which may hold anything that
+            the program has at hand; otherwise it tells their class and the line that raised them.
         fuse: commit an activity's end, the turn that follows and the next activities in one transaction where possible.
         born_leased: start an activity at once where a slot is free, without a trip through the queue.
     """
@@ -179,6 +181,7 @@ class RuntimeOptions:
     unknown_backoff: float = attrs.field(default=1.0, validator=_seconds)
     unknown_backoff_max: float = attrs.field(default=60.0, validator=_seconds)
     record_tracebacks: bool = attrs.field(default=False, validator=_switch)
+    log_exception_messages: bool = attrs.field(default=False, validator=_switch)
     fuse: bool = attrs.field(default=True, validator=_switch)
     born_leased: bool = attrs.field(default=True, validator=_switch)
 

@@ -25,9 +25,10 @@ from trioflow._runtime._holds import Hold
 from trioflow._runtime._leases import LeaseKeeper
 from trioflow._runtime._options import RuntimeOptions
 from trioflow._runtime._telling import Teller
-from trioflow._runtime._troubles import log, persistently
+from trioflow._runtime._troubles import log, persistently, told
 from trioflow._runtime._turns import TurnWriter
 from trioflow._runtime._verdicts import Answered
+from trioflow._util import log_extra, with_traceback
 from trioflow.abc import (
     ActivityLock,
     BornLeased,
@@ -89,7 +90,7 @@ class TurnRunner:
             if goes_through(exc) or _is_fatal(exc, hold):
                 raise
             self.evaluator.drop(hold)
-            log.warning("instance %s cannot go on: %s: %s", hold.lock.instance, type(exc).__name__, exc)
+            log.warning("instance %s cannot go on: %s", hold.lock.instance, told(exc), exc_info=with_traceback(exc))
             return await self._administer(hold, exc)
 
     # -- a turn
@@ -231,7 +232,7 @@ class TurnRunner:
         except StoreCorrupt as exc:
             if _is_fatal(exc, hold):
                 raise
-            log.warning("instance %s: nobody can say which children it has: %s", lock.instance, exc)
+            log.warning("instance %s: nobody can say which children it has: %s", lock.instance, told(exc))
             return ()
 
     def _instead(self, administration: Administration, hold: Hold, problem: BaseException | None) -> CommitTurn:
@@ -309,7 +310,9 @@ def emit_logs(result: TurnResult) -> None:
     for entry in result.logs:
         try:
             logging.getLogger(entry.logger).log(
-                entry.level, entry.message, *entry.args, exc_info=entry.exc_info, extra=entry.extra or None
+                entry.level, entry.message, *entry.args, exc_info=entry.exc_info, extra=log_extra(entry.extra)
             )
-        except Exception:
-            log.exception("a log record of an orchestration could not be emitted")
+        except Exception as exc:
+            log.error(
+                "a log record of an orchestration could not be emitted: %s", told(exc), exc_info=with_traceback(exc)
+            )

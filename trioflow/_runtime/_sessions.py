@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from trioflow._runtime._options import RuntimeOptions
-from trioflow._runtime._troubles import log, persistently
+from trioflow._runtime._troubles import log, persistently, told
 from trioflow.abc import RenewSessions, SessionClaim, Store
 from trioflow.errors import StoreError
 
@@ -70,4 +70,4 @@ class SessionKeeper:
             try:
                 await self.store.release_sessions(self.worker)
             except StoreError as exc:
-                log.info("sessions of %s are left to run out: %s", self.worker, exc)
+                log.info("sessions of %s are left to run out: %s", self.worker, told(exc))

@@ -16,9 +16,11 @@ import trio
 from trioflow._runtime._body import Attempt
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._leases import LeaseKeeper
+from trioflow._runtime._speaking import of_attempt
 from trioflow._runtime._telling import Teller
 from trioflow._runtime._troubles import log, persistently
 from trioflow._runtime._verdicts import Verdict
+from trioflow._util import log_extra
 from trioflow.abc import CommitActivities, Env, SettleActivity, Store
 
 
@@ -78,9 +80,10 @@ class Settler:
             self._keeper.drop(settlement.attempt)
             refused = settlement.attempt.token in lost
             self._teller.ended(settlement.attempt, settlement.verdict, refused=refused)
-        for lock in answer.lost:
-            log.warning(
-                "activity %d of instance %s ended here after its lease was lost; its outcome was refused",
-                lock.event_id,
-                lock.instance,
-            )
+            if refused:
+                log.warning(
+                    "activity %s of instance %s ended here after its lease was lost; its outcome was refused",
+                    settlement.attempt.item.name,
+                    settlement.attempt.lock.instance,
+                    extra=log_extra(of=of_attempt(settlement.attempt.item)),
+                )

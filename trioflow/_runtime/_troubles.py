@@ -13,7 +13,18 @@ from typing import Final, TypeVar
 
 import trio
 
-from trioflow.errors import OutcomeUnknown, StoreFull, StoreUnavailable
+from trioflow._util import described
+from trioflow.errors import (
+    HistoryError,
+    InstanceNotFinished,
+    LimitExceeded,
+    OutcomeUnknown,
+    SpinError,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    UnregisteredError,
+)
 
 A = TypeVar("A")
 log: Final = logging.getLogger("trioflow.runtime")
@@ -21,7 +32,17 @@ log: Final = logging.getLogger("trioflow.runtime")
 PASSING: Final = (StoreUnavailable, OutcomeUnknown, StoreFull)
 """Errors of a store that may be over soon."""
 
+DISCREET: Final = (StoreError, HistoryError, InstanceNotFinished, UnregisteredError, SpinError)
+"""Errors of our own whose texts show names and numbers, and never a value. Those about payloads may show a part."""
+
 LONGEST_PAUSE: Final = 3.0
+
+
+def told(exc: BaseException) -> str:
+    """An exception as a log record may tell it."""
+    if isinstance(exc, LimitExceeded):
+        return f"{type(exc).__name__} of {exc.limit!r}"
+    return f"{type(exc).__name__}: {exc}" if isinstance(exc, DISCREET) else described(exc)
 
 
 def pause(failures: int) -> float:
@@ -38,7 +59,7 @@ async def persistently(what: str, call: Callable[[], Awaitable[A]]) -> A:
         except PASSING as exc:
             failures += 1
             if failures == 1:
-                log.warning("%s: the store did not answer (%s: %s); trying again", what, type(exc).__name__, exc)
+                log.warning("%s: the store did not answer (%s); trying again", what, told(exc))
             await trio.sleep(pause(failures))
         else:
             if failures:

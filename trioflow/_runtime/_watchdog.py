@@ -19,6 +19,7 @@ from typing import Protocol, Self
 import attrs
 
 from trioflow._runtime._troubles import log
+from trioflow._util import LogContext, log_context, log_extra
 
 
 class Labelled(Protocol):
@@ -36,6 +37,7 @@ class Stretch:
     _doing: str  # such as "a turn"
     _live: Labelled | None  # None once it has ended: nothing is to keep a live execution longer than it lives
     began: float = attrs.field(factory=time.monotonic)
+    who: LogContext = attrs.field(factory=log_context.get)  # the watchdog's thread has no part in it
     ended: threading.Event | None = None  # made by the watchdog, when it waits for the end
 
     def __enter__(self) -> None:
@@ -130,10 +132,12 @@ class Watchdog:
                 what,
                 took,
                 self._stack(),
+                extra=log_extra(of=stretch.who),
             )
             stretch.over_within(max(took, limit))
         if reported is not None:
-            log.warning("%s has ended, after %.3g s", reported, time.monotonic() - stretch.began)
+            took = time.monotonic() - stretch.began
+            log.warning("%s has ended, after %.3g s", reported, took, extra=log_extra(of=stretch.who))
 
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._watched)  # noqa: SLF001 - the documented way to another thread's stack

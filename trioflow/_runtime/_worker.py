@@ -36,6 +36,7 @@ from trioflow._runtime._slots import Slots
 from trioflow._runtime._telling import Teller
 from trioflow._runtime._turns import TurnWriter
 from trioflow._runtime._watchdog import Watchdog
+from trioflow._util import LogContext, log_context
 from trioflow.abc import ACTIVITIES, LEASED, TURNS, Env, Instruments, Store
 from trioflow.app import App
 from trioflow.history import EventCodec
@@ -96,6 +97,7 @@ class Worker:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work until `stop` or a cancellation. RuntimeError if the work ends by itself."""
+        log_context.set(LogContext(worker=self.name, messages=self.options.log_exception_messages))
         await self.store.register_worker(self.name)
         try:
             with self._watchdog, closing(self.cache):

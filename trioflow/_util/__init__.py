@@ -1,5 +1,16 @@
 """Small tools that know nothing of trioflow. Floor 0."""
 
+from trioflow._util._discretion import (
+    described as described,
+    with_traceback as with_traceback,
+)
+from trioflow._util._log_context import (
+    FIELDS as FIELDS,
+    LogContext as LogContext,
+    log_context as log_context,
+    log_extra as log_extra,
+    log_fields as log_fields,
+)
 from trioflow._util._numbers import (
     FAR as FAR,
     MANY as MANY,
@@ -21,17 +32,24 @@ from trioflow._util._trio_errors import (
 
 __all__ = (
     "FAR",
+    "FIELDS",
     "MANY",
     "TASK_STATUS_IGNORED",
     "BrokenResourceError",
     "BusyResourceError",
     "ClosedResourceError",
     "EndOfChannel",
+    "LogContext",
     "TooSlowError",
     "TrioInternalError",
     "WouldBlock",
+    "described",
     "is_count",
     "is_seconds",
     "is_time_limit",
+    "log_context",
+    "log_extra",
+    "log_fields",
     "shown",
+    "with_traceback",
 )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Final, Protocol, TypeVar
 
+from trioflow._util import described, with_traceback
 from trioflow.abc._facts import Attempt, Fact, Start, Subject
 
 T = TypeVar("T")
@@ -84,10 +85,15 @@ class Instruments:
     def _guarded(self, one: Instrument, call: Callable[[], T]) -> T | None:
         try:
             return call()
-        except Exception:
+        except Exception as exc:
             if one in self._all:
                 self._all.remove(one)
-                log.exception("an instrument failed and is not told anything any more: %s", type(one).__qualname__)
+                log.error(
+                    "an instrument failed and is not told anything any more: %s: %s",
+                    type(one).__qualname__,
+                    described(exc),
+                    exc_info=with_traceback(exc),
+                )
             return None
 
 

@@ -9,7 +9,7 @@ Must never know: stores, runtimes. Who calls it: activity bodies; `_runtime` set
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -108,14 +108,3 @@ def client() -> Client:
             f"activity {around.info.name!r} runs without a runtime here, so there is no client to ask"
         )
     return around.client
-
-
-def describe(extra: MutableMapping[str, Any]) -> None:
-    """Add to a log record's fields what is known of the attempt that logs."""
-    around = current.get(None)
-    if around is not None:
-        known = around.info
-        extra.setdefault("instance", known.instance)
-        extra.setdefault("execution", known.execution)
-        extra.setdefault("activity", known.name)
-        extra.setdefault("attempt", known.attempt)

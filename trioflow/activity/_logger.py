@@ -1,7 +1,7 @@
 """The logger of activities: an ordinary one that says for whom it logs.
 
-Law: a record carries `instance`, `execution`, `activity` and `attempt`; never a payload, unless the body writes one
-into the message.
+Laws: a record carries `instance`, `execution`, `activity`, `attempt`, `worker`, `trace_id` and `span_id`, as far as
+they are known; what the body itself gives as `extra` wins. Never a payload, unless the body writes one into the record.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 from collections.abc import MutableMapping
 from typing import Any
 
-from trioflow.activity._context import describe
+from trioflow._util import log_extra
 
 
 class ActivityLogger(logging.LoggerAdapter[logging.Logger]):
@@ -18,9 +18,7 @@ class ActivityLogger(logging.LoggerAdapter[logging.Logger]):
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Add the attempt to the record's fields."""
-        extra = dict(kwargs.get("extra") or {})
-        describe(extra)
-        return msg, {**kwargs, "extra": extra}
+        return msg, {**kwargs, "extra": log_extra(kwargs.get("extra"))}
 
 
 logger = ActivityLogger(logging.getLogger("trioflow.activity"), {})

@@ -1,6 +1,8 @@
 """The logger of orchestrations: each line once, however often the code is replayed.
 
-Law: a record is part of the turn and is emitted after the turn is committed; replays and dropped executions are silent.
+Laws: a record is part of the turn and is emitted after the turn is committed; replays and dropped executions are
+silent. It carries `instance`, `execution`, `orchestration`, `version`, `worker`, `trace_id` and `span_id`, as far as
+they are known; what the code itself gives as `extra` wins.
 """
 
 from __future__ import annotations

@@ -31,13 +31,16 @@ from trioflow._engine import (
     TellParent,
     TerminateChild,
     TurnResult,
+    log_context_of,
 )
 from trioflow._kernel import Cancelled, draw
 from trioflow._runtime._body import Attempt, attempt_timeout, run_body
 from trioflow._runtime._builtin import Builtins, builtins_of
 from trioflow._runtime._heartbeats import listening
 from trioflow._runtime._runner import emit_logs
+from trioflow._runtime._speaking import of_attempt
 from trioflow._runtime._verdicts import Again, Answered, decide, too_late
+from trioflow._util import log_context
 from trioflow.abc import ActivityLock, Env, LockedActivity
 from trioflow.app import ActivityOptions, App, OrchestrationDefinition
 from trioflow.errors import OrchestrationCancelled, UnregisteredError
@@ -203,7 +206,10 @@ class MemoryWorld:
         result = actor.live.run(messages, self._now)
         actor.inbox = deque(messages[len(result.consumed) :])
         self._set_wake(actor, result.wake_at)
+        assert actor.live.started is not None  # its start is the first of all messages
+        speaker = log_context.set(log_context_of(actor.live.started, actor.live.definition))
         emit_logs(result)
+        log_context.reset(speaker)
         self._keep(actor, result)
         if result.ended:
             actor.ended = result.events[-1]
@@ -331,6 +337,7 @@ class MemoryWorld:
 
     async def _run_attempt(self, actor: Actor, attempt: Attempt) -> None:
         item, options = attempt.item, attempt.options
+        log_context.set(of_attempt(item))
         try:
             definition = self._builtins.get(item.name) or self._app.find_activity(item.name)
             verdict: object = too_late(item, options, self._now - item.scheduled_at)

@@ -7,7 +7,9 @@ import json
 import logging
 import logging.handlers
 import queue
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -330,3 +332,11 @@ async def test_structlog_renders_records_of_logging_with_it() -> None:
         library.setLevel(logging.NOTSET)
     said = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert {"event": "from a thread", **ATTEMPT, "attempt": 2} in said
+
+
+def test_the_documentation_lists_the_fields() -> None:
+    """Each, and no other."""
+    page = Path(__file__).parents[2].joinpath("docs", "telemetry.md").read_text("utf-8")
+    section = page[page.index("## Logs") : page.index("## An instrument")]
+    named = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`(\w+)`", " ".join(named)) == [*FIELDS, "trioflow"]

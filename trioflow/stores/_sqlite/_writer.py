@@ -211,7 +211,9 @@ class Writer:
             try:
                 self.presence.withdraw_all()
             except OSError as exc:
-                log.warning("SQLite store %s: %s stays behind: %s", self._settings.path, self._settings.folder, exc)
+                log.warning(
+                    "SQLite store %s: %s stays behind: %s", self._settings.path, self._settings.folder, str(exc)
+                )
         if self._reader is not None:
             self._reader.stop(end)  # before our connection, which is the one that may fold the log
         self._database.close()
@@ -245,7 +247,9 @@ class Writer:
             self._look()
         except OSError as exc:
             if not self._blind:
-                log.warning("SQLite store %s: cannot see who else is alive (%s); going on", self._settings.path, exc)
+                log.warning(
+                    "SQLite store %s: cannot see who else is alive (%s); going on", self._settings.path, str(exc)
+                )
             self._blind = True
         else:
             self._blind = False

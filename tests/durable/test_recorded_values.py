@@ -13,7 +13,7 @@ from tests.engine.driving import Driven, define, kinds
 from trioflow import durable
 from trioflow._engine import Execution, run_turn
 from trioflow.app import App
-from trioflow.errors import NondeterminismError, NotInOrchestration, OperationFailed
+from trioflow.errors import EncodeError, NondeterminismError, NotInOrchestration, OperationFailed
 from trioflow.history import Recorded
 
 app = App("record")
@@ -153,8 +153,8 @@ def test_what_cannot_be_serialized_is_a_recorded_failure() -> None:
     async def program() -> str:
         try:
             await durable.record(object)
-        except OperationFailed as exc:
-            return f"{exc.type} {await step()}"
+        except EncodeError as exc:
+            return f"{type(exc).__name__} {await step()}"
         return ""
 
     driven = Driven(program, app=app)

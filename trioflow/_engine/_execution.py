@@ -85,8 +85,7 @@ class Execution:
         self._host = EngineHost(app, definition, self._journal, self._kernel.abort)
         self._kernel.host = self._host
         self._operations = OpenOperations()
-        self._event_waits = EventWaits()
-        self._timers = OpenTimers()
+        self._event_waits, self._timers = EventWaits(), OpenTimers()
         self._trace = self._kernel.watcher = Trace(self._journal, self._host) if traced else None
         self._ended = False
 

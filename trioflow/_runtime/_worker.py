@@ -20,7 +20,7 @@ from trioflow._runtime._body import Attempt
 from trioflow._runtime._cache import LiveCache
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._conductor import Conductor
-from trioflow._runtime._dispatcher import dispatch
+from trioflow._runtime._dispatcher import Leases, dispatch
 from trioflow._runtime._ears import Ears
 from trioflow._runtime._evaluating import Evaluator
 from trioflow._runtime._gauges import Gauges
@@ -37,7 +37,7 @@ from trioflow._runtime._telling import Teller
 from trioflow._runtime._turns import TurnWriter
 from trioflow._runtime._watchdog import Watchdog
 from trioflow._util import LogContext, log_context
-from trioflow.abc import ACTIVITIES, TURNS, Env, Instruments, Store
+from trioflow.abc import ACTIVITIES, LEASED, TURNS, Env, Instruments, Store
 from trioflow.app import App
 from trioflow.history import EventCodec
 
@@ -148,7 +148,8 @@ class Worker:
         signals, poll = self.store.signals, self.options.poll
         async with trio.open_nursery() as dispatchers:
             dispatchers.start_soon(dispatch, signals, TURNS, self.turns, poll, conductor.fetch)
-            dispatchers.start_soon(dispatch, signals, ACTIVITIES, self.slots, poll, activities.fetch)
+            leases = Leases(LEASED, self.options.activity_lease)
+            dispatchers.start_soon(dispatch, signals, ACTIVITIES, self.slots, poll, activities.fetch, leases)
             if self.instruments:
                 dispatchers.start_soon(Gauges(self.store, self.instruments).run)
             dispatchers.start_soon(Janitor(self.store, self.env, self.options, conductor).run)

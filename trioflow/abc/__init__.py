@@ -82,6 +82,7 @@ from trioflow.abc._records import (
 )
 from trioflow.abc._signals import (
     ACTIVITIES as ACTIVITIES,
+    LEASED as LEASED,
     TURNS as TURNS,
     Signals as Signals,
     Watch as Watch,
@@ -93,6 +94,7 @@ from trioflow.abc._store import Store as Store
 __all__ = (
     "ACTIVITIES",
     "ENDED",
+    "LEASED",
     "TURNS",
     "ActivitiesCommitted",
     "ActivitiesRenewed",

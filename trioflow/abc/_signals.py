@@ -21,6 +21,9 @@ TURNS = "turns"
 ACTIVITIES = "activities"
 """Topic: an activity may have become eligible."""
 
+LEASED = "leased"
+"""Topic: an activity was leased to whoever scheduled it, so one may become eligible when that lease runs out."""
+
 
 def instance_topic(instance: str) -> str:
     """Topic: something about this instance was committed."""
@@ -38,20 +41,19 @@ class Signals:
 
     everything: int = 0  # bumps of all topics at once
     counts: dict[str, int] = attrs.field(factory=dict)  # bumps of a topic that somebody watches
-    waiting: dict[str, trio.Event] = attrs.field(factory=dict)  # topic -> set at its next bump
+    waiting: dict[str, dict[trio.Event, None]] = attrs.field(factory=dict)  # topic -> to be set at its next bump
     watchers: dict[str, int] = attrs.field(factory=dict)  # topic -> how many watch it; absent means nobody
     on_commit: list[Callable[[int, float], None]] = attrs.field(factory=list)  # told of operations and seconds
 
-    def watch(self, topic: str) -> Watch:
-        """A context manager; inside it `seen` and `wait_beyond` work for this topic."""
-        return Watch(self, topic)
+    def watch(self, *topics: str) -> Watch:
+        """A context manager; inside it `seen` and `wait_beyond` work for these topics, taken together."""
+        return Watch(self, topics)
 
     def bump(self, topic: str) -> None:
         """Wake whoever waits for this topic."""
         if topic in self.watchers:
             self.counts[topic] += 1
-            event = self.waiting.pop(topic, None)
-            if event is not None:
+            for event in self.waiting.pop(topic, ()):
                 event.set()
 
     def committed(self, operations: int, seconds: float) -> None:
@@ -63,38 +65,53 @@ class Signals:
         """Wake everybody."""
         self.everything += 1
         waiting, self.waiting = self.waiting, {}
-        for event in waiting.values():
-            event.set()
+        for events in waiting.values():
+            for event in events:
+                event.set()
 
 
 @attrs.define(eq=False)
 class Watch:
-    """Somebody's interest in a topic, from `__enter__` to `__exit__`."""
+    """Somebody's interest in topics, from `__enter__` to `__exit__`."""
 
     _signals: Signals
-    _topic: str
+    _topics: tuple[str, ...]
 
     def __enter__(self) -> Self:
-        watchers = self._signals.watchers
-        watchers[self._topic] = watchers.get(self._topic, 0) + 1
-        self._signals.counts.setdefault(self._topic, 0)
+        signals = self._signals
+        for topic in self._topics:
+            signals.watchers[topic] = signals.watchers.get(topic, 0) + 1
+            signals.counts.setdefault(topic, 0)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        signals, topic = self._signals, self._topic
-        signals.watchers[topic] -= 1
-        if not signals.watchers[topic]:
-            del signals.watchers[topic]
-            del signals.counts[topic]
-            signals.waiting.pop(topic, None)
+        signals = self._signals
+        for topic in self._topics:
+            signals.watchers[topic] -= 1
+            if not signals.watchers[topic]:
+                del signals.watchers[topic]
+                del signals.counts[topic]
+                signals.waiting.pop(topic, None)
 
     @property
     def seen(self) -> int:
-        """How often it was bumped; take this *before* looking at the store."""
-        return self._signals.counts[self._topic] + self._signals.everything
+        """How often they were bumped; take this *before* looking at the store."""
+        return sum(self._signals.counts[topic] for topic in self._topics) + self._signals.everything
+
+    def seen_of(self, topic: str) -> int:
+        """How often one of them was bumped."""
+        return self._signals.counts[topic] + self._signals.everything
 
     async def wait_beyond(self, seen: int) -> None:
-        """Return once it was bumped after `seen` was taken. A checkpoint."""
+        """Return once one was bumped after `seen` was taken. A checkpoint."""
+        waiting = self._signals.waiting
         while self.seen == seen:
-            await self._signals.waiting.setdefault(self._topic, trio.Event()).wait()
+            event = trio.Event()
+            for topic in self._topics:
+                waiting.setdefault(topic, {})[event] = None
+            try:
+                await event.wait()
+            finally:
+                for topic in self._topics:
+                    waiting.get(topic, {}).pop(event, None)
         await trio.lowlevel.checkpoint()

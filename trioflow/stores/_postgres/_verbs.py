@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from trioflow.abc import (
     ACTIVITIES,
+    LEASED,
     TURNS,
     ActivitiesCommitted,
     ActivitiesRenewed,
@@ -93,8 +94,12 @@ class PostgresVerbs(PostgresReads):
         topics |= dict.fromkeys(instance_topic(start.instance) for start in request.starts)
         if turns or answer.hurt:
             topics[TURNS] = None
-        if request.activities or any(settle.retry_in is not None for settle in request.settle):
+        if any(new.born is None for new in request.activities) or any(
+            settle.retry_in is not None for settle in request.settle
+        ):
             topics[ACTIVITIES] = None
+        elif request.activities:
+            topics[LEASED] = None
         self._tell(topics)
         return answer
 

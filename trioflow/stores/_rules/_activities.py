@@ -188,7 +188,10 @@ def schedule_items(work: Work, instance: str, execution: int, activities: Iterab
     rows = [_new_row(work, instance, execution, new) for new in activities]
     if rows:
         work.tables.insert_activities(rows)
-        work.hint_activities()  # one born leased also has a time at which it may fall free
+        if any(row.lock_token is None for row in rows):
+            work.hint_activities()
+        else:
+            work.hint_leased()
 
 
 def _new_row(work: Work, instance: str, execution: int, new: NewActivity) -> ActivityRow:

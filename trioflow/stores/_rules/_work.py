@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import attrs
 
-from trioflow.abc import ACTIVITIES, TURNS, Draft, OutMessage, activity_topic, instance_topic
+from trioflow.abc import ACTIVITIES, LEASED, TURNS, Draft, OutMessage, activity_topic, instance_topic
 from trioflow.history import ActivityCancelled, EventCodec
 from trioflow.stores._rules._checks import is_id
 from trioflow.stores._rules._rows import CANCEL, START, ActivityRow, InstanceRow, StoredMessage, due_at_of
@@ -150,6 +150,10 @@ class Work:
     def hint_activities(self) -> None:
         """An item may have become eligible, now or at a time not known before."""
         self.hints[ACTIVITIES] = None
+
+    def hint_leased(self) -> None:
+        """An item has a lease that nobody asked for, and so a time at which it may fall free."""
+        self.hints[LEASED] = None
 
     def hint_turns(self) -> None:
         """An instance may have become eligible by what was done to an item."""

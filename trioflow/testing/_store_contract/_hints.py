@@ -8,6 +8,7 @@ import trio
 
 from trioflow.abc import (
     ACTIVITIES,
+    LEASED,
     TURNS,
     BornLeased,
     CommitActivities,
@@ -48,11 +49,16 @@ async def check_an_item_release_wakes_dispatchers(s: Subject) -> None:
 
 @belongs_to(Part.FUSED)
 async def check_a_born_leased_item_wakes_dispatchers(s: Subject) -> None:
-    """Whoever sleeps until `next_due` hears of an item that may fall free sooner."""
+    """Whoever sleeps until `next_due` hears of an item that may fall free sooner; that it may be taken need not be
+    said.
+    """
     born = BornLeased(worker="worker", token="born-1", lease=1.0)  # noqa: S106 - a lock's token
     await s.start()
     turn = await s.turn()
-    await _wakes(s, ACTIVITIES, s.commit(turn, "Scheduled", activities=(an_item(born=born),)))
+    with s.store.signals.watch(ACTIVITIES, LEASED) as watch:
+        seen = watch.seen
+        await s.commit(turn, "Scheduled", activities=(an_item(born=born),))
+        await watch.wait_beyond(seen)
 
 
 @belongs_to(Part.CHILDREN)

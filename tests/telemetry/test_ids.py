@@ -11,7 +11,7 @@ from tests.telemetry.seeing import SAMPLED, Seen, attempt, ended, start, started
 from trioflow.telemetry import OpenTelemetry, _ids
 from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
 from trioflow.telemetry._opentelemetry import _release
-from trioflow.telemetry._sdk import DurableIds, Given, giving
+from trioflow.telemetry._sdk import DurableIds, Given
 
 
 def test_ids_are_the_same_for_ever() -> None:
@@ -39,13 +39,14 @@ def test_ids_of_different_things_differ() -> None:
 def test_no_id_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hash of nothing but zeros would mean "no id"."""
     monkeypatch.setattr(_ids, "derive", lambda *parts, size: bytes(size))
-    assert trace_id_of("5eed") == root_id_of("5eed") == span_id_of("i", 1) == 1
+    seed = "of nothing but zeros"
+    assert trace_id_of(seed) == root_id_of(seed) == span_id_of(seed, 1) == 1
 
 
 def test_what_is_given_is_taken_once() -> None:
     """A second span that begins meanwhile gets an id of its own."""
     ids = DurableIds(RandomIdGenerator())
-    with giving(Given(7, 8)):
+    with Given(7, 8):
         assert ids.generate_trace_id() == 8
         assert not ids.is_trace_id_random()
         assert ids.generate_span_id() == 7
@@ -57,7 +58,7 @@ def test_what_is_given_is_taken_once() -> None:
 def test_a_trace_id_that_nobody_gave_is_random() -> None:
     """Where only the span's id is given, the generator before makes the trace's."""
     ids = DurableIds(RandomIdGenerator())
-    with giving(Given(7)):
+    with Given(7):
         assert ids.generate_trace_id() != 0
         assert ids.is_trace_id_random()
 

@@ -39,7 +39,7 @@ from trioflow.telemetry._attributes import (
 from trioflow.telemetry._context import beside, context_of
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._ids import span_id_of
-from trioflow.telemetry._pen import Drawn, Pen
+from trioflow.telemetry._pen import Drawn, Ending, Pen
 from trioflow.telemetry._pending import Pending
 
 Key = tuple[str, int, int, int]
@@ -73,18 +73,19 @@ class Attempts:
     def ended(self, fact: AttemptEnded) -> None:
         """Its end is recorded. One whose body was never called is drawn now."""
         attempt = fact.attempt
-        span, parent = self._pending.take(_key(attempt)), context_of(attempt.headers)
+        span, ending = self._pending.take(_key(attempt)), _ending(fact)
+        if span is not None and fact.how != "given back":
+            self._pen.finish(span, ending)
+            return
+        parent = context_of(attempt.headers)
         if parent is None or not parent.trace_flags.sampled:
             return
-        drawn = _over(_drawn(attempt, parent), fact)
+        drawn = _over(_drawn(attempt, parent), ending)
         if fact.how == "given back":
             apart = _id(attempt, attempt.attempt, "given back", attempt.worker, str(attempt.began))
             name = f"{attempt.name}: given back"
-            self._pen.draw(attrs.evolve(drawn, name=name, span=beside(parent, apart)))
-        elif span is None:
-            self._pen.draw(drawn)
-        else:
-            self._pen.finish(span, drawn)
+            drawn = attrs.evolve(drawn, name=name, span=beside(parent, apart))
+        self._pen.draw(drawn)
 
 
 def _key(attempt: Attempt) -> Key:
@@ -109,16 +110,27 @@ def _drawn(attempt: Attempt, parent: SpanContext) -> Drawn:
     )
 
 
-def _over(drawn: Drawn, fact: AttemptEnded) -> Drawn:
-    told: dict[str, Value] = {**drawn.attributes, OUTCOME: fact.how}
+def _ending(fact: AttemptEnded) -> Ending:
+    told: dict[str, Value] = {OUTCOME: fact.how}
     if fact.retry_in is not None:
         told[RETRY_IN] = fact.retry_in
-    return attrs.evolve(
-        drawn,
+    return Ending(
+        at=fact.attempt.began,
         until=fact.at,
         attributes=told,
         fault=Fault.named(fact.error, fact.category, fact.message),
         cancelled=fact.how == "cancelled",
+    )
+
+
+def _over(drawn: Drawn, ending: Ending) -> Drawn:
+    """Both in one."""
+    return attrs.evolve(
+        drawn,
+        until=ending.until,
+        attributes={**drawn.attributes, **ending.attributes},
+        fault=ending.fault,
+        cancelled=ending.cancelled,
     )
 
 

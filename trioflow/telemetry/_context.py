@@ -1,7 +1,8 @@
 """Trace contexts as texts in headers: W3C's `traceparent` and `tracestate`, and `trioflow-link` for the span that a new
 trace comes from.
 
-Laws: what cannot be read is no context; nothing of the process's current context gets in.
+Laws: what cannot be read is no context; nothing of the process's current context gets in. Reading is the propagator's
+business, and is done once for the same texts: every fact of an execution brings its headers along.
 
 Who calls it: everybody here. Read next: `_traced.py`.
 """
@@ -9,6 +10,7 @@ Who calls it: everybody here. Read next: `_traced.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from opentelemetry.context import Context
@@ -22,25 +24,37 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+PARENT: Final = "traceparent"
+STATE: Final = "tracestate"
 LINK: Final = "trioflow-link"
 _W3C: Final = TraceContextTextMapPropagator()
 
 
 def context_of(headers: Mapping[str, str]) -> SpanContext | None:
     """The span that headers name; None if they name none."""
-    found = get_current_span(_W3C.extract(headers, Context())).get_span_context()
+    text = headers.get(PARENT)
+    return _read(text, headers.get(STATE)) if text else None
+
+
+@lru_cache(maxsize=4_096)
+def _read(parent: str, state: str | None) -> SpanContext | None:
+    carrier = {PARENT: parent} if state is None else {PARENT: parent, STATE: state}
+    found = get_current_span(_W3C.extract(carrier, Context())).get_span_context()
     return found if found.is_valid else None
 
 
 def link_of(headers: Mapping[str, str]) -> SpanContext | None:
     """The span of another trace that this one comes from, if headers name one."""
-    return context_of({"traceparent": headers[LINK]}) if LINK in headers else None
+    return context_of({PARENT: headers[LINK]}) if LINK in headers else None
 
 
 def headers_of(span: SpanContext, link: SpanContext | None = None) -> dict[str, str]:
-    """Headers that name a span, and the one that it comes from."""
-    headers: dict[str, str] = {}
-    _W3C.inject(headers, beneath(span))
+    """Headers that name a span, and the one that it comes from; none for one that is not valid."""
+    if not span.is_valid:
+        return {}
+    headers = {PARENT: _text(span)}
+    if span.trace_state:
+        headers[STATE] = span.trace_state.to_header()
     if link is not None:
         headers[LINK] = _text(link)
     return headers
@@ -65,6 +79,4 @@ def first(trace_id: int, span_id: int, *, sampled: bool, state: TraceState | Non
 
 
 def _text(span: SpanContext) -> str:
-    headers: dict[str, str] = {}
-    _W3C.inject(headers, beneath(span))
-    return headers["traceparent"]
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"

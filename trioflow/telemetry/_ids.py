@@ -1,10 +1,12 @@
 """The ids of traces and spans: derived, so that every process finds the same for the same thing.
 
-Laws: pure; never 0, which means "no id"; two things of one trace never have the same. Who calls it: everybody here.
+Laws: pure, so derived once where it is asked for again and again; never 0, which means "no id"; two things of one trace never have the same. Who calls it: everybody here.
 Read next: `_sdk.py`, which makes the SDK take them.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 from trioflow.history import derive
 
@@ -24,5 +26,6 @@ def span_id_of(instance: str, execution: int, *what: str | int) -> int:
     return _number(8, "span", instance, execution, *what)
 
 
+@lru_cache(maxsize=4_096)
 def _number(size: int, *parts: str | int) -> int:
     return int.from_bytes(derive("", *parts, size=size), "big") or 1

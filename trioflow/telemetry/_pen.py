@@ -18,7 +18,7 @@ from trioflow.telemetry._attributes import CANCELLED, Attributes, Value
 from trioflow.telemetry._context import beneath, first
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._ids import root_id_of, trace_id_of
-from trioflow.telemetry._sdk import Given, giving
+from trioflow.telemetry._sdk import Given
 
 
 @attrs.frozen(kw_only=True)
@@ -49,15 +49,16 @@ class Drawn:
     cancelled: bool = False
     links: tuple[SpanContext, ...] = ()
 
-    @property
-    def told(self) -> dict[str, Value]:
-        """All its attributes."""
-        told = dict(self.attributes)
-        if self.cancelled:
-            told[CANCELLED] = True
-        if self.fault is not None:
-            told |= self.fault.attributes
-        return told
+
+@attrs.frozen(kw_only=True)
+class Ending:
+    """How a span ends that has begun: `attributes` are those that it did not begin with."""
+
+    at: float
+    until: float
+    attributes: Attributes
+    fault: Fault | None = None
+    cancelled: bool = False
 
 
 @attrs.define(eq=False)
@@ -83,32 +84,44 @@ class Pen:
         return self._begun(drawn, Given(drawn.span.span_id, drawn.span.trace_id), None)
 
     def _begun(self, drawn: Drawn, given: Given, context: Context | None) -> Span:
-        with giving(given):
+        with given:
             span: Span = self.tracer.start_span(
                 drawn.name,
                 context=context,
                 kind=drawn.kind,
-                attributes=drawn.told,
+                attributes=_told(drawn),
                 links=[Link(link) for link in drawn.links],
                 start_time=nanoseconds(drawn.at),
             )
         return span
 
-    def finish(self, span: Span, drawn: Drawn) -> None:
+    def finish(self, span: Span, ending: Ending) -> None:
         """One that was begun."""
-        span.set_attributes(drawn.told)
-        self._end(span, drawn)
+        span.set_attributes(_told(ending))
+        self._end(span, ending)
 
-    def _end(self, span: Span, drawn: Drawn) -> None:
-        if drawn.fault is not None:
-            span.set_status(StatusCode.ERROR, drawn.fault.text(messages=self.messages))
-        span.end(nanoseconds(drawn.at if drawn.until is None else max(drawn.until, drawn.at)))
+    def _end(self, span: Span, over: Drawn | Ending) -> None:
+        if over.fault is not None:
+            span.set_status(StatusCode.ERROR, over.fault.text(messages=self.messages))
+        span.end(nanoseconds(over.at if over.until is None else max(over.until, over.at)))
 
     def new_trace(self, seed: str, name: str, attributes: Attributes) -> SpanContext:
         """The first span of a trace that an execution is to begin; the sampler decides, once."""
         trace_id = trace_id_of(seed)
         result = self.tracer.sampler.should_sample(Context(), trace_id, name, SpanKind.INTERNAL, dict(attributes), ())
         return first(trace_id, root_id_of(seed), sampled=result.decision.is_sampled(), state=result.trace_state)
+
+
+def _told(what: Drawn | Ending) -> Attributes:
+    """All its attributes."""
+    if what.fault is None and not what.cancelled:
+        return what.attributes
+    told: dict[str, Value] = dict(what.attributes)
+    if what.cancelled:
+        told[CANCELLED] = True
+    if what.fault is not None:
+        told |= what.fault.attributes
+    return told
 
 
 def nanoseconds(seconds: float) -> int:

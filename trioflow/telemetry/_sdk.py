@@ -9,9 +9,7 @@ Who calls it: `_pen.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, Final
 
 import attrs
@@ -20,7 +18,7 @@ from opentelemetry.context import Context
 
 @attrs.define(eq=False)
 class Given:
-    """What is settled about a span that is being begun.
+    """What is settled about a span. Inside it, as a context manager, our tracer begins one as it is given.
 
     Attributes:
         span_id: its id, until it is taken.
@@ -31,19 +29,17 @@ class Given:
     span_id: int | None
     trace_id: int | None = None
     parent: Context | None = None
+    _before: Token[Given | None] | None = attrs.field(default=None, init=False)
+
+    def __enter__(self) -> None:
+        self._before = _given.set(self)
+
+    def __exit__(self, *raised: object) -> None:
+        assert self._before is not None
+        _given.reset(self._before)
 
 
 _given: Final[ContextVar[Given | None]] = ContextVar("trioflow_given_span", default=None)
-
-
-@contextmanager
-def giving(given: Given) -> Iterator[None]:
-    """Inside, our tracer begins a span as it is given."""
-    token = _given.set(given)
-    try:
-        yield
-    finally:
-        _given.reset(token)
 
 
 @attrs.define(eq=False)

@@ -17,7 +17,7 @@ from trioflow.telemetry._attributes import INSTANCE, NAME, OUTCOME
 from trioflow.telemetry._context import first, headers_of
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
-from trioflow.telemetry._pen import Drawn, Pen
+from trioflow.telemetry._pen import Drawn, Ending, Pen
 from trioflow.telemetry._pending import Pending
 from trioflow.telemetry._traced import Traced
 
@@ -48,10 +48,10 @@ class Starts:
         """A client's start is over."""
         span = self._pending.take(fact.start.seed)
         if span is not None:
-            drawn = _drawn(fact.start)
-            told = {**drawn.attributes, OUTCOME: fact.how}
-            fault = Fault.named(fact.error)
-            self._pen.finish(span, attrs.evolve(drawn, until=fact.at, attributes=told, fault=fault))
+            ending = Ending(
+                at=fact.start.at, until=fact.at, attributes={OUTCOME: fact.how}, fault=Fault.named(fact.error)
+            )
+            self._pen.finish(span, ending)
 
     def _by_client(self, start: Start) -> dict[str, str]:
         span = self._pen.begin_here(_drawn(start))

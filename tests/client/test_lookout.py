@@ -43,7 +43,7 @@ async def test_a_client_that_waits_long_asks_rarely(autojump_clock: MockClock) -
         assert 20 < young < 60
         assert 60 < old < 300
         assert 110 < store.calls.pop("read_instance") <= 125
-        store.signals.bump("instance/a")
+        store.signals.bump("end/a")
         await trio.sleep(0.001)
         assert store.calls.pop("read_instance") == 1
         nursery.cancel_scope.cancel()

@@ -20,7 +20,7 @@ from trioflow._client._info import InstanceInfo, plain, result_of
 from trioflow._client._lookout import Lookout
 from trioflow._client._tree import InstanceTree
 from trioflow._client._waiting import read_value, wait_ended, wait_for_value
-from trioflow.abc import InstanceRecord
+from trioflow.abc import InstanceRecord, instance_topic
 from trioflow.history import Event
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ class StatusChanges:
 
     async def __anext__(self) -> Any:
         client = self._handle.client
-        with Lookout(client.store.signals, self._handle.id, client.poll_interval) as lookout:
+        with Lookout(client.store.signals, instance_topic(self._handle.id), client.poll_interval) as lookout:
             while not self._over:
                 lookout.about_to_look()
                 record = await client.read(self._handle.id)

@@ -15,7 +15,7 @@ from typing import Final, Self
 import attrs
 import trio
 
-from trioflow.abc import Signals, Watch, instance_topic
+from trioflow.abc import Signals, Watch
 
 CLOSELY: Final = 0.03
 """Seconds between two looks at an instance that moves all the time."""
@@ -36,12 +36,12 @@ class Lookout:
 
     Args:
         signals: hints of the store.
-        instance: for whom.
+        topic: the hint that names it.
         poll_interval: seconds after which to look unasked.
     """
 
     _signals: Signals
-    _instance: str
+    _topic: str
     _poll_interval: float
     _watch: Watch = attrs.field(init=False)
     _seen: int = attrs.field(default=0, init=False)  # bumps before the last look
@@ -52,7 +52,7 @@ class Lookout:
     _quickly: int = attrs.field(default=0, init=False)  # looks in a row that followed each other closely
 
     def __enter__(self) -> Self:
-        self._watch = self._signals.watch(instance_topic(self._instance))
+        self._watch = self._signals.watch(self._topic)
         self._watch.__enter__()
         return self
 

@@ -19,7 +19,7 @@ from trioflow._client._checks import checked_timeout
 from trioflow._client._info import result_of
 from trioflow._client._lookout import Lookout
 from trioflow._client._requests import until_answered
-from trioflow.abc import InstanceRecord, State, WaitEnded
+from trioflow.abc import InstanceRecord, State, WaitEnded, end_topic, instance_topic
 from trioflow.errors import InstanceFinished
 
 if TYPE_CHECKING:
@@ -35,9 +35,16 @@ class Found(Generic[T]):
     value: T
 
 
-async def wait_until(client: Steering, id: str, look: Callable[[InstanceRecord], Awaitable[Found[T] | None]]) -> T:
-    """What `look` finds, now or once the instance has moved. Raises InstanceNotFound, and what `look` raises."""
-    with Lookout(client.store.signals, id, client.poll_interval) as lookout, _told(client):
+async def wait_until(
+    client: Steering,
+    id: str,
+    look: Callable[[InstanceRecord], Awaitable[Found[T] | None]],
+    topic: Callable[[str], str] = instance_topic,
+) -> T:
+    """What `look` finds, now or once the instance has moved, as hints of that topic tell. Raises InstanceNotFound, and
+    what `look` raises.
+    """
+    with Lookout(client.store.signals, topic(id), client.poll_interval) as lookout, _told(client):
         while True:
             lookout.about_to_look()
             record = await client.read(id)
@@ -72,7 +79,7 @@ async def wait_ended(client: Steering, id: str, *, wait_parked: bool = True) -> 
         ended = record.state.ended or (is_stuck(record) and not wait_parked)
         return Found(record) if ended else None
 
-    return await wait_until(client, id, look)
+    return await wait_until(client, id, look, end_topic)
 
 
 def is_stuck(record: InstanceRecord) -> bool:

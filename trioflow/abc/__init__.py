@@ -87,6 +87,7 @@ from trioflow.abc._signals import (
     Signals as Signals,
     Watch as Watch,
     activity_topic as activity_topic,
+    end_topic as end_topic,
     instance_topic as instance_topic,
 )
 from trioflow.abc._store import Store as Store
@@ -166,5 +167,6 @@ __all__ = (
     "WaitEnded",
     "Watch",
     "activity_topic",
+    "end_topic",
     "instance_topic",
 )

@@ -30,6 +30,11 @@ def instance_topic(instance: str) -> str:
     return f"instance/{instance}"
 
 
+def end_topic(instance: str) -> str:
+    """Topic: this instance has ended, stands still until somebody acts, or is gone."""
+    return f"end/{instance}"
+
+
 def activity_topic(token: str) -> str:
     """Topic: the cancellation of the activity leased under this token was asked for."""
     return f"activity/{token}"

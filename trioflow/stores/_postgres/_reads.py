@@ -23,6 +23,7 @@ from trioflow.abc import (
     QueueDepths,
     StoreMetrics,
     activity_topic,
+    end_topic,
     instance_topic,
 )
 from trioflow.stores._postgres import _answers as answers, _requests as requests
@@ -54,7 +55,8 @@ class PostgresReads(ABC):
         (row,) = await self._call("delete_instances", *requests.delete_instances(request))
         answer = answers.deleted(request, requests.first_of(request), row)
         *_, gone, tokens, reached = row
-        self._tell((*map(instance_topic, gone or ()), *map(activity_topic, tokens or ())))
+        gone = gone or ()
+        self._tell((*map(instance_topic, gone), *map(end_topic, gone), *map(activity_topic, tokens or ())))
         self._tell_reached(reached)
         return answer
 

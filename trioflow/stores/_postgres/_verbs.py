@@ -36,6 +36,7 @@ from trioflow.abc import (
     TurnCommitted,
     TurnsRenewed,
     activity_topic,
+    end_topic,
     instance_topic,
 )
 from trioflow.stores._postgres import _answers as answers, _requests as requests
@@ -92,6 +93,8 @@ class PostgresVerbs(PostgresReads):
         topics = dict.fromkeys(instance_topic(instance) for instance in (request.lock.instance, *(reached or ())))
         topics |= dict.fromkeys(activity_topic(lock.token) for lock in answer.hurt)
         topics |= dict.fromkeys(instance_topic(start.instance) for start in request.starts)
+        if request.state.ended or request.state.held:
+            topics[end_topic(request.lock.instance)] = None
         if turns or answer.hurt:
             topics[TURNS] = None
         if any(new.born is None for new in request.activities) or any(

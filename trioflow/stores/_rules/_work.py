@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import attrs
 
-from trioflow.abc import ACTIVITIES, LEASED, TURNS, Draft, OutMessage, activity_topic, instance_topic
+from trioflow.abc import ACTIVITIES, LEASED, TURNS, Draft, OutMessage, activity_topic, end_topic, instance_topic
 from trioflow.history import ActivityCancelled, EventCodec
 from trioflow.stores._rules._checks import is_id
 from trioflow.stores._rules._rows import CANCEL, START, ActivityRow, InstanceRow, StoredMessage, due_at_of
@@ -81,6 +81,9 @@ class Work:
                 self.hints[TURNS] = None
         for instance in self._news:
             self.hints[instance_topic(instance)] = None
+            known = self._rows.get(instance)
+            if known is None or known.state.ended or known.state.held:
+                self.hints[end_topic(instance)] = None
         self._touched.clear()
         self._news.clear()
 

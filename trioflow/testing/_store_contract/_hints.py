@@ -12,6 +12,7 @@ from trioflow.abc import (
     TURNS,
     BornLeased,
     CommitActivities,
+    DeleteInstances,
     OutMessage,
     ReleaseActivity,
     ReleaseTurn,
@@ -19,6 +20,7 @@ from trioflow.abc import (
     RenewTurns,
     SettleActivity,
     State,
+    end_topic,
     instance_topic,
 )
 from trioflow.testing._store_contract._marks import Part, belongs_to
@@ -112,6 +114,29 @@ async def check_every_commit_wakes_watchers(s: Subject) -> None:
         await nursery.start(lambda *, task_status: watch(task_status))
         await s.commit(turn, consumed=(), status=b"half")
     expect_equal(found, [b"half"], "what a watcher read when it was woken")
+
+
+async def check_an_end_wakes_who_waits_for_it(s: Subject) -> None:
+    """Whoever waits for an end is woken by that, or where an instance stands still, and by no other commit."""
+    await s.start()
+    signals, topic = s.store.signals, end_topic("a")
+    with signals.watch(topic):
+        for state in (State.WAITING, State.PARKED, State.COMPLETED):
+            before = signals.counts[topic]
+            await s.post("a", control=True)
+            await s.run("a", "Event", state=state)
+            told = signals.counts[topic] > before
+            expect_equal(told, state is not State.WAITING, f"whether waiters for an end hear of {state.value}")
+
+
+@belongs_to(Part.MANAGEMENT)
+async def check_a_deletion_wakes_who_waits_for_an_end(s: Subject) -> None:
+    """What is gone does not end any more."""
+    await s.start()
+    with s.store.signals.watch(end_topic("a")) as watch:
+        seen = watch.seen
+        await s.store.delete_instances(DeleteInstances(request_id="d", instances=("a",), force=True))
+        await watch.wait_beyond(seen)
 
 
 @belongs_to(Part.RELEASES)

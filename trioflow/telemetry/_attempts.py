@@ -78,9 +78,8 @@ class Attempts:
             return
         drawn = _over(_drawn(attempt, parent), fact)
         if fact.how == "given back":
-            apart = _id(attempt, attempt.attempt, "given back", attempt.worker, str(attempt.began))
-            name = f"{attempt.name}: given back"
-            self._pen.draw(attrs.evolve(drawn, name=name, span=beside(parent, apart)))
+            apart = _span(attempt, parent, attempt.attempt, "given back", attempt.worker, str(attempt.began))
+            self._pen.draw(attrs.evolve(drawn, name=f"{attempt.name}: given back", span=apart))
         elif span is None:
             self._pen.draw(drawn)
         else:
@@ -91,8 +90,10 @@ def _key(attempt: Attempt) -> Key:
     return attempt.instance, attempt.execution, attempt.event_id, attempt.attempt
 
 
-def _id(attempt: Attempt, number: int, *more: str) -> int:
-    return span_id_of(attempt.instance, attempt.execution, "attempt", attempt.event_id, number, *more)
+def _span(attempt: Attempt, parent: SpanContext, number: int, *more: str) -> SpanContext:
+    """Its parent's id stands for the seed of the execution, which an attempt does not know."""
+    what = (f"{parent.span_id:x}", "attempt", attempt.event_id, number, *more)
+    return beside(parent, span_id_of(attempt.instance, attempt.execution, *what))
 
 
 def _drawn(attempt: Attempt, parent: SpanContext) -> Drawn:
@@ -100,12 +101,12 @@ def _drawn(attempt: Attempt, parent: SpanContext) -> Drawn:
     before = attempt.attempt - 1
     return Drawn(
         name=attempt.name,
-        span=beside(parent, _id(attempt, attempt.attempt)),
+        span=_span(attempt, parent, attempt.attempt),
         parent=parent,
         at=attempt.began,
         kind=SpanKind.CONSUMER,
         attributes=_attributes(attempt),
-        links=(beside(parent, _id(attempt, before)),) if before else (),
+        links=(_span(attempt, parent, before),) if before else (),
     )
 
 

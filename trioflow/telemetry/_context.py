@@ -1,7 +1,8 @@
 """Trace contexts as texts in headers: W3C's `traceparent` and `tracestate`, and `trioflow-link` for the span that a new
 trace comes from.
 
-Laws: what cannot be read is no context; nothing of the process's current context gets in.
+Laws: what cannot be read is no context; nothing of the process's current context gets in; what a caller brings along is
+stored with each activity, so of a `tracestate` no more is kept than W3C asks everybody to pass on.
 
 Who calls it: everybody here. Read next: `_traced.py`.
 """
@@ -23,6 +24,10 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 LINK: Final = "trioflow-link"
+
+STATE: Final = 512
+"""Characters of a `tracestate` that are passed on; of a longer one, nothing is."""
+
 _W3C: Final = TraceContextTextMapPropagator()
 
 
@@ -41,6 +46,8 @@ def headers_of(span: SpanContext, link: SpanContext | None = None) -> dict[str, 
     """Headers that name a span, and the one that it comes from."""
     headers: dict[str, str] = {}
     _W3C.inject(headers, beneath(span))
+    if len(headers.get("tracestate", "")) > STATE:
+        del headers["tracestate"]
     if link is not None:
         headers[LINK] = _text(link)
     return headers

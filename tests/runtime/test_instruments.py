@@ -176,7 +176,8 @@ async def test_turns_tell_exactly_what_is_in_the_histories(store: Store, recorde
         ("forever", "cancelled"): 1,
     }
     (retried,) = [fact for fact in recorder.of(AttemptEnded) if fact.how == "retried"]
-    assert (retried.error, retried.attempt.attempt) == ("builtins.ValueError", 1)
+    assert retried.failure is not None
+    assert (retried.failure.type, retried.attempt.attempt) == ("builtins.ValueError", 1)
     assert retried.retry_in is not None
     ran = [(fact.attempt.name, fact.attempt.attempt) for fact in recorder.of(AttemptEnded)]
     assert Counter(recorder.bodies) == Counter((side, *one) for one in ran for side in ("in", "out"))

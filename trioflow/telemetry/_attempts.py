@@ -92,8 +92,8 @@ def _key(attempt: Attempt) -> Key:
 
 def _span(attempt: Attempt, parent: SpanContext, number: int, *more: str) -> SpanContext:
     """Its parent's id stands for the seed of the execution, which an attempt does not know."""
-    what = (f"{parent.span_id:x}", "attempt", attempt.event_id, number, *more)
-    return beside(parent, span_id_of(attempt.instance, attempt.execution, *what))
+    whose = (attempt.instance, attempt.execution, f"{parent.span_id:x}")
+    return beside(parent, span_id_of(*whose, "attempt", attempt.event_id, number, *more))
 
 
 def _drawn(attempt: Attempt, parent: SpanContext) -> Drawn:
@@ -118,7 +118,7 @@ def _over(drawn: Drawn, fact: AttemptEnded) -> Drawn:
         drawn,
         until=fact.at,
         attributes=told,
-        fault=Fault.named(fact.error, fact.category, fact.message),
+        fault=None if fact.failure is None else Fault.of(fact.failure),
         cancelled=fact.how == "cancelled",
     )
 

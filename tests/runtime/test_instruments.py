@@ -233,7 +233,7 @@ async def test_a_client_tells_how_its_starts_were_answered(recorder: Recorder) -
     assert [(fact.how, fact.error) for fact in recorder.of(StartAnswered)] == [
         ("created", None),
         ("attached", None),
-        ("refused", "InstanceExists"),
+        ("refused", "trioflow.InstanceExists"),
     ]
 
 

@@ -176,7 +176,8 @@ async def test_turns_tell_exactly_what_is_in_the_histories(store: Store, recorde
         ("forever", "cancelled"): 1,
     }
     (retried,) = [fact for fact in recorder.of(AttemptEnded) if fact.how == "retried"]
-    assert (retried.error, retried.attempt.attempt) == ("builtins.ValueError", 1)
+    assert retried.failure is not None
+    assert (retried.failure.type, retried.attempt.attempt) == ("builtins.ValueError", 1)
     assert retried.retry_in is not None
     ran = [(fact.attempt.name, fact.attempt.attempt) for fact in recorder.of(AttemptEnded)]
     assert Counter(recorder.bodies) == Counter((side, *one) for one in ran for side in ("in", "out"))
@@ -232,7 +233,7 @@ async def test_a_client_tells_how_its_starts_were_answered(recorder: Recorder) -
     assert [(fact.how, fact.error) for fact in recorder.of(StartAnswered)] == [
         ("created", None),
         ("attached", None),
-        ("refused", "InstanceExists"),
+        ("refused", "trioflow.InstanceExists"),
     ]
 
 

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from trioflow.abc import Attempt, AttemptEnded, Start, Subject, TurnRan
-from trioflow.history import Event, OrchestrationStarted
+from trioflow.history import Event, Failure, OrchestrationStarted
 from trioflow.telemetry import OpenTelemetry
 
 EPOCH = 1_700_000_000.0
@@ -164,9 +164,10 @@ def attempt(**changes: Any) -> Attempt:
     return Attempt(**{**fields, **changes})
 
 
-def ended(one: Attempt, how: Any = "completed", **changes: Any) -> AttemptEnded:
-    """Its end, three seconds later."""
-    return AttemptEnded(attempt=one, at=one.began + 3, how=how, **changes)
+def ended(one: Attempt, how: Any = "completed", error: str | None = None, **changes: Any) -> AttemptEnded:
+    """Its end, three seconds later; `error`: the class of what it raised, where no more is said of that."""
+    failure = {} if error is None else {"failure": Failure(type=error, message="")}
+    return AttemptEnded(attempt=one, at=one.began + 3, how=how, **{**failure, **changes})
 
 
 @attrs.define

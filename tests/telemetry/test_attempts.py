@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.telemetry.seeing import EPOCH, SAMPLED, UNSAMPLED, Seen, attempt, ended, nanoseconds
 from trioflow.abc import Attempt, AttemptEnded
+from trioflow.history import Failure
 from trioflow.telemetry import _pending
 
 
@@ -46,27 +47,29 @@ def test_an_attempt_is_one_span(seen: Seen) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "error", "extra"),
+    ("how", "error", "category", "retry_in"),
     [
-        ("completed", None, {}),
-        ("failed", "builtins.ValueError", {"category": "application"}),
-        ("failed", "shop.Rejected", {"category": "new"}),
-        ("cancelled", None, {}),
-        ("retried", "trioflow.ActivityTimedOut", {"retry_in": 5.0, "category": "infrastructure"}),
-        ("given back", None, {}),
-        ("lost", None, {}),
+        ("completed", None, None, None),
+        ("failed", "builtins.ValueError", "application", None),
+        ("failed", "shop.Rejected", "new", None),
+        ("cancelled", None, None, None),
+        ("retried", "trioflow.ActivityTimedOut", "infrastructure", 5.0),
+        ("given back", None, None, None),
+        ("lost", None, None, None),
     ],
 )
-def test_how_an_attempt_ended_is_said(seen: Seen, how: str, error: str | None, extra: dict[str, Any]) -> None:
+def test_how_an_attempt_ended_is_said(
+    seen: Seen, how: str, error: str | None, category: Any, retry_in: float | None
+) -> None:
     """A failure by its class alone, a cancellation as such and not as an error."""
-    run(seen, attempt(), how, error=error, message="4111", **extra)
+    failure = None if error is None else Failure(type=error, message="4111", category=category)
+    run(seen, attempt(), how, failure=failure, retry_in=retry_in)
     (span,) = seen.all
     told = dict(span.attributes or {})
     assert told["trioflow.outcome"] == how
     assert told.get("trioflow.cancelled") == (True if how == "cancelled" else None)
     assert told.get("error.type") == (None if error is None else error.removeprefix("builtins."))
-    assert told.get("trioflow.retry_in") == extra.get("retry_in")
-    category = extra.get("category")
+    assert told.get("trioflow.retry_in") == retry_in
     assert told.get("trioflow.category") == ("other" if category == "new" else category)
     assert span.status.status_code is (StatusCode.UNSET if error is None else StatusCode.ERROR)
     assert span.status.description == told.get("error.type")
@@ -76,8 +79,21 @@ def test_how_an_attempt_ended_is_said(seen: Seen, how: str, error: str | None, e
 def test_a_message_is_told_where_it_is_wanted() -> None:
     """Behind the class."""
     seen = Seen(messages=True)
-    run(seen, attempt(), "failed", error="builtins.ValueError", message="no such card")
+    run(seen, attempt(), "failed", failure=Failure(type="builtins.ValueError", message="no such card"))
     assert seen.only("charge").status.description == "ValueError: no such card"
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "members"), [(1, "OSError", None), (2, "ExceptionGroup", ("OSError", "x.Y"))]
+)
+def test_a_group_is_told_by_what_it_holds(seen: Seen, number: int, error: str, members: tuple[str, ...] | None) -> None:
+    """As from a nursery in the body: one exception as itself, several by their classes."""
+    held = (Failure(type="builtins.OSError", message="4111"), Failure(type="x.Y", message="4111"))[:number]
+    run(seen, attempt(), "retried", failure=Failure(type="builtins.ExceptionGroup", message="4111", members=held))
+    span = seen.only("charge")
+    assert (span.attributes or {})["error.type"] == span.status.description == error
+    assert (span.attributes or {}).get("trioflow.errors") == members
+    assert "4111" not in span.to_json()
 
 
 async def test_spans_of_the_body_are_beneath_it(seen: Seen) -> None:

@@ -26,6 +26,14 @@ def test_the_state_of_a_trace_is_kept() -> None:
     assert beside(found, 1).trace_state == TraceState([("vendor", "x")])
 
 
+def test_a_long_state_is_left_out() -> None:
+    """A caller outside may send as much as it likes: that is not to be stored with each step, nor to be refused."""
+    found = context_of({"traceparent": SAMPLED, "tracestate": ",".join(f"a{n}=" + "x" * 250 for n in range(32))})
+    assert found is not None
+    assert len(found.trace_state) == 32
+    assert headers_of(found) == {"traceparent": SAMPLED}
+
+
 @pytest.mark.parametrize("text", ["", "nonsense", "00-" + "0" * 32 + "-b7ad6b7169203331-01", SAMPLED + "x"])
 def test_what_cannot_be_read_is_no_context(text: str) -> None:
     """A header may come from anywhere."""

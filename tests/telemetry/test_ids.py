@@ -7,7 +7,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import TraceFlags
 
-from tests.telemetry.seeing import SAMPLED, Seen, attempt, ended, start, started, subject, turn
+from tests.telemetry.seeing import EPOCH, SAMPLED, Seen, attempt, ended, start, started, subject, turn
+from trioflow._ambient import Part, PartOpened
+from trioflow.history import OrchestrationCompleted
 from trioflow.telemetry import OpenTelemetry, _ids
 from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
 from trioflow.telemetry._opentelemetry import _release
@@ -105,3 +107,15 @@ def test_two_processes_tell_of_one_thing_by_one_id() -> None:
     assert anchor is not None
     assert charge is not None
     assert (anchor.trace_id, anchor.span_id) == (charge.trace_id, charge.span_id)
+
+
+def test_the_same_instance_in_two_stores_is_told_apart_within_one_trace(seen: Seen) -> None:
+    """As where one service calls another, and both name what they do by the order: all spans have ids of their own."""
+    for seed in ("5eed", "0dd5"):
+        whose, first = subject(seed=seed), started(seed=seed)
+        part = Part(key="0#1", within="", kind="scope", name="deadline", at=EPOCH, due=EPOCH + 1)
+        one = attempt(headers=seen.instrument.activity_headers(whose, ""))
+        end = OrchestrationCompleted(id=2, at=EPOCH + 3, payload=b"null")
+        seen.instrument.saw(turn(first, end, whose=whose, spans=(PartOpened(part),)))
+        seen.instrument.saw(ended(one))
+    assert len(seen.spans) == 10

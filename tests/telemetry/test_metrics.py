@@ -131,7 +131,7 @@ def test_a_category_of_another_release_is_other() -> None:
     """The number of labels stays bounded whatever a history holds."""
     strange = Failure(type="x", message="", category="surprise")  # type: ignore[arg-type]
     assert told(by_admin(Parked(id=2, failure=strange)))["orchestration.parked"][1]["category"] == "other"
-    assert told(ended(attempt(), "failed", category="surprise"))["activity.attempts"][1]["category"] == "other"
+    assert told(ended(attempt(), "failed", failure=strange))["activity.attempts"][1]["category"] == "other"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_category_of_another_release_is_other() -> None:
 def test_an_attempt_is_measured(number: int, how: str, more: tuple[str, ...]) -> None:
     """Time in the queue is that of the first attempt which is run to its end, so back-offs are not in it."""
     category = {"category": Category.APPLICATION} if how == "retried" else {}
-    found = told(ended(attempt(attempt=number), how, **category))
+    found = told(ended(attempt(attempt=number), how, failure=FAILURE if category else None))
     assert found.pop("activity.attempts") == (1, {"activity": "charge", "outcome": how, **category})
     assert found.pop("activity.duration") == (3.0, {"activity": "charge", "outcome": how})
     expected = {"waited": (2.0, {"activity": "charge"}), "retries": (1, {"activity": "charge", **category})}
@@ -168,7 +168,7 @@ def test_small_facts_are_measured(fact: Fact, expected: dict[str, Any]) -> None:
 def test_every_metric_is_measured_with_its_labels() -> None:
     """The table and the code agree: no metric is never told, none has a label that the table lacks."""
     seen: dict[str, set[str]] = {}
-    failing = ended(attempt(), "retried", category=Category.APPLICATION)
+    failing = ended(attempt(), "retried", failure=FAILURE)
     closed = PartClosed(part=PART, at=EPOCH, how="failed", answer=ActivityFailed(answers=2, failure=POISON))
     end = OrchestrationFailed(id=9, at=EPOCH, failure=POISON)
     facts: list[Fact] = [

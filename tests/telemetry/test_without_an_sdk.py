@@ -30,7 +30,7 @@ def test_without_an_sdk_there_are_no_spans(provider: AnyTracerProvider, caplog: 
         instrument.saw(turn(started()))
         instrument.saw(ended(one))
     assert [record.getMessage() for record in caplog.records] == [
-        f"there will be no spans: {type(provider).__name__} is not the OpenTelemetry SDK's"
+        f"there will be no spans: {type(provider).__name__} gives no tracer of OpenTelemetry's SDK"
     ]
 
 

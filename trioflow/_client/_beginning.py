@@ -14,7 +14,7 @@ import attrs
 from trioflow._client._info import draft_of
 from trioflow._client._requests import until_answered
 from trioflow.abc import Draft, Start, StartAnswered, StartInstance, Started
-from trioflow.history import OrchestrationStarted
+from trioflow.history import OrchestrationStarted, qualified_name
 
 if TYPE_CHECKING:
     from trioflow._client._steering import Steering
@@ -35,7 +35,7 @@ async def begin(client: Steering, started: OrchestrationStarted, word: Callable[
         request = word(draft_of(attrs.evolve(started, headers=instruments.headers(start)), client.codec))
         answer = await until_answered(lambda: client.store.start_instance(request))
     except BaseException as exc:
-        tell("refused", type(exc).__name__)
+        tell("refused", qualified_name(type(exc)))
         raise
     tell("created" if answer.created else "attached")
     return answer

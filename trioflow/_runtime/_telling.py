@@ -146,23 +146,18 @@ class Teller:
             verdict = Nothing()
         match verdict:
             case Answered():
-                failure = verdict.event.failure if isinstance(verdict.event, ActivityFailed) else None
                 told = AttemptEnded(
                     attempt=fact,
                     at=at,
                     how=HOW.get(type(verdict.event), "completed"),
-                    error=None if failure is None else failure.type,
-                    message=None if failure is None else failure.message,
-                    category=None if failure is None else failure.category,
+                    failure=verdict.event.failure if isinstance(verdict.event, ActivityFailed) else None,
                 )
             case Again():
                 told = AttemptEnded(
                     attempt=fact,
                     at=at,
                     how="retried",
-                    error=verdict.failure.type,
-                    message=verdict.failure.message,
-                    category=verdict.failure.category,
+                    failure=verdict.failure,
                     retry_in=verdict.delay,
                 )
             case GiveBack():

@@ -16,7 +16,7 @@ import attrs
 
 from trioflow._ambient import Span
 from trioflow.abc._administration import QueueDepths
-from trioflow.history import Category, Event, OrchestrationStarted, ParentLink
+from trioflow.history import Event, Failure, OrchestrationStarted, ParentLink
 
 
 @attrs.frozen(kw_only=True)
@@ -153,18 +153,15 @@ class AttemptEnded:
         how: "completed", "failed" and "cancelled" are told to the orchestration; "retried": it failed and is tried
             again; "given back": it was not run to its end, by a runtime that stops or does not know the activity;
             "lost": its lease was lost, and its outcome was refused or is nobody's business.
-        error: the class of what it raised; "trioflow.ActivityTimedOut" where its time was over.
-        message: of that, which may hold anything that the activity had at hand.
-        category: of that failure.
+        failure: what it raised, whose message may hold anything that the activity had at hand; one of the type
+            "trioflow.ActivityTimedOut" where its time was over.
         retry_in: seconds until the next attempt.
     """
 
     attempt: Attempt
     at: float
     how: Literal["completed", "failed", "cancelled", "retried", "given back", "lost"]
-    error: str | None = None
-    message: str | None = None
-    category: Category | None = None
+    failure: Failure | None = None
     retry_in: float | None = None
 
 

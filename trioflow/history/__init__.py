@@ -56,6 +56,7 @@ from trioflow.history._events import (
 )
 from trioflow.history._exceptions import (
     FailureCodec as FailureCodec,
+    qualified_name as qualified_name,
 )
 from trioflow.history._failures import (
     Category as Category,
@@ -126,4 +127,5 @@ __all__ = (
     "TimerFired",
     "Upcaster",
     "derive",
+    "qualified_name",
 )

@@ -112,8 +112,8 @@ class FailureCodec:
         self._followers: list[FailureCodec] = []  # those that include this one
         self._hooks = record_table().hooks(Failure)
         for cls in (*_builtin_exceptions(), *_TRIO, *_OURS):
-            self._classes[_qualified(cls)] = cls
-            self._names[cls] = _qualified(cls)
+            self._classes[qualified_name(cls)] = cls
+            self._names[cls] = qualified_name(cls)
         codec.register_family(_by_failure, self._payload_hooks)
 
     def register(self, cls: type[Exception], name: str | None = None) -> None:
@@ -131,12 +131,12 @@ class FailureCodec:
         name = name if name is not None else self._names.get(cls, cls.__name__)
         if self._classes.get(name, cls) is not cls:
             raise ConfigurationError(
-                f"two exceptions are registered as {name!r}: {_qualified(self._classes[name])} and {_qualified(cls)}; "
-                "pass another name= for one of them"
+                f"two exceptions are registered as {name!r}: {qualified_name(self._classes[name])} and "
+                f"{qualified_name(cls)}; pass another name= for one of them"
             )
         if self._names.get(cls, name) != name:
             raise ConfigurationError(
-                f"{_qualified(cls)} is registered already, as {self._names[cls]!r}, not as {name!r}"
+                f"{qualified_name(cls)} is registered already, as {self._names[cls]!r}, not as {name!r}"
             )
         self._classes[name] = cls
         self._names[cls] = name
@@ -211,7 +211,7 @@ class FailureCodec:
         cls = type(exc)
         known = self._names.get(cls)
         if known is not None or cls not in _TELL_OF_OTHERS:
-            name = known or _qualified(cls)
+            name = known or qualified_name(cls)
             return Failure(type=name, message=self._message(exc), category=category, details=self._state(exc))
         facts = vars(exc)  # anything at all may have been assigned to them
         own, attempts = _text(facts.get("category")), facts.get("attempts")
@@ -219,7 +219,7 @@ class FailureCodec:
         trace = _text(facts.get("remote_traceback"))
         if not original or message is None or (effect is not None and effect.type == original):
             # It tells of nothing, or of the exception it stands behind: then its text counts, it says where that was.
-            original = next((name for name, kind in _COME_BACK.items() if kind is cls), _qualified(cls))
+            original = next((name for name, kind in _COME_BACK.items() if kind is cls), qualified_name(cls))
             message = None
         return Failure(
             type=_storable(original[: self._codec.limits.failure_message]),
@@ -359,7 +359,8 @@ def _with_args(exc: Any) -> Exception:
     return rebuilt
 
 
-def _qualified(cls: type) -> str:
+def qualified_name(cls: type) -> str:
+    """What an exception's class is called in failures."""
     module = "trioflow" if cls.__module__ == "trioflow.errors" else cls.__module__  # where users import it from
     return f"{module}.{cls.__qualname__}"
 

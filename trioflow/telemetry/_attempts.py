@@ -82,9 +82,8 @@ class Attempts:
             return
         drawn = _over(_drawn(attempt, parent), ending)
         if fact.how == "given back":
-            apart = _id(attempt, attempt.attempt, "given back", attempt.worker, str(attempt.began))
-            name = f"{attempt.name}: given back"
-            drawn = attrs.evolve(drawn, name=name, span=beside(parent, apart))
+            apart = _span(attempt, parent, attempt.attempt, "given back", attempt.worker, str(attempt.began))
+            drawn = attrs.evolve(drawn, name=f"{attempt.name}: given back", span=apart)
         self._pen.draw(drawn)
 
 
@@ -92,8 +91,10 @@ def _key(attempt: Attempt) -> Key:
     return attempt.instance, attempt.execution, attempt.event_id, attempt.attempt
 
 
-def _id(attempt: Attempt, number: int, *more: str) -> int:
-    return span_id_of(attempt.instance, attempt.execution, "attempt", attempt.event_id, number, *more)
+def _span(attempt: Attempt, parent: SpanContext, number: int, *more: str) -> SpanContext:
+    """Its parent's id stands for the seed of the execution, which an attempt does not know."""
+    whose = (attempt.instance, attempt.execution, f"{parent.span_id:x}")
+    return beside(parent, span_id_of(*whose, "attempt", attempt.event_id, number, *more))
 
 
 def _drawn(attempt: Attempt, parent: SpanContext) -> Drawn:
@@ -101,12 +102,12 @@ def _drawn(attempt: Attempt, parent: SpanContext) -> Drawn:
     before = attempt.attempt - 1
     return Drawn(
         name=attempt.name,
-        span=beside(parent, _id(attempt, attempt.attempt)),
+        span=_span(attempt, parent, attempt.attempt),
         parent=parent,
         at=attempt.began,
         kind=SpanKind.CONSUMER,
         attributes=_attributes(attempt),
-        links=(beside(parent, _id(attempt, before)),) if before else (),
+        links=(_span(attempt, parent, before),) if before else (),
     )
 
 
@@ -118,7 +119,7 @@ def _ending(fact: AttemptEnded) -> Ending:
         at=fact.attempt.began,
         until=fact.at,
         attributes=told,
-        fault=Fault.named(fact.error, fact.category, fact.message),
+        fault=None if fact.failure is None else Fault.of(fact.failure),
         cancelled=fact.how == "cancelled",
     )
 

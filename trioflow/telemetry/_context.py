@@ -2,7 +2,8 @@
 trace comes from.
 
 Laws: what cannot be read is no context; nothing of the process's current context gets in. Reading is the propagator's
-business, and is done once for the same texts: every fact of an execution brings its headers along.
+business, and is done once for the same texts: every fact of an execution brings its headers along. What a caller brings
+along is stored with each activity, so of a `tracestate` no more is kept than W3C asks everybody to pass on.
 
 Who calls it: everybody here. Read next: `_traced.py`.
 """
@@ -27,6 +28,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 PARENT: Final = "traceparent"
 STATE: Final = "tracestate"
 LINK: Final = "trioflow-link"
+
+LONGEST_STATE: Final = 512
+"""Characters of a `tracestate` that are passed on; of a longer one, nothing is."""
+
 _W3C: Final = TraceContextTextMapPropagator()
 
 
@@ -53,8 +58,9 @@ def headers_of(span: SpanContext, link: SpanContext | None = None) -> dict[str, 
     if not span.is_valid:
         return {}
     headers = {PARENT: _text(span)}
-    if span.trace_state:
-        headers[STATE] = span.trace_state.to_header()
+    state = span.trace_state.to_header() if span.trace_state else ""
+    if 0 < len(state) <= LONGEST_STATE:
+        headers[STATE] = state
     if link is not None:
         headers[LINK] = _text(link)
     return headers

@@ -32,9 +32,9 @@ class Fault:
     members: tuple[str, ...] = ()
 
     @classmethod
-    def named(cls, name: str | None, category: str | None = None, message: str | None = None) -> Fault | None:
+    def named(cls, name: str | None) -> Fault | None:
         """Of which only the class is known; None if nothing went wrong."""
-        return None if name is None else cls(class_name(name), message, category)
+        return None if name is None else cls(class_name(name))
 
     @classmethod
     def of(cls, failure: Failure) -> Fault:

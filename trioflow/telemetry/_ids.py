@@ -1,7 +1,7 @@
 """The ids of traces and spans: derived, so that every process finds the same for the same thing.
 
 Laws: pure, so derived once where it is asked for again and again; never 0, which means "no id"; two things of one trace
-never have the same.
+never have the same, not even where it leads through two stores that know the same instance ids.
 
 Who calls it: everybody here. Read next: `_sdk.py`, which makes the SDK take them.
 """
@@ -24,7 +24,7 @@ def root_id_of(seed: str) -> int:
 
 
 def span_id_of(instance: str, execution: int, *what: str | int) -> int:
-    """Something of an execution; nothing more said, its anchor."""
+    """Something of an execution; `what` also tells it from those of the same name in other stores."""
     return _number(8, "span", instance, execution, *what)
 
 

@@ -256,7 +256,7 @@ def _closed(closed: PartClosed) -> Iterator[Measurement]:
 
 
 def _attempt(fact: AttemptEnded) -> Iterator[Measurement]:
-    attempt, category = fact.attempt, {} if fact.category is None else {CATEGORY: bounded(fact.category)}
+    attempt, category = fact.attempt, _category(fact.failure)
     labels: dict[str, Value] = {ACTIVITY: attempt.name, OUTCOME: fact.how}
     yield Measurement(ATTEMPTS, 1, labels | category)
     yield Measurement(ATTEMPT, max(fact.at - attempt.began, 0.0), labels)

@@ -88,7 +88,7 @@ def configured() -> bool:
 def _spans(provider: TracerProvider, *, messages: bool) -> Spans | None:
     tracer = provider.get_tracer(SCOPE, _release())
     if not install(tracer):
-        log.warning("there will be no spans: %s is not the OpenTelemetry SDK's", type(provider).__qualname__)
+        log.warning("there will be no spans: %s gives no tracer of OpenTelemetry's SDK", type(provider).__qualname__)
         return None
     return Spans(Pen(tracer, messages=messages))
 

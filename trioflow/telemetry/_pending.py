@@ -1,6 +1,6 @@
-"""Spans that have begun and wait for the word that they are over.
+"""Spans of attempts that have begun and wait for the word that they are over, which may never come.
 
-Law: bounded: where too many wait, the oldest is forgotten, and thus not exported. Who calls it: `_starts.py`,
+Law: bounded: where too many wait, the oldest is forgotten; if the word comes after all, it is drawn anew. Who calls it:
 `_attempts.py`.
 """
 

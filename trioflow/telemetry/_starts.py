@@ -10,7 +10,7 @@ Who calls it: `_spans.py`. Read next: `_traced.py`.
 from __future__ import annotations
 
 import attrs
-from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace import Span, SpanContext, SpanKind
 
 from trioflow.abc import Start, StartAnswered
 from trioflow.telemetry._attributes import INSTANCE, NAME, OUTCOME
@@ -18,7 +18,6 @@ from trioflow.telemetry._context import first, headers_of
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
 from trioflow.telemetry._pen import Drawn, Ending, Pen
-from trioflow.telemetry._pending import Pending
 from trioflow.telemetry._traced import Traced
 
 
@@ -27,7 +26,7 @@ class Starts:
     """Answers for the headers of starts, and draws those of clients."""
 
     _pen: Pen
-    _pending: Pending[str] = attrs.field(factory=Pending)  # by seed
+    _begun: dict[str, Span] = attrs.field(factory=dict)  # by seed; each is answered, so it is not bounded
 
     def headers(self, start: Start) -> dict[str, str]:
         """Headers of an execution that is about to be asked for, or to begin; none where the asker has no trace."""
@@ -46,7 +45,7 @@ class Starts:
 
     def answered(self, fact: StartAnswered) -> None:
         """A client's start is over."""
-        span = self._pending.take(fact.start.seed)
+        span = self._begun.pop(fact.start.seed, None)
         if span is not None:
             ending = Ending(
                 at=fact.start.at, until=fact.at, attributes={OUTCOME: fact.how}, fault=Fault.named(fact.error)
@@ -55,7 +54,7 @@ class Starts:
 
     def _by_client(self, start: Start) -> dict[str, str]:
         span = self._pen.begin_here(_drawn(start))
-        self._pending.put(start.seed, span)
+        self._begun[start.seed] = span
         return headers_of(span.get_span_context())
 
 

@@ -50,8 +50,9 @@ class Traced:
         return self.span("part", key) if key else self.anchor
 
     def span(self, *what: str | int) -> SpanContext:
-        """Any span of it."""
-        return beside(self.given, span_id_of(self.subject.instance, self.subject.execution, *what))
+        """Any span of it. By its seed, since one trace may lead through several stores, which know the same id."""
+        whose = self.subject
+        return beside(self.given, span_id_of(whose.instance, whose.execution, whose.seed, *what))
 
     @property
     def whose(self) -> Attributes:

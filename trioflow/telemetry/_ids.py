@@ -1,7 +1,7 @@
 """The ids of traces and spans: derived, so that every process finds the same for the same thing.
 
-Laws: pure, so derived once where it is asked for again and again; never 0, which means "no id"; two things of one trace never have the same. Who calls it: everybody here.
-Read next: `_sdk.py`, which makes the SDK take them.
+Laws: pure, so derived once for the same thing; never 0, which means "no id"; two things of one trace never have the
+same. Who calls it: everybody here. Read next: `_sdk.py`, which makes the SDK take them.
 """
 
 from __future__ import annotations

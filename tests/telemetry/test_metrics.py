@@ -69,7 +69,8 @@ def code(**more: Any) -> dict[str, Any]:
 
 
 def test_a_turn_is_measured() -> None:
-    """With its commit, its mailbox, and whether the live execution was at hand."""
+    """With its commit, its mailbox if that is not empty, and whether the live execution was at hand."""
+    assert "orchestration.mailbox" not in told(turn(Suspended(id=2), unread=0))
     assert told(turn(Suspended(id=2), unread=3)) == {
         "turn.duration": (0.75, code(**{"turn.cached": True})),
         "turn.commit": (0.5, code()),
@@ -173,7 +174,7 @@ def test_every_metric_is_measured_with_its_labels() -> None:
     end = OrchestrationFailed(id=9, at=EPOCH, failure=POISON)
     facts: list[Fact] = [
         turn(started(), end, spans=(closed,), cached=False, replayed=2, attempts=2),
-        turn(Suspended(id=2)),
+        turn(Suspended(id=2), unread=1),
         by_admin(Parked(id=2, failure=POISON)),
         failing,
         LeaseLost(what="turn", instance="order-1", worker="w1"),
@@ -234,9 +235,11 @@ def test_two_instruments_of_one_provider_add_up(seen: Seen) -> None:
     """As of a client and a runtime in one process; a gauge shows what either has seen last."""
     other = OpenTelemetry(seen.tracers, seen.meters)
     other.saw(QueuesSeen(depths=DEPTHS))
-    other.saw(StoreCommitted(operations=1, seconds=1))
-    seen.instrument.saw(StoreCommitted(operations=1, seconds=1))
+    for one in (other, seen.instrument):
+        one.saw(StoreCommitted(operations=1, seconds=1))
+        one.saw(LeaseLost(what="turn", instance="order-1", worker="w1"))
     found = seen.metrics()
+    assert found["trioflow.lease.losses"] == {(("trioflow.lease", "turn"),): 2}
     assert found["trioflow.store.batch"] == {(): (2, 2)}
     assert found["trioflow.queue.depth"][("trioflow.queue", "turns"), ("trioflow.state", "ready")] == 1
 

@@ -10,6 +10,7 @@ Must never know: trace ids. Who calls it: `_execution.py`, and the kernel, whose
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -67,11 +68,12 @@ ENDINGS: Final[dict[type[Answer], How]] = {
 
 @attrs.define(eq=False)
 class Asked:
-    """An operation that is open."""
+    """An operation that is open. `within`: to be said of the part once the block tells."""
 
-    part: Part
+    begun: partial[Part]
     event: Event | None
-    chain: tuple[CancelScope | str, ...] | None  # what may be around it, until the block tells
+    chain: tuple[CancelScope | str, ...]  # what may be around it
+    part: Part | None = None  # once that is known
 
 
 @attrs.define(eq=False)
@@ -146,9 +148,9 @@ class Trace:
         """A branch waits for something from outside."""
         kind, name, instance = name_of(operation, self._host.started)
         key = operation.key
-        part = Part(key=key, within=EXECUTION, kind=KINDS[kind], name=name, at=self._journal.at, instance=instance)
+        begun = partial(Part, key=key, kind=KINDS[kind], name=name, at=self._journal.at, instance=instance)
         task = operation.task
-        self._operations[operation] = Asked(part, event, () if task is None else self._chain(task))
+        self._operations[operation] = Asked(begun, event, () if task is None else self._chain(task))
         self._unplaced.append(operation)
 
     def answered(self, operation: Operation, answer: Answer | None) -> None:
@@ -171,8 +173,8 @@ class Trace:
         unplaced, self._unplaced = self._unplaced, []
         for operation in unplaced:
             asked = self._operations.get(operation)
-            if asked is not None and asked.chain is not None:
-                self._place(asked)
+            if asked is not None:
+                self._placed(asked)
 
     def _drop(self) -> None:
         for part in (*self._scopes.values(), *self._branches.values()):
@@ -224,19 +226,20 @@ class Trace:
                 return part.key
         return EXECUTION
 
-    def _place(self, asked: Asked) -> None:
-        within, asked.chain = self._within(asked.chain or ()), None
-        asked.part = part = attrs.evolve(asked.part, within=within)
+    def _placed(self, asked: Asked) -> Part:
+        if asked.part is not None:
+            return asked.part
+        within = self._within(asked.chain)
+        asked.part = part = asked.begun(within=within)
         if part.kind in ("child", "detached"):
             self._say(PartOpened(part))
         elif isinstance(asked.event, ActivityScheduled) and not self._journal.replaying:
             self.within[asked.event.id] = within
+        return part
 
     def _operation_closed(self, operation: Operation, how: How, error: str | None, answer: Answer | None) -> None:
-        asked = self._operations.pop(operation)
-        if asked.chain is not None:
-            self._place(asked)
-        self._closed(asked.part, how, error, answer)
+        part = self._placed(self._operations.pop(operation))
+        self._closed(part, how, error, answer)
 
     def _closed(self, part: Part, how: How, error: str | None, answer: Answer | None = None) -> None:
         self._say(PartClosed(part=part, at=self._journal.at, how=how, error=error, answer=answer))

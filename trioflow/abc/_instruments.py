@@ -9,14 +9,13 @@ Who calls it: `_runtime`, `_client`. Who implements it: `telemetry`, and users. 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final, Protocol
 
 from trioflow._util import described, with_traceback
 from trioflow.abc._facts import Attempt, Fact, Start, Subject
 
-T = TypeVar("T")
 log: Final = logging.getLogger("trioflow.instruments")
 
 
@@ -43,58 +42,70 @@ class Instruments:
     """Several, as one that never raises. False if there is none."""
 
     def __init__(self, instruments: Sequence[Instrument] = ()) -> None:
-        self._all = list(instruments)
+        self._all = tuple(instruments)
 
     def __bool__(self) -> bool:
         return bool(self._all)
 
     def headers(self, start: Start) -> dict[str, str]:
         """What all of them say; of the same header, the last."""
-        return self._merged(lambda one: one.headers(start))
+        merged: dict[str, str] = {}
+        for one in self._all:
+            try:
+                merged.update(_texts(one.headers(start)))
+            except Exception as exc:
+                self._drop(one, exc)
+        return merged
 
     def activity_headers(self, subject: Subject, within: str) -> dict[str, str]:
         """What all of them say; of the same header, the last."""
-        return self._merged(lambda one: one.activity_headers(subject, within))
+        merged: dict[str, str] = {}
+        for one in self._all:
+            try:
+                merged.update(_texts(one.activity_headers(subject, within)))
+            except Exception as exc:
+                self._drop(one, exc)
+        return merged
 
     def saw(self, fact: Fact) -> None:
         """Tell all of them."""
-        for one in tuple(self._all):
-            self._guarded(one, lambda one=one: one.saw(fact))  # type: ignore[misc]
+        for one in self._all:
+            try:
+                one.saw(fact)
+            except Exception as exc:
+                self._drop(one, exc)
 
     @contextmanager
     def inside(self, attempt: Attempt) -> Iterator[None]:
         """The surroundings that all of them give to a body."""
-        with ExitStack() as stack:
-            for one in tuple(self._all):
-                entered = self._guarded(one, lambda one=one: self._entered(one, attempt))  # type: ignore[misc]
-                if entered is not None:
-                    stack.callback(self._guarded, one, lambda entered=entered: entered.__exit__(None, None, None))
-            yield
-
-    def _entered(self, one: Instrument, attempt: Attempt) -> AbstractContextManager[object]:
-        surroundings = one.inside(attempt)
-        surroundings.__enter__()
-        return surroundings
-
-    def _merged(self, ask: Callable[[Instrument], Mapping[str, str]]) -> dict[str, str]:
-        merged: dict[str, str] = {}
-        for one in tuple(self._all):
-            merged.update(self._guarded(one, lambda one=one: _texts(ask(one))) or {})  # type: ignore[misc]
-        return merged
-
-    def _guarded(self, one: Instrument, call: Callable[[], T]) -> T | None:
+        entered: list[tuple[Instrument, AbstractContextManager[object]]] = []
+        for one in self._all:
+            try:
+                surroundings = one.inside(attempt)
+                surroundings.__enter__()
+            except Exception as exc:
+                self._drop(one, exc)
+            else:
+                entered.append((one, surroundings))
         try:
-            return call()
-        except Exception as exc:
-            if one in self._all:
-                self._all.remove(one)
-                log.error(
-                    "an instrument failed and is not told anything any more: %s: %s",
-                    type(one).__qualname__,
-                    described(exc),
-                    exc_info=with_traceback(exc),
-                )
-            return None
+            yield
+        finally:
+            for one, surroundings in reversed(entered):
+                try:
+                    surroundings.__exit__(None, None, None)
+                except Exception as exc:
+                    self._drop(one, exc)
+
+    def _drop(self, failed: Instrument, exc: Exception) -> None:
+        """One that is raising; others that are being told go on."""
+        if any(one is failed for one in self._all):
+            self._all = tuple(one for one in self._all if one is not failed)
+            log.error(
+                "an instrument failed and is not told anything any more: %s: %s",
+                type(failed).__qualname__,
+                described(exc),
+                exc_info=with_traceback(exc),
+            )
 
 
 def _texts(headers: Any) -> dict[str, str]:

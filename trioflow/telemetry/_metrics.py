@@ -8,7 +8,7 @@ Must never know: OpenTelemetry. Who calls it: `_meter.py`; the documentation sho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, assert_never
 
 import attrs
@@ -93,7 +93,12 @@ PARKED: Final = Metric(
     "trioflow.orchestration.parked", "counter", "{execution}", "times that one could not go on", (*WHAT, CATEGORY)
 )
 MAILBOX: Final = Metric(
-    "trioflow.orchestration.mailbox", "histogram", "{event}", "events that nobody has taken, after a turn", WHAT, SOME
+    "trioflow.orchestration.mailbox",
+    "histogram",
+    "{event}",
+    "events that nobody has taken, after a turn that left any",
+    WHAT,
+    SOME,
 )
 POISON: Final = Metric(
     "trioflow.poison", "counter", "{item}", "instances and activities that were taken and never ended", (NAME, ACTIVITY)
@@ -138,6 +143,9 @@ BATCH: Final = Metric(
     "trioflow.store.batch", "histogram", "{operation}", "operations that such a transaction held", (), SOME
 )
 
+COUNTED: Final = (OrchestrationStarted, Parked, *ENDINGS)
+"""Events that are measured, of the many that are not."""
+
 METRICS: Final = (
     STARTS,
     ENDS,
@@ -172,7 +180,7 @@ def measurements(fact: Fact) -> Iterator[Measurement]:
         case TurnRan():
             return _turn(fact)
         case Administered():
-            return _events(fact)
+            return _events(fact.subject, _what(fact.subject), fact.events)
         case AttemptEnded():
             return _attempt(fact)
         case QueuesSeen():
@@ -212,7 +220,8 @@ def _turn(fact: TurnRan) -> Iterator[Measurement]:
     what = _what(fact.subject)
     yield Measurement(TURN, max(fact.ended - fact.began, 0.0), {**what, CACHED: fact.cached})
     yield Measurement(TURN_COMMIT, max(fact.ended - fact.committing, 0.0), what)
-    yield Measurement(MAILBOX, fact.unread, what)
+    if fact.unread:
+        yield Measurement(MAILBOX, fact.unread, what)
     if fact.cached:
         yield Measurement(HITS, 1, what)
     elif fact.replayed:  # one that has not begun has nothing to be cached
@@ -220,7 +229,7 @@ def _turn(fact: TurnRan) -> Iterator[Measurement]:
         yield Measurement(REPLAYED, fact.replayed, what)
     if fact.attempts > 1:
         yield Measurement(RETAKEN, fact.attempts - 1, what)
-    yield from _events(fact)
+    yield from _events(fact.subject, what, fact.events)
     if fact.events and fact.events[-1].ends:
         yield Measurement(LENGTH, fact.length, what)
     for span in fact.spans:
@@ -228,13 +237,14 @@ def _turn(fact: TurnRan) -> Iterator[Measurement]:
             yield from _closed(span)
 
 
-def _events(fact: TurnRan | Administered) -> Iterator[Measurement]:
-    for event in fact.events:
-        yield from _event(fact.subject, event)
+def _events(subject: Subject, what: dict[str, Value], events: Sequence[Event]) -> Iterator[Measurement]:
+    for event in events:
+        if type(event) in COUNTED:
+            yield from _event(subject, what, event)
 
 
-def _event(subject: Subject, event: Event) -> Iterator[Measurement]:
-    what, how = _what(subject), ENDINGS.get(type(event))
+def _event(subject: Subject, what: dict[str, Value], event: Event) -> Iterator[Measurement]:
+    how = ENDINGS.get(type(event))
     if how is not None:
         labels = {**what, OUTCOME: how}
         yield Measurement(LASTED, max(event.at - subject.started_at, 0.0), labels)

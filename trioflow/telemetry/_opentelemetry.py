@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, final
 
@@ -54,8 +55,13 @@ class OpenTelemetry(Instrument):
         messages: bool = False,
     ) -> None:
         self._spans = _spans(tracer_provider or get_tracer_provider(), messages=messages) if traces else None
-        meters = meter_provider or get_meter_provider()
-        self._metrics = Metrics(meters.get_meter(SCOPE, _release())) if metrics else None
+        self._measures, self._meters = metrics, meter_provider
+
+    @cached_property
+    def _metrics(self) -> Metrics | None:
+        """Made when the first fact is told: by then the process has its provider, or will not be measured."""
+        meters = self._meters or get_meter_provider()
+        return Metrics(meters.get_meter(SCOPE, _release())) if self._measures else None
 
     def headers(self, start: Start) -> Mapping[str, str]:
         """A trace context, which is stored with the execution."""

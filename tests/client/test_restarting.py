@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
 import trioflow
 from tests.client.managed import make_yard, until_info, until_state
-from tests.runtime.programs import running
+from tests.runtime.programs import running, virtual_store
 from trioflow import State, durable
-from trioflow.abc import PostMessage, Store
+from trioflow.abc import InstancePage, ListInstances, PostMessage, Store
 from trioflow.stores import MemoryStore
 from trioflow.testing import FaultyStore
 
@@ -357,3 +358,73 @@ async def test_an_activity_does_not_restart_what_would_end_it(store: Store) -> N
             assert re.match(answer, result), result
             assert (await handle.info()).execution == number
         assert (await client.get("other")).execution == 2
+
+
+@pytest.mark.parametrize("parted", [False, True], ids=["by the same execution", "by an earlier one"])
+async def test_what_is_abandoned_may_restart_its_parent(store: Store, parted: bool) -> None:
+    """An activity below a child that outlives its parent is not ended with that, so it may begin that again."""
+    app = trioflow.App("office")
+
+    @app.activity
+    async def begin_again() -> str:
+        client: trioflow.Client = trioflow.activity.client()
+        await client.restart("above", force=True)
+        return "begun again"
+
+    @app.orchestration
+    async def child() -> str:
+        await durable.wait_event("go")
+        return await begin_again()
+
+    @app.orchestration
+    async def parent(first: bool) -> None:
+        async with durable.open_nursery() as nursery:
+            if first:
+                nursery.start_soon(child.options(id=f"below {durable.info().execution}", on_parent_close="abandon"))
+            await durable.wait_event("next")
+            nursery.cancel_scope.cancel()
+        durable.continue_as_new(False)
+
+    async with running(app, store) as client:
+        above = await client.start(parent, True, id="above")
+        below = client.handle("below 1")
+        while not await client.store.read_instance(below.id):
+            await trio.sleep(0.01)
+        if parted:
+            await above.raise_event("next")
+            await until_info(above, lambda info: info.execution == 2)
+        await below.raise_event("go")
+        await until_info(above, lambda info: info.execution == 2 + parted)
+        assert await below.result(timeout=5) == "begun again"
+
+
+class Overtaken(FaultyStore):
+    """A store whose lists are a moment old: what is in them has a control message in its inbox."""
+
+    async def list_instances(self, request: ListInstances) -> InstancePage:
+        """As it was."""
+        page = await super().list_instances(request)
+        return attrs.evolve(page, instances=tuple(attrs.evolve(one, control_queued=True) for one in page.instances))
+
+
+async def test_what_was_told_another_thing_than_to_end_is_not_waited_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A child that outlives its parent, and was being suspended or resumed meanwhile, does not hold a restart."""
+    app, store = trioflow.App("office"), Overtaken(virtual_store())
+
+    @app.orchestration
+    async def child() -> None:
+        await durable.wait_event("go")
+
+    @app.orchestration
+    async def parent() -> None:
+        await child.options(id=f"below {durable.info().execution}", on_parent_close="abandon")()
+
+    async with running(app, store) as client:
+        handle = await client.start(parent)
+        while not await client.store.read_instance("below 1"):
+            await trio.sleep(0.01)
+        with trio.fail_after(1000):
+            await handle.restart(force=True)
+        assert (await handle.info()).execution == 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.engine.driving import START, Driven, kinds
 from trioflow import durable
 from trioflow.app import App
-from trioflow.errors import LimitExceeded
+from trioflow.errors import EncodeError, LimitExceeded
 from trioflow.history import CancelRequested, CarriedEvent, OrchestrationCancelled, OrchestrationCompleted
 
 app = App("mailboxes")
@@ -126,7 +128,7 @@ def test_waiters_that_gave_up_are_not_kept_behind_one_that_waits() -> None:
 
 
 def test_a_name_that_cannot_be_raised_cannot_be_waited_for() -> None:
-    """Empty or too long: the error comes where the name is."""
+    """Empty, too long, or no text: the error comes where the name is."""
 
     async def program() -> int:
         refused = 0
@@ -139,11 +141,21 @@ def test_a_name_that_cannot_be_raised_cannot_be_waited_for() -> None:
             await durable.wait_event("x" * 300)
         except LimitExceeded:
             refused += 1
+        nothing: Any = None
+        for call in (durable.events, durable.wait_event_nowait):
+            try:
+                call(nothing)
+            except EncodeError:
+                refused += 1
+        try:
+            await durable.wait_event(nothing)
+        except EncodeError:
+            refused += 1
         return refused
 
     driven = Driven(program)
     driven.start()
-    assert driven.result() == 3
+    assert driven.result() == 6
     driven.close()
 
 

@@ -11,7 +11,7 @@ from tests.engine.driving import Driven
 from trioflow import durable
 from trioflow._engine import Message, run_turn
 from trioflow.app import App
-from trioflow.errors import LimitExceeded
+from trioflow.errors import EncodeError, LimitExceeded
 from trioflow.history import Limits
 from trioflow.testing import check_replay
 
@@ -145,6 +145,29 @@ def test_what_was_refused_is_refused_again(what: str) -> None:
     check_replay(app, one.history)
     assert list(dict.fromkeys(seen)) == [limit]
     assert one.kinds == ["OrchestrationStarted", "KeyValueSet", "StatusSet", "ActivityScheduled"]
+
+
+def test_what_nothing_can_be_called_is_refused_again() -> None:
+    """A key that is none is refused on every replay, whatever was said next."""
+    seen: list[str] = []
+    app = App("family")
+    app.include(helpers)
+
+    @app.orchestration
+    async def main() -> None:
+        nothing: Any = None
+        try:
+            durable.kv[nothing] = "small"
+            seen.append("let through")
+        except EncodeError:
+            seen.append("refused")
+        durable.set_status("small")
+        await act(1)
+
+    one = Driven(app.find_orchestration("main"), app=app)
+    one.start()
+    check_replay(app, one.history)
+    assert list(dict.fromkeys(seen)) == ["refused"]
 
 
 def test_what_is_said_in_another_way_is_measured_anew() -> None:

@@ -12,7 +12,7 @@ import trioflow
 from tests.runtime.programs import running, virtual_store
 from trioflow import State, durable
 from trioflow.abc import Store
-from trioflow.errors import InstanceParked, OrchestrationCancelled, OrchestrationFailed
+from trioflow.errors import InstanceParked, OrchestrationCancelled, OrchestrationFailed, OrchestrationTerminated
 
 CHILD = "the child"
 
@@ -132,6 +132,57 @@ async def test_who_cannot_be_begun_ends(autojump_clock: MockClock) -> None:
             await handle.result()
         await handle.cancel("no more")
         await ends_cancelled(handle)
+
+
+def chapters() -> trioflow.App:
+    """A story whose second chapter no worker has, and somebody who waits for its end."""
+    app = trioflow.App("chapters")
+
+    @app.orchestration(version="1.0.0")
+    async def story() -> None:
+        with durable.CancelScope(shield=True):
+            await durable.wait_event("turn the page")
+        durable.continue_as_new(version="2.0.0")
+
+    @app.orchestration
+    async def reader() -> None:
+        await story.options(id=CHILD)()
+
+    return app
+
+
+async def test_a_cancellation_that_was_carried_on_ends_what_cannot_begin(autojump_clock: MockClock) -> None:
+    """The next execution is not parked with a cancellation that nobody will hear of, while its parent waits."""
+    app = chapters()
+    async with running(app, virtual_store()) as client:
+        parent = await client.start("reader")
+        await trio.sleep(1)
+        child = client.handle(CHILD)
+        await parent.cancel("no more")
+        await trio.sleep(1)
+        await child.raise_event("turn the page")
+        with pytest.raises(OrchestrationCancelled, match="no more"):
+            await parent.result(timeout=1000)
+        assert (await child.info()).execution == 2
+        await ends_cancelled(child)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "terminate"])
+async def test_events_that_were_carried_on_are_told_at_the_end(store: Store, verb: str) -> None:
+    """What an execution left to the next is listed if that never begins, before what came since."""
+    app = chapters()
+    async with running(app, store) as client:
+        handle = await client.start("story")
+        await handle.raise_event("word", 1)
+        await handle.raise_event("word", 2)
+        await handle.raise_event("turn the page")
+        while (await handle.info()).execution == 1:
+            await trio.sleep(0.01)
+        await handle.raise_event("word", 3)
+        await (handle.cancel() if verb == "cancel" else handle.terminate())
+        with pytest.raises(OrchestrationCancelled if verb == "cancel" else OrchestrationTerminated):
+            await handle.result(timeout=20)
+        assert [event.value for event in (await handle.info()).unread_events] == [1, 2, 3]
 
 
 async def test_a_known_one_that_is_due_begins_all_the_same(store: Store) -> None:

@@ -21,6 +21,7 @@ CASES: dict[str, tuple[type[Exception], Ask]] = {
     "alive": (trioflow.InstanceNotFinished, lambda client: client.delete("parent")),
     "full": (trioflow.MailboxFull, lambda client: client.raise_event("parent", "go")),
     "large": (trioflow.LimitExceeded, lambda client: client.cancel("parent", "x" * 5_000)),
+    "endless": (trioflow.LimitExceeded, lambda client: client.raise_event("parent", "go", float("nan"))),
     "odd": (trioflow.EncodeError, lambda client: client.raise_event("parent", "go", object())),
     "unregistered": (trioflow.UnregisteredError, lambda client: client.start("nothing")),
     "nonsense": (trioflow.ConfigurationError, lambda client: client.restart("parent", force=True)),

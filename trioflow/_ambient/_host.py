@@ -97,10 +97,14 @@ class Host(Protocol):
         """The oldest unread event of that name, taken; None if there is none."""
         ...
 
-    def recorded_value(self, key: str | None) -> Collection[bytes]:
-        """What the history says was stored next, if that was under this key, or for None as status: it is beyond no
-        limit of today. Nothing where nothing is replayed.
+    def recorded_value(self, key: str) -> Collection[bytes]:
+        """What the history says was stored next, if that was under this key: it is beyond no limit of today. Nothing
+        where nothing is replayed.
         """
+        ...
+
+    def recorded_status(self) -> Collection[bytes]:
+        """As `recorded_value`, of the status."""
         ...
 
     def get_status(self) -> bytes | None: ...

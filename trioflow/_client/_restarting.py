@@ -19,11 +19,12 @@ from trioflow._client._filter import InstanceFilter
 from trioflow._client._info import decode_row
 from trioflow._client._listing import Instances
 from trioflow._client._requests import until_answered
-from trioflow._client._waiting import wait_ended
+from trioflow._client._waiting import Found, wait_ended, wait_until
+from trioflow._engine import closes
 from trioflow.abc import InstanceRecord, StartInstance
 from trioflow.activity._context import current
 from trioflow.errors import ConfigurationError, HistoryError, InstanceFinished, InstanceNotFinished, InstanceNotFound
-from trioflow.history import REPLAY_SEMANTICS, Event, OrchestrationContinuedAsNew, OrchestrationStarted
+from trioflow.history import REPLAY_SEMANTICS, ChildScheduled, Event, OrchestrationContinuedAsNew, OrchestrationStarted
 
 if TYPE_CHECKING:
     from trioflow._client._steering import Steering
@@ -74,8 +75,22 @@ async def _not_from_within(client: Steering, id: str) -> None:
                 "below it: the termination would end that activity before it could begin the instance again. Let the "
                 "orchestration continue as new, or ask from outside."
             )
-        below = await until_answered(functools.partial(client.store.read_instance, asking))
-        asking = None if below is None or below.parent is None else below.parent.instance
+        asking = await _who_ends_it(client, asking)
+
+
+async def _who_ends_it(client: Steering, id: str) -> str | None:
+    """The parent whose termination would terminate an instance; None if there is none, or it would not."""
+    below = await until_answered(functools.partial(client.store.read_instance, id))
+    link = None if below is None else below.parent
+    above = None if link is None else await until_answered(functools.partial(client.store.read_instance, link.instance))
+    if link is None or above is None or above.execution != link.execution:
+        return None
+    look = functools.partial(client.store.read_history, link.instance, link.execution, after=link.event_id - 1, limit=1)
+    try:
+        events = [decode_row(client.codec, row) for row in await until_answered(look)]
+    except HistoryError:  # then whoever terminates the parent does not hear of the child, either
+        return None
+    return link.instance if any(isinstance(event, ChildScheduled) and closes(event) for event in events) else None
 
 
 async def _wait_for_those_below(client: Steering, ended: InstanceRecord) -> None:
@@ -87,7 +102,13 @@ async def _wait_for_those_below(client: Steering, ended: InstanceRecord) -> None
                 over += [child] if child.updated_at >= ended.updated_at else []
             elif child.control_queued:
                 with suppress(InstanceNotFound):
-                    over.append(await wait_ended(client, child.instance))
+                    told = await wait_until(client, child.instance, _told)
+                    over += [told] if told.state.ended else []
+
+
+async def _told(record: InstanceRecord) -> Found[InstanceRecord] | None:
+    """It has ended, or lives on after what it was told, which was another thing then."""
+    return None if record.control_queued and not record.state.ended else Found(record)
 
 
 def _again(

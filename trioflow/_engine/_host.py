@@ -107,13 +107,19 @@ class EngineHost:
         recorded = None if segment is None else segment.asked.get(next_operation_key())
         return recorded if isinstance(recorded, AskedAt) else None
 
-    def recorded_value(self, key: str | None) -> Collection[bytes]:
+    def recorded_value(self, key: str) -> Collection[bytes]:
         """What was stored next, if that was under this key."""
+        head = self._said_next()
+        return (head.payload,) if isinstance(head, KeyValueSet) and head.key == key else ()
+
+    def recorded_status(self) -> Collection[bytes]:
+        """The status that was set next, if that is what came next."""
+        head = self._said_next()
+        return (head.payload,) if isinstance(head, StatusSet) else ()
+
+    def _said_next(self) -> Said | None:
         segment = self.journal.segment
-        head = segment.said[0] if segment is not None and segment.said else None
-        if isinstance(head, KeyValueCleared) or head is None or getattr(head, "key", None) != key:
-            return ()
-        return (head.payload,)
+        return segment.said[0] if segment is not None and segment.said else None
 
     def _say(self, event: Said) -> None:
         """Write a draft, or pass over what the history says of it."""
@@ -232,7 +238,7 @@ class EngineHost:
     def set_status(self, payload: bytes) -> None:
         """Progress for clients."""
         limit = self.app.limits.status_size
-        if len(payload) > limit and payload not in self.recorded_value(None):
+        if len(payload) > limit and payload not in self.recorded_status():
             raise LimitExceeded(
                 f"a status of {len(payload)} bytes is larger than status_size ({limit}); keep large values in kv, "
                 f"or in a store of your own",

@@ -11,6 +11,7 @@ Who calls it: `_conductor.py`, with the instance's record fresh from the store.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -22,6 +23,7 @@ from trioflow.errors import HistoryError
 from trioflow.history import (
     Answer,
     CancelRequested,
+    CarriedCancel,
     CarriedEvent,
     ChildScheduled,
     Event,
@@ -30,6 +32,7 @@ from trioflow.history import (
     Failure,
     OrchestrationCancelled,
     OrchestrationFailed,
+    OrchestrationStarted,
     OrchestrationTerminated,
     ParentLink,
     Parked,
@@ -110,13 +113,13 @@ class Administration:
     @property
     def may_end_cancelled(self) -> bool:
         """Whether it was cancelled before it began: then no code of it has to unwind."""
-        return not self._begun and any(message.draft.kind == CANCEL for message in self.messages)
+        return not self._begun and self._cancellation is not None
 
     def end_cancelled(self, before: Sequence[Event] = ()) -> CommitTurn:
         """It ends as cancelled, never having begun."""
-        event = self._read(next(message for message in self.messages if message.draft.kind == CANCEL))
-        assert isinstance(event, CancelRequested)
-        return self._ended(OrchestrationCancelled(reason=event.reason), before)
+        asked = self._cancellation
+        assert asked is not None  # or it may not
+        return self._ended(OrchestrationCancelled(reason=asked.reason), before)
 
     # -- parts
 
@@ -124,6 +127,27 @@ class Administration:
     def _begun(self) -> bool:
         """Whether this execution has taken its start: until then that waits in the inbox."""
         return all(message.draft.kind != STARTED for message in self.messages)
+
+    @property
+    def _start(self) -> OrchestrationStarted | None:
+        """What it is to begin with, as far as that can be read."""
+        with suppress(HistoryError):
+            for message in self.messages:
+                if message.draft.kind == STARTED:
+                    event = self._read(message)
+                    return event if isinstance(event, OrchestrationStarted) else None
+        return None
+
+    @property
+    def _cancellation(self) -> CarriedCancel | CancelRequested | None:
+        """Who asked for its end: in the inbox, or of the execution before, which carried that on."""
+        for message in self.messages:
+            if message.draft.kind == CANCEL:
+                event = self._read(message)
+                assert isinstance(event, CancelRequested)
+                return event
+        start = self._start
+        return None if start is None else start.carried_cancel
 
     def _back(self) -> State:
         """Where a held instance stands once it is let go."""
@@ -138,8 +162,9 @@ class Administration:
         return self._codec.decode(0, message.at, draft.kind, draft.data, draft.payload)
 
     def _unread(self) -> tuple[CarriedEvent, ...]:
-        """Events in the inbox that will never be taken."""
-        found = []
+        """Events in the inbox that will never be taken, and those that the execution before had left to this one."""
+        start = self._start
+        found = [] if start is None else [*start.carried_events]
         for message in self.messages:
             if message.draft.kind == "EventReceived":
                 event = self._read(message)

@@ -12,7 +12,7 @@ from trioflow._ambient import AskEvent, Host, current_host
 from trioflow._kernel import perform
 from trioflow._util import WouldBlock
 from trioflow.errors import DecodeError, EventTypeError
-from trioflow.history import CarriedEvent
+from trioflow.history import CarriedEvent, EventWaited
 
 T = TypeVar("T")
 
@@ -90,7 +90,8 @@ class Events(Generic[T]):
 
 def _check(name: str, host: Host) -> None:
     """Refuse a name that no event can have; one that is recorded as waited for was let through once."""
-    if getattr(host.recorded_next(), "name", None) != name:
+    recorded = host.recorded_next()
+    if not isinstance(recorded, EventWaited) or recorded.name != name:
         host.codec.limits.check_event_name(name)
 
 

@@ -21,7 +21,7 @@ def set_status(value: Any) -> None:
     Raises LimitExceeded beyond `status_size` (256 KiB), EncodeError for what cannot be serialized.
     """
     host = current_host()
-    recorded = host.recorded_value(None)
+    recorded = host.recorded_status()
     host.set_status(host.codec.encode(value, _type_of(value), what="the status", recorded=recorded))
 
 

@@ -8,6 +8,7 @@ Who calls it: `_payloads.py`, the engine (history), the client (ids, mailboxes).
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 import attrs
@@ -19,6 +20,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 SMALLEST_INTEGER: Final = -(2**63)
 LARGEST_INTEGER: Final = 2**63 - 1
+LARGEST_NUMBER: Final = sys.float_info.max  # an error that tells of it can be recorded, as one of infinity cannot
 DEEPEST: Final = 200  # as deep as each of the JSON libraries can write
 
 

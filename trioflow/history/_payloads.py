@@ -21,7 +21,7 @@ from trioflow.history._arguments import ArgumentSpec
 from trioflow.history._converter import TypeTable
 from trioflow.history._json import Backend, NotPlain, choose_writer, inspect, read, write
 from trioflow.history._leaves import Hooks
-from trioflow.history._limits import DEEPEST, LARGEST_INTEGER, Limits
+from trioflow.history._limits import DEEPEST, LARGEST_INTEGER, LARGEST_NUMBER, Limits
 from trioflow.history._misfit import Misfit, type_name
 
 
@@ -221,7 +221,7 @@ class PayloadCodec:
             return self._too_deep(what, DEEPEST if error is DecodeError else None)
         if exc.rule == "nan":
             text = f"{what} holds NaN or an infinity{where}: JSON has none; use None or a string"
-            return LimitExceeded(text, limit="nan", allowed=float("inf"))
+            return LimitExceeded(text, limit="nan", allowed=LARGEST_NUMBER)
         if exc.rule == "integer":
             text = f"{what} holds an integer beyond 64 bits{where}: store it as a string"
             return LimitExceeded(text, limit="integer", allowed=LARGEST_INTEGER)

@@ -1,20 +1,24 @@
 """The workloads: the programs that the field measures itself by, on a runtime of their own and a store on a real file.
 
-Laws: activities return their argument; a workload is told its store, gives back figures and prints nothing; each run
-starts from an empty store. Called by `__main__.py`; a new workload is a function here and a line in `WORKLOADS`.
+Laws: activities return their argument; a workload is told its store and who listens, gives back figures and prints
+nothing; each run starts from an empty store. Called by `__main__.py`; a new workload is a function here and a line in
+`WORKLOADS`.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import trio
 
 import trioflow
 from trioflow import durable
+from trioflow.abc import Instrument
+
+Instruments = Sequence[Instrument]
 
 app = trioflow.App("bench")
 
@@ -87,10 +91,10 @@ async def listen(count: int) -> int:
     return count
 
 
-async def measure_hello(store: str, size: int) -> list[Figure]:
+async def measure_hello(store: str, size: int, instruments: Instruments) -> list[Figure]:
     """Start and await one orchestration with one activity, `size` times, one after another."""
     times: list[float] = []
-    async with trioflow.open_runtime(app, store) as runtime:
+    async with trioflow.open_runtime(app, store, instruments=instruments) as runtime:
         for number in range(size):
             began = time.perf_counter()
             handle = await runtime.client.start(hello, number)
@@ -103,27 +107,27 @@ async def measure_hello(store: str, size: int) -> list[Figure]:
     ]
 
 
-async def measure_chain(store: str, size: int) -> list[Figure]:
+async def measure_chain(store: str, size: int, instruments: Instruments) -> list[Figure]:
     """One orchestration awaits `size` activities in sequence."""
-    async with trioflow.open_runtime(app, store) as runtime:
+    async with trioflow.open_runtime(app, store, instruments=instruments) as runtime:
         began = time.perf_counter()
         handle = await runtime.client.start(chain, size)
         await handle.result()
         return [Figure(name="ms per step", value=(time.perf_counter() - began) * 1000 / size)]
 
 
-async def measure_fan(store: str, size: int) -> list[Figure]:
+async def measure_fan(store: str, size: int, instruments: Instruments) -> list[Figure]:
     """One orchestration runs `size` activities at once."""
-    async with trioflow.open_runtime(app, store) as runtime:
+    async with trioflow.open_runtime(app, store, instruments=instruments) as runtime:
         began = time.perf_counter()
         handle = await runtime.client.start(fan, size)
         await handle.result()
         return [Figure(name="activities/s", value=size / (time.perf_counter() - began), higher_is_better=True)]
 
 
-async def measure_five(store: str, size: int) -> list[Figure]:
+async def measure_five(store: str, size: int, instruments: Instruments) -> list[Figure]:
     """`size` orchestrations started together, five parallel activities each."""
-    async with trioflow.open_runtime(app, store) as runtime:
+    async with trioflow.open_runtime(app, store, instruments=instruments) as runtime:
 
         async def one(number: int) -> None:
             handle = await runtime.client.start(five, number)
@@ -136,10 +140,10 @@ async def measure_five(store: str, size: int) -> list[Figure]:
         return [Figure(name="orchestrations/s", value=size / (time.perf_counter() - began), higher_is_better=True)]
 
 
-async def measure_five_dozing(store: str, size: int) -> list[Figure]:
+async def measure_five_dozing(store: str, size: int, instruments: Instruments) -> list[Figure]:
     """`size` orchestrations, twenty in flight, five parallel activities of ten milliseconds each."""
     in_flight = trio.CapacityLimiter(20)
-    async with trioflow.open_runtime(app, store) as runtime:
+    async with trioflow.open_runtime(app, store, instruments=instruments) as runtime:
 
         async def one(number: int) -> None:
             async with in_flight:
@@ -153,9 +157,9 @@ async def measure_five_dozing(store: str, size: int) -> list[Figure]:
         return [Figure(name="orchestrations/s", value=size / (time.perf_counter() - began), higher_is_better=True)]
 
 
-async def measure_events(store: str, size: int) -> list[Figure]:
+async def measure_events(store: str, size: int, instruments: Instruments) -> list[Figure]:
     """`size` events raised into one instance, which takes them one by one."""
-    async with trioflow.open_runtime(app, store) as runtime:
+    async with trioflow.open_runtime(app, store, instruments=instruments) as runtime:
         handle = await runtime.client.start(listen, size)
         began = time.perf_counter()
         async with trio.open_nursery() as nursery:
@@ -170,12 +174,12 @@ class Workload:
     """A named measurement.
 
     Attributes:
-        run: takes the address of an empty store and a size.
+        run: takes the address of an empty store, a size, and who is told of everything.
         sizes: the sizes measured when none is asked for.
         warm_up: the size of the run that is not counted.
     """
 
-    run: Callable[[str, int], Awaitable[list[Figure]]]
+    run: Callable[[str, int, Instruments], Awaitable[list[Figure]]]
     sizes: tuple[int, ...]
     warm_up: int
 

@@ -20,6 +20,7 @@ from trioflow.abc import (
     AttemptEnded,
     Fact,
     Instrument,
+    Instruments,
     LeaseLost,
     QueuesSeen,
     Start,
@@ -77,6 +78,24 @@ class Recorder(Instrument):
             for event in fact.events
         )
 
+
+START = Start(by="client", instance="one", name="child", seed="5eed", at=1.0)
+SUBJECT = Subject(instance="one", execution=1, name="child", version="1.0.0", started_at=1.0)
+LOST = LeaseLost(what="turn", instance="one", worker="w1")
+ATTEMPT = Attempt(
+    instance="one",
+    execution=1,
+    event_id=2,
+    name="fine",
+    attempt=1,
+    failures=0,
+    tag=None,
+    session=None,
+    worker="w1",
+    scheduled_at=1.0,
+    began=2.0,
+    headers={},
+)
 
 app = trioflow.App("told")
 
@@ -340,6 +359,34 @@ async def test_an_instrument_that_raises_is_dropped_and_reported_once(
     assert ".Broken: RuntimeError (at test_instruments.py:" in said
     assert "out of order" not in caplog.text
     assert recorder.events()["OrchestrationCompleted"] >= 1
+
+
+@pytest.mark.parametrize("hook", ["headers", "activity_headers", "inside", "leaving", "saw"])
+def test_whatever_an_instrument_raises_stays_with_it(hook: str, caplog: pytest.LogCaptureFixture) -> None:
+    """In each of its methods, and where it takes its surroundings down; all others are told, on both sides."""
+
+    class Leaving(contextlib.nullcontext[None]):
+        def __exit__(self, *raised: object) -> None:
+            raise RuntimeError("out of order")
+
+    def fails(*about: object) -> contextlib.AbstractContextManager[None]:
+        if hook == "leaving":
+            return Leaving()
+        raise RuntimeError("out of order")
+
+    broken, around = Recorder(), (Recorder(), Recorder())
+    setattr(broken, "inside" if hook == "leaving" else hook, fails)
+    all_of_them = Instruments([around[0], broken, around[1]])
+    for _ in range(2):
+        assert all_of_them.headers(START) == {"by": "client"}
+        assert all_of_them.activity_headers(SUBJECT, "0.1") == {"within": "0.1"}
+        with all_of_them.inside(ATTEMPT):
+            pass
+        all_of_them.saw(LOST)
+    for one in around:
+        assert (one.facts, one.starts) == ([LOST] * 2, [START] * 2)
+        assert one.bodies == [("in", "fine", 1), ("out", "fine", 1)] * 2
+    assert len(caplog.records) == 1
 
 
 async def test_headers_that_are_no_texts_are_a_fault_of_the_instrument(recorder: Recorder) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from opentelemetry.trace import TraceState
+from opentelemetry.context import Context
+from opentelemetry.trace import TraceState, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tests.telemetry.seeing import SAMPLED, UNSAMPLED
-from trioflow.telemetry._context import LINK, beside, context_of, first, headers_of, link_of
+from trioflow.telemetry._context import LINK, beneath, beside, context_of, first, headers_of, link_of
 
 
 @pytest.mark.parametrize("text", [SAMPLED, UNSAMPLED])
@@ -32,6 +34,35 @@ def test_a_long_state_is_left_out() -> None:
     assert found is not None
     assert len(found.trace_state) == 32
     assert headers_of(found) == {"traceparent": SAMPLED}
+
+
+TEXTS = [
+    *(
+        SAMPLED,
+        UNSAMPLED,
+        f"  {SAMPLED}\t",
+        SAMPLED.upper(),
+        SAMPLED[:-2] + "ff",
+        SAMPLED[:-2] + "03",
+        "01" + SAMPLED[2:],
+    ),
+    *("01" + SAMPLED[2:] + "-more", "ff" + SAMPLED[2:], SAMPLED + "-more", SAMPLED[:36] + "0" * 16 + "-01", "x" * 600),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("state", [None, "", "vendor=x,other=y", "no state", "v=" + "x" * 255])
+def test_headers_mean_what_the_propagator_says(text: str, state: str | None) -> None:
+    """Whatever they are, also when they come again; and what it would write is what is written."""
+    headers = {"traceparent": text} if state is None else {"traceparent": text, "tracestate": state}
+    propagator = TraceContextTextMapPropagator()
+    expected = get_current_span(propagator.extract(headers, Context())).get_span_context()
+    for _ in range(2):
+        found = context_of(headers)
+        assert found == (expected if expected.is_valid else None)
+    written: dict[str, str] = {}
+    propagator.inject(written, beneath(expected))
+    assert headers_of(expected) == written
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "00-" + "0" * 32 + "-b7ad6b7169203331-01", SAMPLED + "x"])

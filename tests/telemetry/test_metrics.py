@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
+from weakref import ref
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from tests.telemetry.seeing import EPOCH, Seen, attempt, ended, start, started, subject, turn
 from trioflow._ambient import Part, PartClosed, PartOpened
@@ -34,7 +38,9 @@ from trioflow.history import (
 )
 from trioflow.telemetry import OpenTelemetry
 from trioflow.telemetry._attributes import ATTRIBUTES
+from trioflow.telemetry._meter import _shared
 from trioflow.telemetry._metrics import METRICS, measurements
+from trioflow.telemetry._opentelemetry import _release
 
 CODE = {"trioflow.name": "order", "trioflow.version": "1.0.0"}
 FAILURE = Failure(type="builtins.ValueError", message="4111")
@@ -242,6 +248,26 @@ def test_two_instruments_of_one_provider_add_up(seen: Seen) -> None:
     assert found["trioflow.lease.losses"] == {(("trioflow.lease", "turn"),): 2}
     assert found["trioflow.store.batch"] == {(): (2, 2)}
     assert found["trioflow.queue.depth"][("trioflow.queue", "turns"), ("trioflow.state", "ready")] == 1
+
+
+def test_counters_go_with_their_meter() -> None:
+    """What has been counted is kept for as long as the meter is, and keeps nothing alive itself."""
+    provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
+    OpenTelemetry(None, provider, traces=False).saw(LeaseLost(what="turn", instance="order-1", worker="w1"))
+    meter = ref(provider.get_meter("trioflow", _release()))
+    assert meter() in _shared
+    del provider
+    gc.collect()
+    assert meter() is None
+
+
+def test_who_is_made_before_the_process_has_a_provider_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With whichever is there when the first fact is told, and with all others that use it."""
+    instrument, seen = OpenTelemetry(traces=False), Seen()
+    monkeypatch.setattr("trioflow.telemetry._opentelemetry.get_meter_provider", lambda: seen.meters)
+    for one in (instrument, OpenTelemetry(traces=False)):
+        one.saw(LeaseLost(what="turn", instance="order-1", worker="w1"))
+    assert seen.metrics()["trioflow.lease.losses"] == {(("trioflow.lease", "turn"),): 2}
 
 
 def test_either_half_can_be_left_out() -> None:

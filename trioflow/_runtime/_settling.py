@@ -82,8 +82,8 @@ class Settler:
             self._teller.ended(settlement.attempt, settlement.verdict, refused=refused)
             if refused:
                 log.warning(
-                    "activity %s of instance %s ended here after its lease was lost; its outcome was refused",
-                    settlement.attempt.item.name,
+                    "activity %d of instance %s ended here after its lease was lost; its outcome was refused",
+                    settlement.attempt.lock.event_id,
                     settlement.attempt.lock.instance,
                     extra=log_extra(of=of_attempt(settlement.attempt.item)),
                 )

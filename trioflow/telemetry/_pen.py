@@ -97,7 +97,8 @@ class Pen:
 
     def finish(self, span: Span, ending: Ending) -> None:
         """One that was begun."""
-        span.set_attributes(_told(ending))
+        for name, value in _told(ending).items():  # few: as a mapping they are copied and checked once more
+            span.set_attribute(name, value)
         self._end(span, ending)
 
     def _end(self, span: Span, over: Drawn | Ending) -> None:

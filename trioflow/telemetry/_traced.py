@@ -19,10 +19,27 @@ from trioflow.telemetry._ids import root_id_of, span_id_of
 
 @attrs.frozen
 class Traced:
-    """An execution that has a trace. `given`: the span that its headers name."""
+    """An execution that has a trace.
+
+    Attributes:
+        subject: whose it is.
+        given: the span that its headers name.
+        begins: whether the trace begins with it: then that is its own anchor.
+        anchor: the span that everything else of it is beneath.
+    """
 
     subject: Subject
     given: SpanContext
+    begins: bool = attrs.field(init=False)
+    anchor: SpanContext = attrs.field(init=False)
+
+    @begins.default
+    def _begins(self) -> bool:
+        return self.given.span_id == root_id_of(self.subject.seed)
+
+    @anchor.default
+    def _anchor(self) -> SpanContext:
+        return self.given if self.begins else self.span()
 
     @classmethod
     def of(cls, subject: Subject) -> Traced | None:
@@ -34,16 +51,6 @@ class Traced:
     def recorded(self) -> bool:
         """What was decided when the trace began."""
         return self.given.trace_flags.sampled
-
-    @property
-    def begins(self) -> bool:
-        """Whether the trace begins with it: then its headers name its own anchor."""
-        return self.given.span_id == root_id_of(self.subject.seed)
-
-    @property
-    def anchor(self) -> SpanContext:
-        """The span that everything else of it is beneath."""
-        return self.given if self.begins else self.span()
 
     def part(self, key: str) -> SpanContext:
         """The span of a part of it that others may be within; "" is the execution itself."""

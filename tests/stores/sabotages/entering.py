@@ -224,7 +224,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
     mistake("hints of ends at every commit", "work.finish",
         "known is None or known.state.ended or known.state.held",
         "True",
-        "check_an_end_wakes_who_waits_for_it"),
+        "check_a_turn_that_goes_on_wakes_nobody_who_waits_for_an_end"),
     mistake("no hints for items", "work.hint_activities",
         "self.hints[ACTIVITIES] = None",
         "pass",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import NoReturn, final
 
 import attrs
@@ -80,17 +80,18 @@ async def open_runtime(
         if settings.poll_interval is None and isinstance(opened, MemoryStore):
             settings = attrs.evolve(settings, poll_interval=math.inf)
         worker = Worker(app=app, store=opened, options=settings, env=world, client=client, instruments=told)
-        try:
-            async with _commits_told(opened, told), trio.open_nursery() as nursery:
-                await nursery.start(worker.run)
-                try:
-                    yield Runtime(client, opened, worker)
-                except BaseException as exc:
-                    raised.append(exc)
-                    raise
-                worker.stop()
-        except BaseExceptionGroup as group:
-            _raise_alone(group, raised)
+        with _commits_told(opened, told):
+            try:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(worker.run)
+                    try:
+                        yield Runtime(client, opened, worker)
+                    except BaseException as exc:
+                        raised.append(exc)
+                        raise
+                    worker.stop()
+            except BaseExceptionGroup as group:
+                _raise_alone(group, raised)
 
 
 async def serve(
@@ -144,21 +145,22 @@ def _instruments(given: Sequence[Instrument] | None) -> Instruments:
     return Instruments([OpenTelemetry()] if configured() else [])
 
 
-@asynccontextmanager
-async def _commits_told(store: Store, instruments: Instruments) -> AsyncIterator[None]:
+@contextmanager
+def _commits_told(store: Store, instruments: Instruments) -> Iterator[None]:
     """Instruments hear what the store's transactions cost, as long as the block lasts."""
 
     def tell(operations: int, seconds: float) -> None:
         instruments.saw(StoreCommitted(operations=operations, seconds=seconds))
 
+    if not instruments:
+        yield
+        return
     listeners = store.signals.on_commit
-    if instruments:
-        listeners.append(tell)
+    listeners.append(tell)
     try:
         yield
     finally:
-        if tell in listeners:
-            listeners.remove(tell)
+        listeners.remove(tell)
 
 
 def _raise_alone(group: BaseExceptionGroup[BaseException], raised: Sequence[BaseException]) -> NoReturn:

@@ -71,15 +71,18 @@ async def test_it_is_held_around_all_that_writes(tmp_path: Path, monkeypatch: py
             return sqlite3.connect(*args, uri=True, **kwargs)
         return sqlite3.connect(*args, factory=Watched, **kwargs)
 
-    async with SqliteStore(tmp_path / "x.db", connect=connect) as store, trio.open_nursery() as nursery:
-        for name in ("a", "b", "c"):
-            nursery.start_soon(Task(store, Marks(f"{tmp_path}/marks"), name).round, 0)
-            nursery.start_soon(store.read_kv, name)
+    async with SqliteStore(tmp_path / "x.db", connect=connect) as store:
+        async with trio.open_nursery() as nursery:
+            for name in ("a", "b", "c"):
+                nursery.start_soon(Task(store, Marks(f"{tmp_path}/marks"), name).round, 0)
+                nursery.start_soon(store.read_kv, name)
+        for name in ("d", "e", "f"):  # with nobody to share a transaction with
+            await Task(store, Marks(f"{tmp_path}/marks"), name).round(0)
     assert seen["close"] == 1
     assert seen["reader"] == 1
     assert seen["CREATE TABLE"]
-    assert seen["PRAGMA wal_checkpoint"]  # how many of both there are depends on who meets whom in a transaction
-    assert seen["COMMIT"]
+    assert seen["PRAGMA wal_checkpoint"] >= 3
+    assert seen["COMMIT"] >= 6
 
 
 def test_a_gate_that_was_removed_is_made_again(tmp_path: Path) -> None:

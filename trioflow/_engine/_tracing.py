@@ -47,8 +47,6 @@ from trioflow.history import (
 EXECUTION: Final = ""
 """The key of what is within no other part."""
 
-MAIN: Final = "0"
-
 KINDS: Final[dict[str, SpanKind]] = {
     "activity": "activity",
     "child": "child",

@@ -204,7 +204,7 @@ class Activities:
     def _ended(self, attempt: Attempt) -> None:
         """The body has ended: its slot is free."""
         attempt.ended = True
-        attempt.ended_at = self.clock.now()
+        attempt.ended_at = self.teller.now()
         del self.running[attempt.token]
         key = (attempt.lock.instance, attempt.lock.execution)
         self._here[key] -= 1

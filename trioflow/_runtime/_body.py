@@ -86,7 +86,7 @@ class Attempt:
     on_heartbeat: Callable[[], None] = lambda: None  # told of each, in the thread that sends it
     silent: bool = False  # it has sent none for as long as it may, and so has no time left
     ended: bool = False  # the body has ended
-    ended_at: float | None = None  # by the store's clock
+    ended_at: float | None = None  # by the store's clock, for instruments
     fact: AttemptFact | None = None  # what instruments are told of it, until they are told of its end
 
     @property

@@ -76,7 +76,7 @@ class TurnRunner:
     async def run(self, hold: Hold) -> bool:
         """Run one turn, or carry out what takes its place. True: the lock is still held."""
         self.env.reached("turn.locked")
-        hold.began = self.evaluator.clock.now()
+        hold.began = self.teller.now()
         if needs_control(hold.turn.state, hold.wake_at, hold.messages):
             return await self._administer(hold, None)
         if hold.overdue is not None:
@@ -100,7 +100,7 @@ class TurnRunner:
         slots, reserved = self.activities.slots, len(born)
         slots.take(reserved)
         try:
-            subject, committing = self.evaluator.headers.subject(hold.live), self.evaluator.clock.now()
+            subject, committing = self.evaluator.headers.subject(hold.live), self.teller.now()
             request = self._worded(hold, result, born, subject)
             since = self.env.monotonic()
             answer = await self._write(request)

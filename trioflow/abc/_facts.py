@@ -151,7 +151,7 @@ class AttemptEnded:
         attempt: which.
         at: when its body ended.
         how: "completed", "failed" and "cancelled" are told to the orchestration; "retried": it failed and is tried
-            again; "given back": it was not run to its end, by a runtime that stops or does not know the activity;
+            again; "given back": it was not run to its end, by a runtime that stops;
             "lost": its lease was lost, and its outcome was refused or is nobody's business.
         failure: what it raised, whose message may hold anything that the activity had at hand; one of the type
             "trioflow.ActivityTimedOut" where its time was over.

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 QUEUE: Final = 65_536
 """Spans that may wait for a collector; what comes beyond that is dropped by the SDK, with a warning."""
 
-DEFAULT_ENDPOINT: Final = "http://localhost:4318"
-
 
 @asynccontextmanager
 async def open_otlp(

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import trio
 
-from trioflow._runtime._body import Attempt, attempt_timeout, run_body
+from trioflow._runtime._body import Attempt, Ending, Returned, attempt_timeout, run_body
 from trioflow._runtime._builtin import Builtins, builtins_of
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._dispatcher import Fetched
@@ -37,6 +37,7 @@ from trioflow._runtime._verdicts import (
     GiveBack,
     Nothing,
     Verdict,
+    completed,
     decide,
     poisoned,
     too_late,
@@ -142,6 +143,7 @@ class Activities:
         key = (item.lock.instance, item.lock.execution)
         self._here[key] = self._here.get(key, 0) + 1
         self.keeper.keep(attempt, since)
+        self.ears.open(attempt, since)
         if token in self._early:
             del self._early[token]
             attempt.cancel_asked()
@@ -188,7 +190,6 @@ class Activities:
 
     async def _run(self, attempt: Attempt) -> None:
         log_context.set(of_attempt(attempt.item))
-        ear = self.ears.open(attempt)
         try:
             verdict = await self._attempt(attempt)
         except trio.Cancelled:
@@ -196,14 +197,17 @@ class Activities:
             await self._last_words(attempt, GiveBack())
             raise
         finally:
-            ear.close()
             if not attempt.ended:
                 self._ended(attempt)
-        await self._carry_out(attempt, verdict)
+        if not isinstance(verdict, Answered):
+            await self._carry_out(attempt, verdict)
+        elif not self.offer(attempt, verdict.event):
+            self.settle(attempt, verdict)
 
     def _ended(self, attempt: Attempt) -> None:
         """The body has ended: its slot is free."""
         attempt.ended = True
+        self.ears.close(attempt)
         attempt.ended_at = self.teller.now()
         del self.running[attempt.token]
         key = (attempt.lock.instance, attempt.lock.execution)
@@ -231,15 +235,16 @@ class Activities:
             return unreadable(item, exc, self.app)
         if headers:
             log_context.set(of_attempt(item, headers))
-        elapsed = self._elapsed(item)
-        late = too_late(item, attempt.options, elapsed)
-        if late is not None:
-            return late
-        fact = attempt.fact = self.teller.began(item, headers)
-        attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
-        attempt.scope.deadline = min(attempt.scope.deadline, attempt.timeout_at)
-        with listening(attempt, self.env, self.work), nullcontext() if fact is None else self.teller.inside(fact):
-            ending = await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
+        if attempt.options.timed:
+            elapsed = self._elapsed(item)
+            late = too_late(item, attempt.options, elapsed)
+            if late is not None:
+                return late
+            attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
+        attempt.fact = self.teller.began(item, headers)
+        ending = await self._watched(attempt, definition)
+        if isinstance(ending, Returned):
+            return completed(item, ending)
         return decide(
             item,
             attempt.options,
@@ -250,6 +255,14 @@ class Activities:
             cancelled=attempt.why == "cancelled",
             with_traceback=options.record_tracebacks,
         )
+
+    async def _watched(self, attempt: Attempt, definition: ActivityDefinition[..., Any]) -> Ending:
+        """Run the body within what is to be around it: mostly nothing."""
+        if attempt.options.heartbeat_timeout is None and attempt.fact is None:
+            return await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
+        inside = nullcontext() if attempt.fact is None else self.teller.inside(attempt.fact)
+        with listening(attempt, self.env, self.work), inside:
+            return await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
 
     def _options_of(self, data: bytes) -> tuple[ActivityOptions, Mapping[str, str]]:
         """The options and headers in an item; without headers, most items of an activity say the same."""
@@ -266,11 +279,8 @@ class Activities:
 
     # -- ending
 
-    async def _carry_out(self, attempt: Attempt, verdict: Verdict) -> None:
+    async def _carry_out(self, attempt: Attempt, verdict: Again | GiveBack | Nothing) -> None:
         match verdict:
-            case Answered():
-                if not self.offer(attempt, verdict.event):
-                    self.settle(attempt, verdict)
             case Again():
                 try:
                     await self._keep_heartbeat(attempt)
@@ -359,7 +369,8 @@ class Activities:
         for attempt in list(self.running.values()):
             self.keeper.drop(attempt)
             attempt.why = "lost"
-            attempt.abandon.cancel()
+            if attempt.abandon is not None:
+                attempt.abandon.cancel()
             log.warning(
                 "activity %s of instance %s does not end; its thread is abandoned and its lease left to run out",
                 attempt.item.name,

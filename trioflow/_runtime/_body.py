@@ -78,8 +78,9 @@ class Attempt:
 
     item: LockedActivity
     options: ActivityOptions
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    abandon: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # cancelled: its thread is left behind
+    scope: trio.CancelScope | None = None  # around the body, once that has begun
+    abandon: trio.CancelScope | None = None  # of a body in a thread; cancelled: the thread is left behind
+    safe_until: float = math.inf  # before its lease ends, on `Env.monotonic`
     timeout_at: float = math.inf  # on `Env.monotonic`
     why: Why | None = None
     heartbeat: bytes | None = None  # noted and not yet kept
@@ -103,7 +104,8 @@ class Attempt:
         """Cancel the body, for this reason; the first reason counts."""
         if self.why is None:
             self.why = why
-        self.scope.cancel(SAID[self.why])
+        if self.scope is not None:
+            self.scope.cancel(SAID[self.why])
 
     def note(self, details: bytes) -> None:
         """Keep a heartbeat."""
@@ -114,14 +116,17 @@ class Attempt:
         """It has sent no heartbeat in time: its time is over."""
         self.silent = True
         self.timeout_at = min(self.timeout_at, now)
-        self.abandon.deadline = self.timeout_at + HEARING
+        if self.abandon is not None:
+            self.abandon.deadline = self.timeout_at + HEARING
         self.end("silent")
 
     # -- as something leased
 
     def extended(self, until: float) -> None:
         """End the body by our own clock before the lease runs out."""
-        self.scope.deadline = min(until, self.timeout_at)
+        self.safe_until = until
+        if self.scope is not None:
+            self.scope.deadline = min(until, self.timeout_at)
 
     def lost(self) -> None:
         """Somebody else may run it now: stop."""
@@ -158,10 +163,11 @@ async def run_body(
         around = Surroundings(info=_info(attempt, app, env), codec=codec, note=attempt.note, client=client)
     except PayloadError as exc:
         return Raised(exc, Category.CONFIGURATION, retryable=False)
-    if attempt.why is not None or attempt.scope.cancel_called:
+    deadline = min(attempt.safe_until, attempt.timeout_at)
+    if attempt.why is not None or deadline <= env.monotonic():
         return Stopped(_why(attempt, env), ran=False)
-    attempt.abandon.deadline = attempt.timeout_at + HEARING
-    call = _call(definition, args, kwargs, limiter, attempt.abandon)
+    call = _call(attempt, definition, args, kwargs, limiter)
+    attempt.scope = trio.CancelScope(deadline=deadline)
     current.set(around)  # in this attempt's own task
     task, results = trio.lowlevel.current_task(), list[Any]()
     around_it = len(task.child_nurseries)
@@ -189,21 +195,22 @@ async def run_body(
 
 
 def _call(
+    attempt: Attempt,
     definition: ActivityDefinition[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     limiter: trio.CapacityLimiter,
-    abandon: trio.CancelScope,
 ) -> Callable[[], Awaitable[Any]]:
     fn: Any = definition.fn
     if inspect.iscoroutinefunction(fn):
         return functools.partial(fn, *args, **kwargs)
+    abandon = attempt.abandon = trio.CancelScope(deadline=attempt.timeout_at + HEARING)
     return functools.partial(run_in_thread, functools.partial(fn, *args, **kwargs), limiter=limiter, abandon=abandon)
 
 
 def _too_late(attempt: Attempt, env: Env) -> bool:
     """The time for this attempt is over: what it did since does not count."""
-    return env.monotonic() >= attempt.timeout_at
+    return attempt.timeout_at < math.inf and env.monotonic() >= attempt.timeout_at
 
 
 def _over(attempt: Attempt) -> Why:
@@ -215,7 +222,7 @@ def _why(attempt: Attempt, env: Env) -> Why:
     """The scope was cancelled by somebody who said why, or by its deadline."""
     if attempt.why is None:
         attempt.why = _over(attempt) if _too_late(attempt, env) else "lost"
-    if attempt.abandon.cancelled_caught and attempt.why != "lost":
+    if attempt.abandon is not None and attempt.abandon.cancelled_caught and attempt.why != "lost":
         log.warning(
             "activity %s of instance %s does not end although its timeout has passed; its thread is abandoned",
             attempt.item.name,

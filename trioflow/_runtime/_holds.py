@@ -10,7 +10,7 @@ import trio
 
 from trioflow._engine import Execution
 from trioflow._runtime._body import Attempt
-from trioflow.abc import LockedTurn, MessageRow, TurnLock
+from trioflow.abc import LockedTurn, MessageRow, State, TurnLock
 from trioflow.history import Answer
 
 
@@ -29,6 +29,8 @@ class Hold:
     turn: LockedTurn  # as it was locked
     revision: int
     version: str | None
+    state: State
+    attempts: int  # times it was taken since its last commit
     messages: tuple[MessageRow, ...]  # not yet delivered
     live: Execution | None = None  # stands at `revision`
     finished: list[Finished] = attrs.field(factory=list)  # not yet part of a turn
@@ -44,7 +46,13 @@ class Hold:
     def of(cls, turn: LockedTurn) -> Hold:
         """A hold on what was just locked."""
         return cls(
-            turn=turn, revision=turn.revision, version=turn.version, messages=turn.messages, wake_at=turn.wake_at
+            turn=turn,
+            revision=turn.revision,
+            version=turn.version,
+            state=turn.state,
+            attempts=turn.attempts,
+            messages=turn.messages,
+            wake_at=turn.wake_at,
         )
 
     @property

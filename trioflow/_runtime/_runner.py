@@ -77,11 +77,11 @@ class TurnRunner:
         """Run one turn, or carry out what takes its place. True: the lock is still held."""
         self.env.reached("turn.locked")
         hold.began = self.teller.now()
-        if needs_control(hold.turn.state, hold.wake_at, hold.messages):
+        if needs_control(hold.state, hold.wake_at, hold.messages):
             return await self._administer(hold, None)
         if hold.overdue is not None:
             return await self._administer(hold, unclaimed(hold.turn, hold.overdue))
-        if hold.turn.attempts > self.options.max_attempts:
+        if hold.attempts > self.options.max_attempts:
             return await self._administer(hold, Poisoned(self.options.max_attempts))
         try:
             result = await self.evaluator.evaluate(hold)
@@ -175,7 +175,7 @@ class TurnRunner:
         hold.wake_at = result.wake_at
         hold.messages = answer.messages
         hold.held = answer.kept
-        hold.turn = attrs.evolve(hold.turn, state=request.state, attempts=1)
+        hold.state, hold.attempts = request.state, 1
         if answer.kept:
             self.keeper.keep(hold, since)
         if result.ended:

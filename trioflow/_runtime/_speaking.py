@@ -9,32 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import attrs
-
 from trioflow._util import LogContext, log_context
 from trioflow.abc import LockedActivity, LockedTurn
 
 
 def of_turn(turn: LockedTurn) -> LogContext:
     """An instance that is locked here, as far as its lock tells of it; its execution knows more, once it has begun."""
-    lock = turn.lock
-    return attrs.evolve(
-        _worker(), instance=lock.instance, execution=lock.execution, orchestration=turn.name, version=turn.version
+    here, lock = log_context.get(), turn.lock
+    return LogContext(
+        instance=lock.instance,
+        execution=lock.execution,
+        orchestration=turn.name,
+        version=turn.version,
+        worker=here.worker,
+        messages=here.messages,
     )
 
 
 def of_attempt(item: LockedActivity, headers: Mapping[str, str] | None = None) -> LogContext:
     """An attempt of an activity."""
-    return attrs.evolve(
-        _worker(),
-        instance=item.lock.instance,
-        execution=item.lock.execution,
+    here, lock = log_context.get(), item.lock
+    return LogContext(
+        instance=lock.instance,
+        execution=lock.execution,
         activity=item.name,
         attempt=item.attempt,
+        worker=here.worker,
         headers=headers or {},
+        messages=here.messages,
     )
-
-
-def _worker() -> LogContext:
-    here = log_context.get()
-    return LogContext(worker=here.worker, messages=here.messages)

@@ -78,7 +78,7 @@ class Teller:
             spans=result.spans,
             cached=hold.replayed is None,
             replayed=hold.replayed or 0,
-            attempts=hold.turn.attempts,
+            attempts=hold.attempts,
             unread=result.unread,
             length=result.events[-1].id if result.events else 0,
         )

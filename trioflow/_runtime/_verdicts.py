@@ -110,6 +110,11 @@ def too_late(item: LockedActivity, options: ActivityOptions, elapsed: float) -> 
     return None
 
 
+def completed(item: LockedActivity, ending: Returned) -> Answered:
+    """It has come to its end: there is nothing to weigh."""
+    return Answered(ActivityCompleted(answers=item.lock.event_id, payload=ending.payload))
+
+
 def decide(
     item: LockedActivity,
     options: ActivityOptions,
@@ -136,7 +141,7 @@ def decide(
     answers, failures = item.lock.event_id, item.failures + 1
     match ending:
         case Returned():
-            return Answered(ActivityCompleted(answers=answers, payload=ending.payload))
+            return completed(item, ending)
         case Stopped(why="cancelled"):
             return Answered(ActivityCancelled(answers=answers, how="ended" if ending.ran else "never_started"))
         case Stopped(why="lost"):

@@ -2,7 +2,7 @@
 
 Laws: a hint is never needed for correctness, only for speed; a waiter says what it has seen, so a change between
 looking and waiting is not missed; a topic that nobody waits for costs one dictionary entry while it is waited for, none
-after.
+after. Who must hear at once, and can, has a bell in `bells`, the only one of its topic; it hears nothing of `bump_all`.
 
 Must run in one trio thread. Who bumps: stores, after their commits. Who waits: dispatchers and clients.
 """
@@ -48,6 +48,7 @@ class Signals:
     counts: dict[str, int] = attrs.field(factory=dict)  # bumps of a topic that somebody watches
     waiting: dict[str, dict[trio.Event, None]] = attrs.field(factory=dict)  # topic -> to be set at its next bump
     watchers: dict[str, int] = attrs.field(factory=dict)  # topic -> how many watch it; absent means nobody
+    bells: dict[str, Callable[[], object]] = attrs.field(factory=dict)  # topic -> to be called at each of its bumps
     on_commit: list[Callable[[int, float], None]] = attrs.field(factory=list)  # told of operations and seconds
 
     def watch(self, *topics: str) -> Watch:
@@ -60,6 +61,9 @@ class Signals:
             self.counts[topic] += 1
             for event in self.waiting.pop(topic, ()):
                 event.set()
+        bell = self.bells.get(topic)
+        if bell is not None:
+            bell()
 
     def committed(self, operations: int, seconds: float) -> None:
         """A transaction with so many operations was made durable in so many seconds."""

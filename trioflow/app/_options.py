@@ -78,6 +78,12 @@ class ActivityOptions:
             )
         return plain
 
+    @property
+    def timed(self) -> bool:
+        """Whether anything but silence may end an attempt for want of time."""
+        retry = self.retry
+        return not (self.timeout is self.schedule_timeout is retry.timeout is retry.total_timeout is None)
+
     @staticmethod
     def from_plain(plain: Mapping[str, Any]) -> ActivityOptions:
         """The options in an item; raises HistoryError if it holds nonsense."""

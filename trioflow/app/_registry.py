@@ -96,6 +96,9 @@ class Registry:
 
     def find_activity(self, name: str) -> ActivityDefinition[Any, Any]:
         """The activity of that name; raises UnregisteredError that suggests near ones."""
+        own = self.activities.get(name)
+        if own is not None:
+            return own
         for prefix, registry in self.walk():
             if name.startswith(prefix) and name[len(prefix) :] in registry.activities:
                 return registry.activities[name[len(prefix) :]]

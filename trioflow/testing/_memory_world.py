@@ -344,7 +344,6 @@ class MemoryWorld:
             if verdict is None:
                 timeout = attempt_timeout(options, self._now - item.scheduled_at)
                 attempt.timeout_at = self._env.monotonic() + timeout
-                attempt.scope.deadline = attempt.timeout_at
                 with listening(attempt, self._env, self._nursery):
                     ending = await run_body(attempt, definition, self._app, self._env, self._limiter)
                 verdict = decide(

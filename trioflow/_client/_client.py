@@ -142,9 +142,10 @@ class Client(Management):
             if_exists=if_exists,
         )
         self.env.reached("client.before_start")
-        await begin(self, started, lambda draft: word(start=draft))
+        seen_ends = self.store.signals.seen_ends()
+        answer = await begin(self, started, lambda draft: word(start=draft))
         self.env.reached("client.after_start")
-        return Handle(instance, self)
+        return Handle(instance, self, seen_ends if answer.created else None)
 
     def _resolve(self, orchestration: object, version: str | None) -> tuple[str, OrchestrationDefinition[..., Any]]:
         if isinstance(orchestration, str):

@@ -44,6 +44,7 @@ class Handle(Generic[R]):
 
     id: str
     client: Client = attrs.field(repr=False)
+    _seen_ends: tuple[int, int] | None = attrs.field(default=None, repr=False)  # before this handle started it
 
     async def result(self, timeout: float | None = None, *, wait_parked: bool = False) -> R:  # noqa: ASYNC109 - as promised
         """Wait for the end and return what the orchestration returned.
@@ -61,7 +62,7 @@ class Handle(Generic[R]):
             trio.TooSlowError: `timeout` has passed.
         """
         with trio.fail_after(checked_timeout(timeout)):
-            record = await wait_ended(self.client, self.id, wait_parked=wait_parked)
+            record = await wait_ended(self.client, self.id, wait_parked=wait_parked, seen_ends=self._seen_ends)
         return cast(R, result_of(record, self.client.app, self.client.codec))
 
     @overload

@@ -67,15 +67,20 @@ class Lookout:
     def _count_named(self) -> int:
         return self._watch.seen - self._signals.everything
 
+    async def _wait_for_the_name(self) -> None:
+        """Wait for a hint that names it, for as long as it pays."""
+        with trio.move_on_at(self._looked + min(SHARE * (self._looked - self._moved), LONGEST)):
+            while self._count_named() == self._named:
+                await self._watch.wait_beyond(self._watch.seen)
+
     async def until_next(self, revision: int) -> None:
         """Return when it is time to look again, after a look that found this revision. A checkpoint."""
         if revision != self._revision:
             self._revision, self._moved = revision, self._looked
         with trio.move_on_after(self._poll_interval):
             await self._watch.wait_beyond(self._seen)
-            with trio.move_on_at(self._looked + min(SHARE * (self._looked - self._moved), LONGEST)):
-                while self._count_named() == self._named:
-                    await self._watch.wait_beyond(self._watch.seen)
+            if self._count_named() == self._named:
+                await self._wait_for_the_name()
         self._quickly = self._quickly + 1 if trio.current_time() - self._looked < CLOSELY else 0
         if self._quickly > PATIENT_LOOKS:
             await trio.sleep_until(self._looked + CLOSELY)  # it moves all the time: do not ask at each step

@@ -40,11 +40,17 @@ async def wait_until(
     id: str,
     look: Callable[[InstanceRecord], Awaitable[Found[T] | None]],
     topic: Callable[[str], str] = instance_topic,
+    *,
+    seen_ends: tuple[int, int] | None = None,
 ) -> T:
     """What `look` finds, now or once the instance has moved, as hints of that topic tell. Raises InstanceNotFound, and
-    what `look` raises.
+    what `look` raises. `seen_ends`: while no more was heard of ends than that, there is nothing to find.
     """
-    with Lookout(client.store.signals, topic(id), client.poll_interval) as lookout, _told(client):
+    signals = client.store.signals
+    with Lookout(signals, topic(id), client.poll_interval) as lookout, _told(client):
+        if signals.seen_ends() == seen_ends:
+            lookout.about_to_look()
+            await lookout.until_next(0)
         while True:
             lookout.about_to_look()
             record = await client.read(id)
@@ -72,14 +78,18 @@ def _told(client: Steering) -> Iterator[None]:
             client.instruments.saw(WaitEnded(seconds=client.env.monotonic() - since, how=how))
 
 
-async def wait_ended(client: Steering, id: str, *, wait_parked: bool = True) -> InstanceRecord:
-    """The record once the instance has ended, or, unless `wait_parked`, stands still and nobody acts."""
+async def wait_ended(
+    client: Steering, id: str, *, wait_parked: bool = True, seen_ends: tuple[int, int] | None = None
+) -> InstanceRecord:
+    """The record once the instance has ended, or, unless `wait_parked`, stands still and nobody acts. `seen_ends`: what
+    had been heard of ends before it was started, where that is known.
+    """
 
     async def look(record: InstanceRecord) -> Found[InstanceRecord] | None:
         ended = record.state.ended or (is_stuck(record) and not wait_parked)
         return Found(record) if ended else None
 
-    return await wait_until(client, id, look, end_topic)
+    return await wait_until(client, id, look, end_topic, seen_ends=seen_ends)
 
 
 def is_stuck(record: InstanceRecord) -> bool:

@@ -10,7 +10,6 @@ Who calls it: `_worker.py`. Read next: `_runner.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import attrs
 import trio
@@ -27,6 +26,7 @@ from trioflow._runtime._slots import Slots
 from trioflow._runtime._speaking import of_turn
 from trioflow._runtime._troubles import log, persistently, told
 from trioflow._runtime._verdicts import Answered
+from trioflow._runtime._vigils import Vigils
 from trioflow._util import log_context
 from trioflow.abc import (
     Capabilities,
@@ -36,16 +36,9 @@ from trioflow.abc import (
     ReleaseTurn,
     RenewTurns,
     Store,
-    instance_topic,
 )
 from trioflow.errors import LockLost, StoreError
 from trioflow.history import REPLAY_SEMANTICS, Answer
-
-QUIET: Final = 0.02
-"""Seconds for which a held instance waits for outcomes before it begins to listen for messages."""
-
-LOOK_AGAIN: Final = 0.05
-"""Seconds between two looks into an inbox that turned out to be empty."""
 
 
 @attrs.define(eq=False)
@@ -59,6 +52,7 @@ class Conductor:
     runner: TurnRunner
     evaluator: Evaluator
     activities: Activities
+    vigils: Vigils
     slots: Slots
     keeper: LeaseKeeper[Hold]
     work: trio.Nursery
@@ -202,45 +196,9 @@ class Conductor:
 
     async def _more(self, hold: Hold) -> bool:
         """Wait while an activity runs here. True: an outcome is ready; False: the lock is better given back."""
-        patience = QUIET
-        if hold.wake_at is not None:
-            patience = min(max(hold.wake_at - self.evaluator.clock.now(), 0.0), QUIET)
-        with trio.move_on_after(patience) as quiet:
-            await self._outcome(hold)
-        if quiet.cancelled_caught and patience == QUIET:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen, hold)
-                with trio.move_on_after(self._until_due(hold)):
-                    await self._outcome(hold)
-                nursery.cancel_scope.cancel()
+        if not hold.finished and not self.runner.stopping and self._has_work_here(hold):
+            await self.vigils.keep(hold)
         return bool(hold.finished) and hold.held and not self.runner.stopping
-
-    async def _outcome(self, hold: Hold) -> None:
-        """Return once there is something to look at."""
-        if not hold.finished and not self.runner.stopping:
-            hold.changed = trio.Event()
-            if self._has_work_here(hold):
-                await hold.changed.wait()
-
-    def _until_due(self, hold: Hold) -> float:
-        if hold.wake_at is None:
-            return float("inf")
-        return min(max(hold.wake_at - self.evaluator.clock.now(), 0.0), self.options.poll)
 
     def _has_work_here(self, hold: Hold) -> bool:
         return self.activities.count_here(hold.lock.instance, hold.lock.execution) > 0
-
-    async def _listen(self, hold: Hold) -> None:
-        """Wake the hold when a message waits in its inbox."""
-        with self.store.signals.watch(instance_topic(hold.lock.instance)) as watch:
-            while True:
-                seen = watch.seen
-                record = await persistently(
-                    "looking for messages", lambda: self.store.read_instance(hold.lock.instance)
-                )
-                if record is None or record.queued or record.execution != hold.lock.execution:
-                    hold.wake()
-                    return
-                await trio.sleep(LOOK_AGAIN)
-                with trio.move_on_after(self.options.poll):
-                    await watch.wait_beyond(seen)

@@ -35,6 +35,7 @@ from trioflow._runtime._settling import Settler
 from trioflow._runtime._slots import Slots
 from trioflow._runtime._telling import Teller
 from trioflow._runtime._turns import TurnWriter
+from trioflow._runtime._vigils import Vigils
 from trioflow._runtime._watchdog import Watchdog
 from trioflow._util import LogContext, log_context
 from trioflow.abc import ACTIVITIES, LEASED, TURNS, Env, Instruments, Store
@@ -113,6 +114,7 @@ class Worker:
         self._clock.heard(await self.store.read_clock())
         attempts: LeaseKeeper[Attempt] = self._keeper(self.options.activity_lease)
         holds: LeaseKeeper[Hold] = self._keeper(self.options.turn_lease)
+        vigils = Vigils(self.store, self.env, self._clock, self.options.poll)
         settler = Settler(self.store, self.env, self._clock, attempts, self._teller)
         async with trio.open_nursery() as services:
             services.start_soon(settler.run)
@@ -122,10 +124,11 @@ class Worker:
                     ears = Ears(self.env, self.store, attempts, nothing)
                     async with trio.open_nursery() as work:
                         activities = self._activities(attempts, settler, ears, work)
-                        conductor = self._conductor(activities, holds, work)
+                        conductor = self._conductor(activities, holds, vigils, work)
                         services.start_soon(attempts.run, activities.renew)
                         services.start_soon(holds.run, conductor.renew)
                         services.start_soon(ears.run)
+                        services.start_soon(vigils.run)
                         services.start_soon(self._sessions.run)
                         over = trio.Event()
                         work.start_soon(self._leave_threads_behind, activities, over)
@@ -141,6 +144,7 @@ class Worker:
                 attempts.stop()
                 holds.stop()
                 ears.stop()
+                vigils.stop()
                 self._sessions.end()
 
     async def _dispatch(self, activities: Activities, conductor: Conductor) -> None:
@@ -148,7 +152,8 @@ class Worker:
         signals, poll = self.store.signals, self.options.poll
         async with trio.open_nursery() as dispatchers:
             dispatchers.start_soon(dispatch, signals, TURNS, self.turns, poll, conductor.fetch)
-            leases = Leases(LEASED, self.options.activity_lease)
+            lease = self.options.activity_lease
+            leases = Leases(LEASED, lease) if lease < poll else None  # else it looks sooner anyway
             dispatchers.start_soon(dispatch, signals, ACTIVITIES, self.slots, poll, activities.fetch, leases)
             if self.instruments:
                 dispatchers.start_soon(Gauges(self.store, self.instruments).run)
@@ -199,7 +204,9 @@ class Worker:
             teller=self._teller,
         )
 
-    def _conductor(self, activities: Activities, keeper: LeaseKeeper[Hold], work: trio.Nursery) -> Conductor:
+    def _conductor(
+        self, activities: Activities, keeper: LeaseKeeper[Hold], vigils: Vigils, work: trio.Nursery
+    ) -> Conductor:
         headers = Headers(self.instruments, self._clock)
         evaluator = Evaluator(
             app=self.app,
@@ -230,6 +237,7 @@ class Worker:
             runner=runner,
             evaluator=evaluator,
             activities=activities,
+            vigils=vigils,
             slots=self.turns,
             keeper=keeper,
             work=work,

@@ -10,7 +10,7 @@ Must run in one trio thread. Who bumps: stores, after their commits. Who waits: 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import Final, Self
 
 import attrs
 import trio
@@ -25,6 +25,9 @@ LEASED = "leased"
 """Topic: an activity was leased to whoever scheduled it, so one may become eligible when that lease runs out."""
 
 
+END: Final = "end/"
+
+
 def instance_topic(instance: str) -> str:
     """Topic: something about this instance was committed."""
     return f"instance/{instance}"
@@ -32,7 +35,7 @@ def instance_topic(instance: str) -> str:
 
 def end_topic(instance: str) -> str:
     """Topic: this instance has ended, stands still until somebody acts, or is gone."""
-    return f"end/{instance}"
+    return END + instance
 
 
 def activity_topic(token: str) -> str:
@@ -45,6 +48,7 @@ class Signals:
     """Counters by topic; `bump_all` stands for "anything may have changed" (another process wrote)."""
 
     everything: int = 0  # bumps of all topics at once
+    ends: int = 0  # bumps of topics of ends, watched or not
     counts: dict[str, int] = attrs.field(factory=dict)  # bumps of a topic that somebody watches
     waiting: dict[str, dict[trio.Event, None]] = attrs.field(factory=dict)  # topic -> to be set at its next bump
     watchers: dict[str, int] = attrs.field(factory=dict)  # topic -> how many watch it; absent means nobody
@@ -57,6 +61,8 @@ class Signals:
 
     def bump(self, topic: str) -> None:
         """Wake whoever waits for this topic."""
+        if topic.startswith(END):
+            self.ends += 1
         if topic in self.watchers:
             self.counts[topic] += 1
             for event in self.waiting.pop(topic, ()):
@@ -64,6 +70,10 @@ class Signals:
         bell = self.bells.get(topic)
         if bell is not None:
             bell()
+
+    def seen_ends(self) -> tuple[int, int]:
+        """What has been heard of ends so far: while it is the same, nothing that was there has ended."""
+        return self.everything, self.ends
 
     def committed(self, operations: int, seconds: float) -> None:
         """A transaction with so many operations was made durable in so many seconds."""
@@ -105,7 +115,10 @@ class Watch:
     @property
     def seen(self) -> int:
         """How often they were bumped; take this *before* looking at the store."""
-        return sum(self._signals.counts[topic] for topic in self._topics) + self._signals.everything
+        signals, seen = self._signals, self._signals.everything
+        for topic in self._topics:
+            seen += signals.counts[topic]
+        return seen
 
     def seen_of(self, topic: str) -> int:
         """How often one of them was bumped."""

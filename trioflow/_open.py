@@ -80,6 +80,7 @@ async def open_runtime(
         if settings.poll_interval is None and isinstance(opened, MemoryStore):
             settings = attrs.evolve(settings, poll_interval=math.inf)
         worker = Worker(app=app, store=opened, options=settings, env=world, client=client, instruments=told)
+        client.first_turn = worker.first_turn
         with _commits_told(opened, told):
             try:
                 async with trio.open_nursery() as nursery:

@@ -7,17 +7,37 @@ Law: whatever comes of a start that instruments gave headers to, they are told. 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
 
 from trioflow._client._info import draft_of
 from trioflow._client._requests import until_answered
-from trioflow.abc import Draft, Start, StartAnswered, StartInstance, Started
+from trioflow.abc import BornLeased, Draft, Start, StartAnswered, StartInstance, Started
 from trioflow.history import OrchestrationStarted, qualified_name
 
 if TYPE_CHECKING:
     from trioflow._client._steering import Steering
+
+
+class FirstTurn(Protocol):
+    """A runtime's offer to run the first turn of what is about to be started: a context manager around the start."""
+
+    @property
+    def born(self) -> BornLeased:
+        """For the request."""
+        ...
+
+    def answered(self, answer: Started) -> None:
+        """The store has said how it went. Not called: nobody knows."""
+        ...
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
 
 
 async def begin(client: Steering, started: OrchestrationStarted, word: Callable[[Draft], StartInstance]) -> Started:

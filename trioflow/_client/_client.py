@@ -11,12 +11,13 @@ Must never know: runtimes, the engine (which `_tree.py` alone does). Who calls i
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Final, Literal, ParamSpec, TypeVar, cast, overload
 
 import attrs
 
-from trioflow._client._beginning import begin
+from trioflow._client._beginning import FirstTurn, begin
 from trioflow._client._checks import check_count, check_seconds, checked_attributes
 from trioflow._client._handle import Handle
 from trioflow._client._info import InstanceInfo, decode_row, describe, plain
@@ -46,6 +47,8 @@ class Client(Management):
         app: whose names, types and exceptions it knows.
         store: where everything is.
     """
+
+    first_turn: Callable[[str], FirstTurn | None] | None = attrs.field(default=None, init=False)  # of its runtime
 
     def __repr__(self) -> str:
         return f"<Client of {self.app.name!r}>"
@@ -130,6 +133,7 @@ class Client(Management):
             payload=self._arguments(name, definition, args, kwargs),
             seed=self.env.token(),
         )
+        first_turn = None if delay or self.first_turn is None else self.first_turn(instance)
         word = functools.partial(
             StartInstance,
             request_id=self.env.token(),
@@ -140,10 +144,14 @@ class Client(Management):
             attributes=checked_attributes(attributes),
             delay=delay or 0.0,
             if_exists=if_exists,
+            born=None if first_turn is None else first_turn.born,
         )
         self.env.reached("client.before_start")
         seen_ends = self.store.signals.seen_ends()
-        answer = await begin(self, started, lambda draft: word(start=draft))
+        with first_turn or nullcontext():
+            answer = await begin(self, started, lambda draft: word(start=draft))
+            if first_turn is not None:
+                first_turn.answered(answer)
         self.env.reached("client.after_start")
         return Handle(instance, self, seen_ends if answer.created else None)
 

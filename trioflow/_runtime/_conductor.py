@@ -56,6 +56,8 @@ class Conductor:
     slots: Slots
     keeper: LeaseKeeper[Hold]
     work: trio.Nursery
+    backlog: bool = False  # the store had more than there was room for
+    over: bool = False  # no work begins any more
     _holds: dict[str, Hold] = attrs.field(factory=dict)  # by instance
 
     # -- taking
@@ -68,8 +70,9 @@ class Conductor:
         )
         answer = await persistently("looking for turns", lambda: self.store.lock_turns(request))
         self.evaluator.clock.heard(answer.now)
+        self.backlog = len(answer.turns) >= limit
         for turn in answer.turns:
-            self._begin(turn, since)
+            self.begin(turn, since)
         due_in = None if answer.next_due is None else answer.next_due - answer.now
         return Fetched(len(answer.turns), due_in)
 
@@ -89,7 +92,7 @@ class Conductor:
         )
         answer = await persistently("looking for what nobody runs", lambda: self.store.lock_turns(request))
         for turn in answer.turns:
-            self._begin(turn, since, overdue)
+            self.begin(turn, since, overdue)
 
     def _capabilities(self) -> Capabilities:
         """What this worker can run, by name, version and semantics."""
@@ -98,7 +101,8 @@ class Conductor:
             orchestrations=tuple((name, version) for _, name, version in keys), semantics=(REPLAY_SEMANTICS,)
         )
 
-    def _begin(self, turn: LockedTurn, since: float, overdue: float | None = None) -> None:
+    def begin(self, turn: LockedTurn, since: float, overdue: float | None = None) -> None:
+        """Serve an instance whose lease counts from `since`."""
         hold = Hold.of(turn)
         hold.overdue = overdue
         before = self._holds.get(turn.lock.instance)

@@ -24,6 +24,9 @@ from trioflow.errors import StoreError
 SOON: Final = 0.02
 """Seconds between two looks that are urgent."""
 
+NOTHING: Final = "nothing"
+"""A topic that nobody bumps: its watch tells of bumps of everything."""
+
 LOOK_AFTER: Final = 1.0
 """Seconds that an attempt has lasted, or since the last look, before its instance is looked at."""
 
@@ -40,16 +43,11 @@ class Ear:
 
 @attrs.define(eq=False)
 class Ears:
-    """Listens for all attempts of a runtime.
-
-    Args:
-        anything: a watch of a topic that nobody bumps: it tells of bumps of everything.
-    """
+    """Listens for all attempts of a runtime."""
 
     _env: Env
     _store: Store
     _keeper: LeaseKeeper[Attempt]
-    _anything: Watch
     _open: dict[str, Ear] = attrs.field(factory=dict)  # by topic
     _some: trio.Event = attrs.field(factory=trio.Event)  # set once there is an ear while the task waits for one
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -73,15 +71,16 @@ class Ears:
 
     async def run(self) -> None:
         """Look at the instances of attempts that last, after others have written to the store."""
-        with self._scope:
+        with self._scope, self._store.signals.watch(NOTHING) as anything:
             while True:
                 while not self._open:
                     self._some = trio.Event()
                     await self._some.wait()
-                await self._run_until_more(self._anything.seen)
+                await self._run_until_more(anything)
 
-    async def _run_until_more(self, seen: int) -> None:
+    async def _run_until_more(self, anything: Watch) -> None:
         """Look at what is due after so many bumps, and wait until something else may be."""
+        seen = anything.seen
         now = self._env.monotonic()
         waiting = [ear for ear in self._open.values() if ear.looked < seen]
         async with trio.open_nursery() as nursery:
@@ -92,7 +91,7 @@ class Ears:
         # An ear that is opened meanwhile is not due before that, either.
         pause = min((ear.look_at - now for ear in waiting), default=LOOK_AFTER) if seen else math.inf
         with trio.move_on_after(max(pause, 0.0)):
-            await self._anything.wait_beyond(seen)
+            await anything.wait_beyond(seen)
 
     async def _look(self, ear: Ear) -> None:
         """Have the lease renewed now if the instance has gone on; say when there may be another look, which is soon

@@ -156,8 +156,8 @@ class RuntimeOptions:
     """
 
     worker: str | None = attrs.field(default=None, validator=_name)
-    turn_concurrency: int = attrs.field(default=16, validator=_whole)
-    activity_concurrency: int = attrs.field(default=64, validator=_whole)
+    turn_concurrency: int = attrs.field(default=64, validator=_whole)
+    activity_concurrency: int = attrs.field(default=256, validator=_whole)
     thread_concurrency: int = attrs.field(default=32, validator=_whole)
     tags: tuple[str, ...] | None = attrs.field(default=(), validator=_tags)
     untagged: bool = attrs.field(default=True, validator=_switch)

@@ -23,6 +23,7 @@ from trioflow._runtime._conductor import Conductor
 from trioflow._runtime._dispatcher import Leases, dispatch
 from trioflow._runtime._ears import Ears
 from trioflow._runtime._evaluating import Evaluator
+from trioflow._runtime._first_turns import FirstTurn, first_turn
 from trioflow._runtime._gauges import Gauges
 from trioflow._runtime._headers import Headers
 from trioflow._runtime._holds import Hold
@@ -74,6 +75,7 @@ class Worker:
     _watchdog: Watchdog = attrs.field(init=False)
     _codec: EventCodec = attrs.field(factory=EventCodec, init=False)
     _teller: Teller = attrs.field(init=False)
+    _conductor: Conductor | None = attrs.field(default=None, init=False)  # while it works
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -91,6 +93,10 @@ class Worker:
     def sessions(self) -> int:
         """How many sessions this worker has."""
         return len(self._sessions.held)
+
+    def first_turn(self, instance: str) -> FirstTurn | None:
+        """Room for the first turn of an instance that is about to be started; None if there is none, or others wait."""
+        return None if self._conductor is None else first_turn(self._conductor, instance)
 
     def stop(self) -> None:
         """Begin to stop."""
@@ -120,26 +126,27 @@ class Worker:
             services.start_soon(settler.run)
             patience = LAST_WORDS
             try:
-                with self.store.signals.watch("nothing") as nothing:
-                    ears = Ears(self.env, self.store, attempts, nothing)
-                    async with trio.open_nursery() as work:
-                        activities = self._activities(attempts, settler, ears, work)
-                        conductor = self._conductor(activities, holds, vigils, work)
-                        services.start_soon(attempts.run, activities.renew)
-                        services.start_soon(holds.run, conductor.renew)
-                        services.start_soon(ears.run)
-                        services.start_soon(vigils.run)
-                        services.start_soon(self._sessions.run)
-                        over = trio.Event()
-                        work.start_soon(self._leave_threads_behind, activities, over)
-                        task_status.started()
-                        await self._dispatch(activities, conductor)
-                        conductor.stop()
-                        await self._let_end(activities)
-                        over.set()
-                        work.cancel_scope.deadline = self.env.monotonic() + max(self.options.grace, LAST_WORDS)
+                ears = Ears(self.env, self.store, attempts)
+                async with trio.open_nursery() as work:
+                    activities = self._activities(attempts, settler, ears, work)
+                    conductor = self._conductor = self._new_conductor(activities, holds, vigils, work)
+                    services.start_soon(attempts.run, activities.renew)
+                    services.start_soon(holds.run, conductor.renew)
+                    services.start_soon(ears.run)
+                    services.start_soon(vigils.run)
+                    services.start_soon(self._sessions.run)
+                    over = trio.Event()
+                    work.start_soon(self._leave_threads_behind, activities, over)
+                    task_status.started()
+                    await self._dispatch(activities, conductor)
+                    conductor.stop()
+                    await self._let_end(activities)
+                    over.set()
+                    work.cancel_scope.deadline = self.env.monotonic() + max(self.options.grace, LAST_WORDS)
                 patience = self.options.grace + LAST_WORDS
             finally:
+                if self._conductor is not None:
+                    self._conductor.over, self._conductor = True, None
                 settler.stop(patience)
                 attempts.stop()
                 holds.stop()
@@ -151,10 +158,12 @@ class Worker:
         """Take work until told to stop."""
         signals, poll = self.store.signals, self.options.poll
         async with trio.open_nursery() as dispatchers:
-            dispatchers.start_soon(dispatch, signals, TURNS, self.turns, poll, conductor.fetch)
-            lease = self.options.activity_lease
-            leases = Leases(LEASED, lease) if lease < poll else None  # else it looks sooner anyway
-            dispatchers.start_soon(dispatch, signals, ACTIVITIES, self.slots, poll, activities.fetch, leases)
+            for topic, slots, fetch, lease in (
+                (TURNS, self.turns, conductor.fetch, self.options.turn_lease),
+                (ACTIVITIES, self.slots, activities.fetch, self.options.activity_lease),
+            ):
+                leases = Leases(LEASED, lease) if lease < poll else None  # else it looks sooner anyway
+                dispatchers.start_soon(dispatch, signals, topic, slots, poll, fetch, leases)
             if self.instruments:
                 dispatchers.start_soon(Gauges(self.store, self.instruments).run)
             dispatchers.start_soon(Janitor(self.store, self.env, self.options, conductor).run)
@@ -204,7 +213,7 @@ class Worker:
             teller=self._teller,
         )
 
-    def _conductor(
+    def _new_conductor(
         self, activities: Activities, keeper: LeaseKeeper[Hold], vigils: Vigils, work: trio.Nursery
     ) -> Conductor:
         headers = Headers(self.instruments, self._clock)

@@ -102,10 +102,22 @@ class OutMessage:
 
 
 @attrs.frozen(kw_only=True)
+class BornLeased:
+    """How an activity item or an instance comes into the world already leased to whoever writes it; that is its first
+    attempt. `token` is the lock's, unique for ever; `lease` is in seconds.
+    """
+
+    worker: str
+    token: str
+    lease: float
+
+
+@attrs.frozen(kw_only=True)
 class StartInstance:
     """A new instance, from a client or out of a turn.
 
     `on_started`, `on_refused`: in a turn, the messages that tell the starter how it went (None: it is not told).
+    `born`: from a client, its first turn belongs to this worker, if it is created and not delayed.
     """
 
     request_id: str
@@ -120,17 +132,20 @@ class StartInstance:
     if_exists: Literal["fail", "attach", "replace_finished"] = "fail"
     on_started: OutMessage | None = None
     on_refused: OutMessage | None = None
+    born: BornLeased | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Started:
     """The answer to a start. `created` is False where it attached to an instance that was there (or a repeat found its
-    own).
+    own). `turn` is its first, where that was born leased and still is; a store need not know of that, and then the
+    instance is free for everybody.
     """
 
     instance: str
     execution: int
     created: bool
+    turn: LockedTurn | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -218,15 +233,6 @@ class ActivityLock:
     execution: int
     event_id: int
     token: str
-
-
-@attrs.frozen(kw_only=True)
-class BornLeased:
-    """An item that enters the queue already leased to whoever commits it; that is its first attempt."""
-
-    worker: str
-    token: str
-    lease: float
 
 
 @attrs.frozen(kw_only=True)

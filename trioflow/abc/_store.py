@@ -110,6 +110,9 @@ class Store(Protocol):
           parent, before that was replaced, is replaced whatever `if_exists` says.
         * `delay`: visible at once, eligible only after it (messages that arrive meanwhile wait; control messages do
           not). It is the `wake_at` of a pending instance, and a commit that leaves it pending keeps it as any other.
+        * `born`, from a client, where it is created without a delay: it is locked at once under that token, as if it
+          had been taken by `lock_turns` in the same moment, and the answer holds the turn; so does the answer to a
+          repeat, while the lock lasts. Nobody but `LEASED` is told: there is nothing to take.
         """
         ...
 

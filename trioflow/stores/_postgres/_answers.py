@@ -47,14 +47,19 @@ Row = tuple[Any, ...]
 
 def started(request: StartInstance, row: Row) -> Started:
     """How a start went. Raises what refuses it."""
-    verdict, execution, state, other = row
+    verdict, execution, state, other, *turn = row
     if verdict == "duplicate":
         raise refusals.request_id_reused(request.request_id, (state, other), ("start", request.instance))
     if verdict == "exists":
         raise refusals.id_taken(request, State(state), execution)
     if verdict == "other":
         raise refusals.another_orchestration(request, other)
-    return Started(instance=request.instance, execution=execution, created=verdict == "created")
+    return Started(
+        instance=request.instance,
+        execution=execution,
+        created=verdict == "created",
+        turn=None if turn[0] is None else _locked_turn(turn),
+    )
 
 
 def check_posted(request: PostMessage, row: Row) -> None:
@@ -85,26 +90,25 @@ def _messages(columns: Sequence[Any]) -> tuple[MessageRow, ...]:
 
 def locked_turns(rows: Sequence[Row]) -> LockedTurns:
     """What was taken, if anything."""
-    turns, header = [], rows[0]
-    for _, _, _, instance, execution, token, name, version, state, *rest in rows:
-        if instance is None:
-            continue
-        revision, history_length, history_bytes, attempts, wake_at, *messages = rest
-        turns.append(
-            LockedTurn(
-                lock=TurnLock(instance, execution, token),
-                name=name,
-                version=version,
-                state=State(state),
-                revision=revision,
-                history_length=history_length,
-                history_bytes=history_bytes,
-                attempts=attempts,
-                wake_at=wake_at,
-                messages=_messages(messages),
-            )
-        )
+    header, turns = rows[0], [_locked_turn(columns) for _, _, _, *columns in rows if columns[0] is not None]
     return LockedTurns(now=header[0], turns=tuple(turns), next_due=header[1])
+
+
+def _locked_turn(columns: Sequence[Any]) -> LockedTurn:
+    instance, execution, token, name, version, state, *rest = columns
+    revision, history_length, history_bytes, attempts, wake_at, *messages = rest
+    return LockedTurn(
+        lock=TurnLock(instance, execution, token),
+        name=name,
+        version=version,
+        state=State(state),
+        revision=revision,
+        history_length=history_length,
+        history_bytes=history_bytes,
+        attempts=attempts,
+        wake_at=wake_at,
+        messages=_messages(messages),
+    )
 
 
 def committed(request: CommitTurn, row: Row) -> TurnCommitted:

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
+import attrs
+
 from trioflow.abc import (
     ActivityLock,
     CommitTurn,
@@ -97,7 +99,8 @@ def _start(request: StartInstance) -> Document:
 
 def start_instance(request: StartInstance) -> tuple[object, ...]:
     """See `Store`."""
-    start = {"request_id": request.request_id, **_start(request)}
+    born = None if request.born is None or request.delay else attrs.asdict(request.born)
+    start = {"request_id": request.request_id, "born": born, **_start(request)}
     return (document(start), request.start.data, request.start.payload)
 
 

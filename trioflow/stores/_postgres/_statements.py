@@ -18,7 +18,8 @@ COMMITTED = (
 )
 # ruff: noqa: S608 - constants of this module, and a schema's name that was checked
 STATEMENTS = {
-    "start_instance": "SELECT * FROM {}.start_instance(%s::jsonb, %s, %s)",
+    "start_instance": f"SELECT r.verdict, r.execution, r.state, r.other, {TURN}, {INBOX} "
+    "FROM {}.start_instance(%s::jsonb, %s, %s) r LEFT JOIN LATERAL unnest(ARRAY[r.turn]) t ON true",
     "post_message": "SELECT * FROM {}.post_message(%s::jsonb, %s, %s)",
     "lock_turns": f"SELECT r.now, r.next_due, r.reached, {TURN}, {INBOX} FROM {{}}.lock_turns(%s::jsonb) r "
     "LEFT JOIN LATERAL unnest(r.turns) t ON true",

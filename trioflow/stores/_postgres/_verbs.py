@@ -65,7 +65,7 @@ class PostgresVerbs(PostgresReads):
         (row,) = await self._call("start_instance", *requests.start_instance(request))
         answer = answers.started(request, row)
         if answer.created:
-            self._tell((TURNS, instance_topic(request.instance)))
+            self._tell((TURNS if answer.turn is None else LEASED, instance_topic(request.instance)))
         return answer
 
     async def post_message(self, request: PostMessage) -> None:

@@ -8,22 +8,38 @@ Who calls it: stores, for clients; `_turns.py`, for starts out of a turn. Read n
 
 from __future__ import annotations
 
-from trioflow.abc import OutMessage, PostMessage, StartInstance, Started, State
+from trioflow.abc import BornLeased, LockedTurn, OutMessage, PostMessage, StartInstance, Started, State
 from trioflow.stores import _refusals as refusals
 from trioflow.stores._rules._checks import check_message, check_start
+from trioflow.stores._rules._locks import lock_instance, locked_turn
 from trioflow.stores._rules._rows import InstanceRow, Remembered
 from trioflow.stores._rules._work import Work
 
 
 def start_instance(work: Work, request: StartInstance) -> Started:
-    """A client's start."""
+    """A client's start; it may take the first turn."""
     check_start(request)
     answer = recall(work, request.request_id, "start", request.instance)
     if answer is None:
         started = begin(work, request)
         answer = Remembered("start", started.instance, started.execution, started.created)
         work.tables.remember(request.request_id, work.now, answer)
-    return Started(instance=answer.instance, execution=answer.execution, created=answer.created)
+        if request.born is not None and started.created and not request.delay:
+            row = work.instance(request.instance)
+            assert row is not None  # it has just begun
+            lock_instance(work, row, request.born.worker, request.born.token, request.born.lease)
+    return Started(
+        instance=answer.instance,
+        execution=answer.execution,
+        created=answer.created,
+        turn=None if request.born is None else _turn_of(work, request.instance, request.born),
+    )
+
+
+def _turn_of(work: Work, instance: str, born: BornLeased) -> LockedTurn | None:
+    """Its first turn, if it was born leased to whoever asks and still is."""
+    row = work.instance(instance)
+    return None if row is None or row.lock_token != born.token else locked_turn(work, row)
 
 
 def post_message(work: Work, request: PostMessage) -> None:

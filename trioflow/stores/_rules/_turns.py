@@ -14,7 +14,6 @@ from trioflow.abc import (
     LockTurns,
     LockedTurn,
     LockedTurns,
-    MessageRow,
     NextExecution,
     OutMessage,
     ReleaseTurn,
@@ -29,6 +28,7 @@ from trioflow.errors import InstanceExists
 from trioflow.stores import _refusals as refusals
 from trioflow.stores._rules._activities import cancel_items, hurt_by, schedule_items, settle_in_turn, sweep
 from trioflow.stores._rules._checks import check_commit
+from trioflow.stores._rules._locks import lock_instance, locked_turn, messages_of
 from trioflow.stores._rules._rows import InstanceRow
 from trioflow.stores._rules._starts import begin
 from trioflow.stores._rules._work import Work
@@ -49,28 +49,8 @@ def lock_turns(work: Work, request: LockTurns) -> LockedTurns:
 
 
 def _lock(work: Work, row: InstanceRow, request: LockTurns) -> LockedTurn:
-    row.lock_token, row.lock_worker = work.new_token(), request.worker
-    row.lock_until = work.now + request.lease
-    row.attempts += 1
-    work.touch(row, news=False)
-    return LockedTurn(
-        lock=row.lock,
-        name=row.name,
-        version=row.version,
-        state=row.state,
-        revision=row.revision,
-        history_length=row.history_length,
-        history_bytes=row.history_bytes,
-        attempts=row.attempts,
-        wake_at=row.wake_at,
-        messages=_messages(work, row),
-    )
-
-
-def _messages(work: Work, row: InstanceRow) -> tuple[MessageRow, ...]:
-    if not row.queued:
-        return ()
-    return tuple(message.row for message in work.tables.messages(row.instance))
+    lock_instance(work, row, request.worker, work.new_token(), request.lease)
+    return locked_turn(work, row)
 
 
 def commit_turn(work: Work, request: CommitTurn) -> TurnCommitted:
@@ -100,7 +80,7 @@ def commit_turn(work: Work, request: CommitTurn) -> TurnCommitted:
         revision=row.revision,
         execution=row.execution,
         kept=kept,
-        messages=_messages(work, row) if kept else (),
+        messages=messages_of(work, row) if kept else (),
         hurt=hurt,
     )
 
@@ -125,7 +105,7 @@ def _already_applied(work: Work, row: InstanceRow, request: CommitTurn) -> TurnC
         revision=row.revision,
         execution=row.execution,
         kept=kept,
-        messages=_messages(work, row) if kept else (),
+        messages=messages_of(work, row) if kept else (),
         hurt=hurt_by(work, request),
     )
 

@@ -76,9 +76,10 @@ class Work:
         for row in self._touched.values():
             before, row.due_at = row.due_at, due_at_of(row, self.now)
             self.tables.update_instance(row)
-            # A locked instance is worth a hint only when the time at which it falls free has just become known.
+            # A held instance is worth a hint only when the time at which it falls free has just become known.
             if row.due_at is not None and (before is None or row.due_at < before or row.lock_token is None):
-                self.hints[TURNS] = None
+                held = row.lock_token is not None and row.due_at > self.now
+                self.hints[LEASED if held else TURNS] = None
         for instance in self._news:
             self.hints[instance_topic(instance)] = None
             known = self._rows.get(instance)

@@ -41,7 +41,7 @@ class Part(enum.StrEnum):
     EXPIRY = "expiry", "items that somebody has to begin in time"
     SESSIONS = "sessions", "sessions, which keep items together"
     MANAGEMENT = "management", "instances listed, deleted, pruned, counted"
-    FUSED = "fused", "turns that settle, keep the lock, or bear leased items"
+    FUSED = "fused", "turns that settle, keep the lock, or bear leased items; starts that take the first turn"
     REPEATS = "repeats", "writes that are known when they are repeated"
     TWINS = "twins", "twins: other stores on the same data"
     PROCESSES = "processes", "twins in other processes"

@@ -13,6 +13,7 @@ from types import ModuleType
 from trioflow.testing._store_contract import (
     _activity_locks,
     _attempts,
+    _born,
     _cancelling,
     _capabilities,
     _children,
@@ -73,6 +74,7 @@ CHECKS: tuple[Check, ...] = tuple(
         _counting,
         _continuing,
         _children,
+        _born,
         _fused,
         _reading,
         _loads,

@@ -157,3 +157,19 @@ SET search_path FROM CURRENT AS $$
         ORDER BY m.seq
     ) m
 $$;
+
+-- An instance whose lock was taken, as its holder gets to see it.
+CREATE TYPE locked_turn AS (
+    instance        text,
+    execution       bigint,
+    token           text,
+    name            text,
+    version         text,
+    state           text,
+    revision        bigint,
+    history_length  bigint,
+    history_bytes   bigint,
+    attempts        integer,
+    wake_at         float8,
+    messages        inbox
+);

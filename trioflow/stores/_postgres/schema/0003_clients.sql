@@ -132,11 +132,20 @@ BEGIN
 END
 $$;
 
+-- The first turn of an instance that is locked under the token with which it was born; null if it is not, or not any
+-- more.
+CREATE FUNCTION turn_of(_instance text, _token text) RETURNS locked_turn LANGUAGE sql STABLE
+SET search_path FROM CURRENT AS $$
+    SELECT ROW(i.instance, i.execution, i.lock_token, i.name, i.version, i.state, i.revision, i.history_length,
+               i.history_bytes, i.attempts, i.wake_at, read_inbox(i.instance, i.execution))::locked_turn
+    FROM instance i WHERE i.instance = _instance AND i.lock_token = _token
+$$;
+
 -- Verdicts: created, attached, other (its name is `other`), exists, duplicate (`state` is then the verb and `other` the
--- instance of that request).
+-- instance of that request). `turn`: its first, where that was born leased.
 CREATE FUNCTION start_instance(
     _doc jsonb, _data bytea, _payload bytea,
-    OUT verdict text, OUT execution bigint, OUT state text, OUT other text
+    OUT verdict text, OUT execution bigint, OUT state text, OUT other text, OUT turn locked_turn
 ) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     _now float8 := clock();
@@ -150,6 +159,7 @@ BEGIN
         execution := _answer.execution;
         state := _answer.verb;
         other := _answer.instance;
+        turn := turn_of(_id, _doc -> 'born' ->> 'token');
         RETURN;
     END IF;
     _begun := begin_instance(_doc, _data, _payload, _now);
@@ -162,6 +172,14 @@ BEGIN
     ELSE
         UPDATE request r SET execution = _begun.execution, created = verdict = 'created'
         WHERE r.request_id = _doc ->> 'request_id';
+    END IF;
+    IF verdict = 'created' AND _doc -> 'born' <> 'null' THEN
+        UPDATE instance i SET
+            lock_token = _doc -> 'born' ->> 'token', lock_worker = _doc -> 'born' ->> 'worker', attempts = 1,
+            lock_until = _now + (_doc -> 'born' ->> 'lease')::float8,
+            due_at = greatest(i.due_at, _now + (_doc -> 'born' ->> 'lease')::float8)
+        WHERE i.instance = _id;
+        turn := turn_of(_id, _doc -> 'born' ->> 'token');
     END IF;
 END
 $$;

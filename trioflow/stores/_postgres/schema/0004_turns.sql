@@ -3,21 +3,6 @@
 -- Laws: everything is checked before anything is written; the last commit of an instance may be repeated and is then
 -- already applied; the instance's own row is locked first, then its items in the order of their keys.
 
-CREATE TYPE locked_turn AS (
-    instance        text,
-    execution       bigint,
-    token           text,
-    name            text,
-    version         text,
-    state           text,
-    revision        bigint,
-    history_length  bigint,
-    history_bytes   bigint,
-    attempts        integer,
-    wake_at         float8,
-    messages        inbox
-);
-
 -- Lease instances that have something to do: what this worker can run or has to control, or the others. `next_due` is
 -- when to ask again.
 CREATE FUNCTION lock_turns(

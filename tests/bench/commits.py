@@ -16,7 +16,8 @@ BATCH = 64
 DATA = b'{"at":1700000000.0,"name":"echo","place":"0#1","headers":{},"attempt":1}'
 PAYLOAD = b'{"value":1}'
 
-STARTED, SCHEDULED, DONE, COMPLETED = "OrchestrationStarted", "ActivityScheduled", "ActivityCompleted", "Completed"
+STARTED, COMPLETED = "OrchestrationStarted", "OrchestrationCompleted"
+SCHEDULED, DONE = "ActivityScheduled", "ActivityCompleted"
 
 
 class Commit(NamedTuple):

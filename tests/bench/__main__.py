@@ -63,17 +63,25 @@ def jobs(chosen: argparse.Namespace) -> Iterator[tuple[str, Job]]:
                     )
 
 
-def measured(chosen: argparse.Namespace, runner: Runner) -> list[Result]:
-    """Run them all, and tell how it goes on."""
+def measured(chosen: argparse.Namespace, machine: dict[str, str]) -> list[Result]:
+    """Run them all, tell how it goes on, and keep what there is, so that a run that is broken off is not lost."""
     results: list[Result] = []
-    for key, job in jobs(chosen):
-        reason = why_not(key, job.workload, job.size, results)
-        result = Result(key, job.workload, job.size, (), reason) if reason else runner.measure(key, job)
-        results.append(result)
-        told = ", ".join(f"{number(figure.value)} {figure.name}" for figure in medians(result.runs))
-        said = "; ".join(part for part in (told, result.trouble) if part)
-        print(f"{job.workload} {job.size:,} on {SYSTEMS[key].label}: {said}", file=sys.stderr, flush=True)
+    with Runner() as runner:
+        for key, job in jobs(chosen):
+            reason = why_not(key, job.workload, job.size, results)
+            results.append(Result(key, job.workload, job.size, (), reason) if reason else runner.measure(key, job))
+            machine |= runner.versions
+            print(progress(results[-1]), file=sys.stderr, flush=True)
+            if chosen.json:
+                chosen.json.write_text(as_json(machine, results), "utf-8")
     return results
+
+
+def progress(result: Result) -> str:
+    """One result in one line."""
+    told = ", ".join(f"{number(figure.value)} {figure.name}" for figure in medians(result.runs))
+    said = "; ".join(part for part in (told, result.trouble) if part)
+    return f"{result.workload} {result.size:,} on {SYSTEMS[result.system].label}: {said}"
 
 
 def shown(machine: dict[str, str], results: list[Result], *, telemetry: bool) -> str:
@@ -98,12 +106,8 @@ def main(given: list[str]) -> None:
         machine, results = from_json(chosen.from_json.read_text("utf-8"))
     else:
         machine = facts()
-        with Runner() as runner:
-            results = measured(chosen, runner)
-            machine |= runner.versions
+        results = measured(chosen, machine)
     print(shown(machine, results, telemetry=chosen.telemetry))
-    if chosen.json:
-        chosen.json.write_text(as_json(machine, results), "utf-8")
     if chosen.from_json or is_whole(chosen):
         page.write(machine, results)
         print("\ndocs/performance.md and docs/images/performance.svg were made anew.")

@@ -30,6 +30,13 @@ Measure = Callable[[int], Sequence[Figure]]
 """Runs a workload of a size and has its figures."""
 
 
+def latencies(times: Sequence[float]) -> list[Figure]:
+    """What is told of many durations, given in seconds."""
+    ordered = sorted(times)
+    late = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+    return [Figure("p50 ms", statistics.median(ordered) * 1000), Figure("p99 ms", late * 1000)]
+
+
 class Run(NamedTuple):
     """One run of a workload: its figures, and the seconds that it took; `told`: OpenTelemetry was told of it."""
 

@@ -7,7 +7,6 @@ it; an activity is one task that reaches one checkpoint. Started by `running.py`
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -15,7 +14,7 @@ import trio
 
 from tests.bench import commits
 from tests.bench.commits import Commit
-from tests.bench.figures import Figure, Job, asked_for, repeat
+from tests.bench.figures import Figure, Job, asked_for, latencies, repeat
 from tests.bench.floor_postgresql import postgresql_writer
 from tests.bench.floor_sqlite import sqlite_writer
 from tests.bench.stores import fresh_file, fresh_schema
@@ -39,12 +38,8 @@ async def hello(write: Write, size: int) -> list[Figure]:
     for number in range(size):
         began = time.perf_counter()
         await carry_out(commits.chain(f"hello-{number}", 1), write)
-        times.append((time.perf_counter() - began) * 1000)
-    times.sort()
-    return [
-        Figure("p50 ms", statistics.median(times)),
-        Figure("p99 ms", times[min(len(times) - 1, len(times) * 99 // 100)]),
-    ]
+        times.append(time.perf_counter() - began)
+    return latencies(times)
 
 
 async def chain(write: Write, size: int) -> list[Figure]:

@@ -7,14 +7,13 @@ and a line in `plan.py`. Next: `replaying.py`, `sleeping.py`.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 import trioflow
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, latencies
 from trioflow import durable
 from trioflow.abc import Instrument
 
@@ -84,12 +83,8 @@ async def measure_hello(store: str, size: int, instruments: Instruments) -> list
             began = time.perf_counter()
             handle = await runtime.client.start(hello, number)
             await handle.result()
-            times.append((time.perf_counter() - began) * 1000)
-    times.sort()
-    return [
-        Figure(name="p50 ms", value=statistics.median(times)),
-        Figure(name="p99 ms", value=times[min(len(times) - 1, len(times) * 99 // 100)]),
-    ]
+            times.append(time.perf_counter() - began)
+    return latencies(times)
 
 
 async def measure_chain(store: str, size: int, instruments: Instruments) -> list[Figure]:

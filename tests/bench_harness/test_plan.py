@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.__main__ import arguments, is_whole, jobs
+from tests.bench.__main__ import arguments, is_whole, jobs, progress
 from tests.bench.figures import Figure, Result, Run
 from tests.bench.plan import STORES, SYSTEMS, WORKLOADS, Workload, chosen_systems, sizes_of, why_not
 from tests.bench.workloads import MEASURES
@@ -78,6 +78,14 @@ def test_the_docs_are_made_from_a_whole_run_only(narrowed: list[str]) -> None:
     assert is_whole(arguments(["--peers"]))
     assert not is_whole(arguments(["--peers", *narrowed]))
     assert not is_whole(arguments([]))
+
+
+def test_progress_tells_figures_and_troubles() -> None:
+    """Whichever there are."""
+    run = Run((Figure("p50 ms", 2.5), Figure("p99 ms", 30.0)), 1.0)
+    late = Result("sqlite", "hello", 1_000, (run,), "took longer than 400 seconds")
+    assert progress(late) == ("hello 1,000 on trioflow, SQLite: 2.50 p50 ms, 30.0 p99 ms; took longer than 400 seconds")
+    assert progress(late._replace(runs=())) == "hello 1,000 on trioflow, SQLite: took longer than 400 seconds"
 
 
 def test_an_unknown_workload_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from tests.bench.environments import Environment, Unavailable
 from tests.bench.figures import Figure, Job, from_json
 from tests.bench.plan import SYSTEMS
 from tests.bench.running import ROOT, Runner, run_process
+from tests.house.source import imported, parse, python_files
 
+PEERS = python_files("tests/bench/peers")
 PROGRAM = "tests.bench_harness.programs"
 
 
@@ -77,6 +80,20 @@ def test_sleepers_have_a_process_each(monkeypatch: pytest.MonkeyPatch) -> None:
         assert first != second
         same = runner.measure("memory", Job("hello", 7, runs=2))
         assert len({run.figures[0].value for run in same.runs}) == 1
+
+
+def test_peers_need_nothing_of_ours_that_needs_more() -> None:
+    """What their programs import of this project is each other, and files that import the standard library alone."""
+    shared = {"tests.bench.figures", "tests.bench.stores", "tests.postgres_server", "tests.bench.peers.on_asyncio"}
+    ours = {name.rpartition(".")[0] for path in PEERS for name in imported(parse(path)) if name.startswith("tests.")}
+    assert ours == shared
+    for module in sorted(shared - {"tests.bench.peers.on_asyncio"}):
+        top = ast.Module([node for node in parse(ROOT / f"{module.replace('.', '/')}.py").body if _imports(node)], [])
+        assert {name.partition(".")[0] for name in imported(top)} <= sys.stdlib_module_names, module
+
+
+def _imports(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom)
 
 
 def test_an_installer_that_fails_is_quoted() -> None:

@@ -1,20 +1,20 @@
 """DBOS Transact, from its package, on the workloads; its options are its defaults, but for a quiet log.
 
-Laws: it runs in an environment of its own and imports nothing of ours but `figures.py` and `stores.py`; all runs of a
-process share a store. Started by `running.py`.
+Laws: it runs in an environment of its own and imports nothing of ours but `figures.py`, `stores.py` and its
+neighbour; all runs of a process share a store. Started by `running.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import statistics
 import time
 from collections.abc import Awaitable, Callable
 
 from dbos import DBOS
 
 from tests.bench.figures import Figure, Job, asked_for, repeat
+from tests.bench.peers.on_asyncio import MEASURES, Call
 from tests.bench.stores import fresh_file
 
 Workflow = Callable[[int], Awaitable[int]]
@@ -53,68 +53,30 @@ async def one_by_one(steps: int) -> int:
     return steps
 
 
-async def run(workflow: Workflow, argument: int) -> None:
+WORKFLOWS: dict[str, Workflow] = {
+    "one_by_one": one_by_one, "fan_out": fan_out, "fan_out_dozing": fan_out_dozing
+}  # fmt: skip
+
+
+async def call(workflow: str, argument: int) -> None:
     """Start one and wait for its end."""
-    handle = await DBOS.start_workflow_async(workflow, argument)
+    handle = await DBOS.start_workflow_async(WORKFLOWS[workflow], argument)
     assert await handle.get_result() == argument
 
 
-async def hello(size: int) -> list[Figure]:
-    """One after another, of one step each."""
-    times = []
-    for _ in range(size):
-        began = time.perf_counter()
-        await run(one_by_one, 1)
-        times.append((time.perf_counter() - began) * 1000)
-    times.sort()
-    return [Figure("p50 ms", statistics.median(times)), Figure("p99 ms", times[min(size - 1, size * 99 // 100)])]
-
-
-async def chain(size: int) -> list[Figure]:
-    """One of many steps."""
-    began = time.perf_counter()
-    await run(one_by_one, size)
-    return [Figure("ms per step", (time.perf_counter() - began) * 1000 / size)]
-
-
-async def fan(size: int) -> list[Figure]:
-    """One of many steps at once."""
-    began = time.perf_counter()
-    await run(fan_out, size)
-    return [Figure("activities/s", size / (time.perf_counter() - began), True)]
-
-
-async def five(size: int) -> list[Figure]:
-    """Many at once, of five steps each."""
+async def five(call: Call, size: int) -> list[Figure]:
+    """Many at once, of five steps each, awaited one after another, since each that waits asks the database."""
     began = time.perf_counter()
     for handle in [await DBOS.start_workflow_async(fan_out, 5) for _ in range(size)]:
         assert await handle.get_result() == 5
     return [Figure("orchestrations/s", size / (time.perf_counter() - began), True)]
 
 
-async def five_dozing(size: int) -> list[Figure]:
-    """The same, twenty in flight, each step takes ten milliseconds."""
-    in_flight = asyncio.Semaphore(20)
-
-    async def one() -> None:
-        async with in_flight:
-            await run(fan_out_dozing, 5)
-
-    began = time.perf_counter()
-    await asyncio.gather(*[one() for _ in range(size)])
-    return [Figure("orchestrations/s", size / (time.perf_counter() - began), True)]
-
-
-MEASURES: dict[str, Callable[[int], Awaitable[list[Figure]]]] = {
-    "hello": hello, "chain": chain, "fan": fan, "fan5": five, "fan5/10ms": five_dozing
-}  # fmt: skip
-
-
 def measure(job: Job, address: str) -> None:
     """Do what this process was started for."""
 
     async def once(size: int) -> list[Figure]:
-        return await MEASURES[job.workload](size)
+        return await {**MEASURES, "fan5": five}[job.workload](call, size)
 
     quiet = {"run_admin_server": False, "log_level": "ERROR"}
     DBOS(config={"name": "bench", "system_database_url": address, **quiet})

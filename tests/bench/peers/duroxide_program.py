@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import statistics
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from typing import Any
 
 from duroxide import Client, PostgresProvider, Runtime, SqliteProvider
 
-from tests.bench.figures import Figure, Job, asked_for, repeat
+from tests.bench.figures import Figure, Job, asked_for, latencies, repeat
 from tests.bench.stores import fresh_file
 
 NUMBERS = itertools.count(1)
@@ -80,9 +79,8 @@ def hello(client: Any, size: int) -> list[Figure]:
     for _ in range(size):
         began = time.perf_counter()
         run(client, "Chain", 1)
-        times.append((time.perf_counter() - began) * 1000)
-    times.sort()
-    return [Figure("p50 ms", statistics.median(times)), Figure("p99 ms", times[min(size - 1, size * 99 // 100)])]
+        times.append(time.perf_counter() - began)
+    return latencies(times)
 
 
 def chain(client: Any, size: int) -> list[Figure]:

@@ -1,22 +1,21 @@
 """Restate, its server and its Python SDK, on the workloads; its options are its defaults, but for where it listens.
 
 Laws: the server, the service and the client are processes of their own, on this machine; it runs in an environment of
-its own and imports nothing of ours but `figures.py` and the choice of a free port; all runs of a process share a
-server. Started by `running.py`; `where` is the server's program.
+its own and imports nothing of ours but `figures.py`, its neighbour and the choice of a free port; all runs of a process
+share a server. Started by `running.py`; `where` is the server's program.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +25,7 @@ import hypercorn.config
 import restate
 
 from tests.bench.figures import Figure, Job, as_argument, asked_for, repeat
+from tests.bench.peers.on_asyncio import MEASURES
 from tests.postgres_server import free_port
 
 PATIENCE = 300.0
@@ -63,59 +63,6 @@ async def fan_out_dozing(context: restate.Context, width: int) -> int:
     """Steps all at once that take ten milliseconds each."""
     await restate.gather(*[context.run_typed("doze", doze, value=number) for number in range(width)])
     return width
-
-
-Call = Callable[[str, int], Awaitable[None]]
-
-
-async def hello(call: Call, size: int) -> list[Figure]:
-    """One after another, of one step each."""
-    times = []
-    for _ in range(size):
-        began = time.perf_counter()
-        await call("one_by_one", 1)
-        times.append((time.perf_counter() - began) * 1000)
-    times.sort()
-    return [Figure("p50 ms", statistics.median(times)), Figure("p99 ms", times[min(size - 1, size * 99 // 100)])]
-
-
-async def chain(call: Call, size: int) -> list[Figure]:
-    """One of many steps."""
-    began = time.perf_counter()
-    await call("one_by_one", size)
-    return [Figure("ms per step", (time.perf_counter() - began) * 1000 / size)]
-
-
-async def fan(call: Call, size: int) -> list[Figure]:
-    """One of many steps at once."""
-    began = time.perf_counter()
-    await call("fan_out", size)
-    return [Figure("activities/s", size / (time.perf_counter() - began), True)]
-
-
-async def five(call: Call, size: int) -> list[Figure]:
-    """Many at once, of five steps each."""
-    began = time.perf_counter()
-    await asyncio.gather(*[call("fan_out", 5) for _ in range(size)])
-    return [Figure("orchestrations/s", size / (time.perf_counter() - began), True)]
-
-
-async def five_dozing(call: Call, size: int) -> list[Figure]:
-    """The same, twenty in flight, each step takes ten milliseconds."""
-    in_flight = asyncio.Semaphore(20)
-
-    async def one() -> None:
-        async with in_flight:
-            await call("fan_out_dozing", 5)
-
-    began = time.perf_counter()
-    await asyncio.gather(*[one() for _ in range(size)])
-    return [Figure("orchestrations/s", size / (time.perf_counter() - began), True)]
-
-
-MEASURES: dict[str, Callable[[Call, int], Awaitable[list[Figure]]]] = {
-    "hello": hello, "chain": chain, "fan": fan, "fan5": five, "fan5/10ms": five_dozing
-}  # fmt: skip
 
 
 def be_client(job: Job) -> None:

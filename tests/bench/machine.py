@@ -22,6 +22,7 @@ def facts(syncs: int = SYNCS) -> dict[str, str]:
     """By name, in the order in which to tell them; the disk is asked so many times."""
     return {
         "machine": f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
+        "load before the run": f"{os.getloadavg()[0]:.1f}",
         "one sync of the disk": f"{sync_time(syncs) * 1000:.2f} ms",
         "Python": platform.python_version(),
         "SQLite": sqlite3.sqlite_version,

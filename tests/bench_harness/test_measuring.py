@@ -126,6 +126,6 @@ def test_the_machine_is_described() -> None:
     """Its cores, its disk, and the versions that matter."""
     assert sync_time(3) > 0
     told = facts(3)
-    assert list(told) == ["machine", "one sync of the disk", "Python", "SQLite", "trio"]
+    assert list(told) == ["machine", "load before the run", "one sync of the disk", "Python", "SQLite", "trio"]
     assert "cores" in told["machine"]
     assert told["SQLite"] == sqlite3.sqlite_version

@@ -102,8 +102,8 @@ def server(program: str) -> Iterator[tuple[str, str]]:
             _until_healthy(running, f"http://127.0.0.1:{admin}/health", Path(folder, "log"))
             yield f"http://127.0.0.1:{ingress}", f"http://127.0.0.1:{admin}"
         finally:
-            running.terminate()
-            running.wait(30)
+            running.kill()  # nothing of it is kept
+            running.wait()
 
 
 def _until_healthy(running: subprocess.Popen[bytes], address: str, log: Path) -> None:

@@ -1,9 +1,9 @@
 """Every command of the project, one word each: `nox -s tests`, `stress`, `lint`, `house`, `typing`, `bench`, `docs`.
 
 Laws: each session makes its own virtual environment and needs nothing of the machine but Python and pip (`stress` also
-a C compiler, and npm's registry); facts (dependency groups, the pure floors) are read from pyproject.toml, never
-repeated here; what CI runs is a line of these sessions that a person can run. `nox -s versions` runs the fast suite on
-every supported Python that the machine has.
+a C compiler, and npm's registry, as does `bench -- --peers`); facts (dependency groups, the pure floors) are read from
+pyproject.toml, never repeated here; what CI runs is a line of these sessions that a person can run. `nox -s versions`
+runs the fast suite on every supported Python that the machine has.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The workloads; `nox -s bench -- chain --size 1000` runs one."""
+    """The workloads on each store; `-- --peers` with other systems, too; `-- chain --size 1000` runs one."""
     _install(session, "test")
     session.run("python", "-m", "tests.bench", *session.posargs)
 

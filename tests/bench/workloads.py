@@ -1,41 +1,25 @@
-"""The workloads: the programs that the field measures itself by, on a runtime of their own and a store on a real file.
+"""The workloads: the programs that the field measures itself by, on a runtime of their own and a store of their own.
 
 Laws: activities return their argument; a workload is told its store and who listens, gives back figures and prints
-nothing; each run starts from an empty store. Called by `__main__.py`; a new workload is a function here and a line in
-`WORKLOADS`.
+nothing; each run starts from an empty store. Called by `child.py`; a new workload is a function here and in `MEASURES`,
+and a line in `plan.py`. Next: `replaying.py`, `sleeping.py`.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-import attrs
 import trio
 
 import trioflow
+from tests.bench.figures import Figure, latencies
 from trioflow import durable
 from trioflow.abc import Instrument
 
 Instruments = Sequence[Instrument]
 
 app = trioflow.App("bench")
-
-
-@attrs.frozen(kw_only=True)
-class Figure:
-    """One measured number.
-
-    Attributes:
-        name: what was measured, such as "ms per step".
-        value: the number.
-        higher_is_better: False for times, True for rates.
-    """
-
-    name: str
-    value: float
-    higher_is_better: bool = False
 
 
 @app.activity
@@ -99,12 +83,8 @@ async def measure_hello(store: str, size: int, instruments: Instruments) -> list
             began = time.perf_counter()
             handle = await runtime.client.start(hello, number)
             await handle.result()
-            times.append((time.perf_counter() - began) * 1000)
-    times.sort()
-    return [
-        Figure(name="p50 ms", value=statistics.median(times)),
-        Figure(name="p99 ms", value=times[min(len(times) - 1, len(times) * 99 // 100)]),
-    ]
+            times.append(time.perf_counter() - began)
+    return latencies(times)
 
 
 async def measure_chain(store: str, size: int, instruments: Instruments) -> list[Figure]:
@@ -169,26 +149,12 @@ async def measure_events(store: str, size: int, instruments: Instruments) -> lis
         return [Figure(name="events/s", value=size / (time.perf_counter() - began), higher_is_better=True)]
 
 
-@attrs.frozen(kw_only=True)
-class Workload:
-    """A named measurement.
-
-    Attributes:
-        run: takes the address of an empty store, a size, and who is told of everything.
-        sizes: the sizes measured when none is asked for.
-        warm_up: the size of the run that is not counted.
-    """
-
-    run: Callable[[str, int, Instruments], Awaitable[list[Figure]]]
-    sizes: tuple[int, ...]
-    warm_up: int
-
-
-WORKLOADS: dict[str, Workload] = {
-    "hello": Workload(run=measure_hello, sizes=(200,), warm_up=20),
-    "chain": Workload(run=measure_chain, sizes=(100, 1_000, 10_000), warm_up=20),
-    "fan": Workload(run=measure_fan, sizes=(1_000, 10_000), warm_up=50),
-    "fan5": Workload(run=measure_five, sizes=(1_000,), warm_up=20),
-    "fan5/10ms": Workload(run=measure_five_dozing, sizes=(1_000,), warm_up=20),
-    "events": Workload(run=measure_events, sizes=(1_000,), warm_up=20),
+MEASURES: dict[str, Callable[[str, int, Instruments], Awaitable[list[Figure]]]] = {
+    "hello": measure_hello,
+    "chain": measure_chain,
+    "fan": measure_fan,
+    "fan5": measure_five,
+    "fan5/10ms": measure_five_dozing,
+    "events": measure_events,
 }
+"""By name: each takes the address of an empty store, a size, and who is told of everything."""

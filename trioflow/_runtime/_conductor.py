@@ -56,7 +56,7 @@ class Conductor:
     slots: Slots
     keeper: LeaseKeeper[Hold]
     work: trio.Nursery
-    backlog: bool = False  # the store had more than there was room for
+    backlog: bool = True  # the store had more than there was room for, or has not been asked yet
     over: bool = False  # no work begins any more
     _holds: dict[str, Hold] = attrs.field(factory=dict)  # by instance
 

@@ -60,8 +60,9 @@ class FirstTurn:
 
 def first_turn(conductor: Conductor, instance: str) -> FirstTurn | None:
     """Room for the first turn of an instance that is about to be started; None if others come first."""
-    if not conductor.options.born_leased or conductor.runner.stopping or conductor.backlog or not conductor.slots.free:
+    slots, env = conductor.slots, conductor.env
+    others_wait = conductor.backlog or slots.wanted or not slots.free
+    if others_wait or conductor.runner.stopping or not conductor.options.born_leased:
         return None
-    env = conductor.env
     born = BornLeased(worker=conductor.worker, token=env.token(), lease=conductor.options.turn_lease)
     return FirstTurn(born, instance, conductor, env.monotonic())

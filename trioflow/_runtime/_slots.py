@@ -16,6 +16,7 @@ class Slots:
 
     total: int
     taken: int = 0
+    wanted: bool = False  # somebody waits for one to be free
     _freed: trio.Event = attrs.field(factory=trio.Event)
 
     def __str__(self) -> str:
@@ -39,5 +40,7 @@ class Slots:
     async def wait_free(self) -> None:
         """Return once a place is free. Not a checkpoint if one is."""
         while not self.free:
+            self.wanted = True
             self._freed = trio.Event()
             await self._freed.wait()
+        self.wanted = False

@@ -283,7 +283,8 @@ class Activities:
         match verdict:
             case Again():
                 try:
-                    await self._keep_heartbeat(attempt)
+                    if attempt.heartbeat is not None:  # what it noted last, for the attempt that follows
+                        await persistently("keeping a heartbeat", lambda: self.renew([attempt]))
                 finally:
                     self.settler.put(
                         Settlement(attempt, SettleActivity(lock=attempt.lock, retry_in=verdict.delay), verdict)
@@ -332,11 +333,6 @@ class Activities:
                 await self._release(attempt, verdict)
             except StoreError:
                 pass  # its lease runs out
-
-    async def _keep_heartbeat(self, attempt: Attempt) -> None:
-        """What it noted last, for the attempt that follows."""
-        if attempt.heartbeat is not None:
-            await persistently("keeping a heartbeat", lambda: self.renew([attempt]))
 
     async def renew(self, attempts: Sequence[Attempt]) -> Renewed:
         """Ask the store for more time, and keep heartbeats."""

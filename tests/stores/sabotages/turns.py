@@ -154,7 +154,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "check_a_commit_of_many_starts"),
     mistake("answers bring messages though nothing is kept", "turns.commit_turn",
         "messages=messages_of(work, row) if kept else (),",
-        "messages=_messages(work, row),",
+        "messages=messages_of(work, row),",
         "check_an_answer_that_keeps_nothing_brings_nothing"),
     mistake("hurt is not told", "turns.commit_turn",
         "hurt=hurt,",

@@ -1,7 +1,7 @@
 """What a branch of an orchestration may ask for and wait for: a small closed union.
 
-Laws: an ask is what the program said, before anybody gave it an id; `kind` is the event that records it. The answer to
-an ask is always the event that answers it; what that means to the program is read by whoever asked.
+Laws: an ask is what the program said, before anybody gave it an id. The answer to an ask is always the event that
+answers it; what that means to the program is read by whoever asked.
 Who makes them: `app` (calls of definitions) and `durable` (verbs). Who reads them: `_engine`. Read next: `_host.py`.
 """
 
@@ -28,7 +28,6 @@ class AskActivity:
     tag: str | None = None
     session: str | None = None
     options: Mapping[str, Any] | None = None
-    kind: str = attrs.field(default="ActivityScheduled", init=False)
 
 
 @attrs.frozen
@@ -41,7 +40,6 @@ class AskChild:
     payload: bytes
     on_cancel: Mode = "wait"
     on_parent_close: OnParentClose = "cancel"
-    kind: str = attrs.field(default="ChildScheduled", init=False)
 
 
 @attrs.frozen
@@ -52,7 +50,6 @@ class AskDetached:
     version: str | None
     instance: str | None
     payload: bytes
-    kind: str = attrs.field(default="DetachedScheduled", init=False)
 
 
 @attrs.frozen
@@ -60,7 +57,6 @@ class AskEvent:
     """Wait for the next event of a name."""
 
     name: str
-    kind: str = attrs.field(default="EventWaited", init=False)
 
 
 Ask = AskActivity | AskChild | AskDetached | AskEvent

@@ -42,8 +42,10 @@ class OpenOperations:
     def end(self, event_id: int) -> None:
         """It is answered."""
         del self._ids[self._by_id.pop(event_id)]
-        self.children.pop(event_id, None)
-        self._asked_to_end.pop(event_id, None)
+        if self.children:
+            self.children.pop(event_id, None)
+        if self._asked_to_end:
+            self._asked_to_end.pop(event_id, None)
 
     def unheard(self, event_id: int) -> None:
         """It is answered, and nobody waits for that: there will be no event. So termination, which ends every child,

@@ -71,7 +71,9 @@ def current_kernel() -> Kernel:
         NotInOrchestration: no kernel runs the calling code, or it may do nothing of the kind just now.
         Dropped: it is being closed, or the task may not act any more.
     """
-    kernel = running_kernel()
+    kernel = CURRENT.kernel
+    if kernel is None:
+        kernel = running_kernel()  # which says so
     task = kernel.running
     if kernel.forbidden is not None:
         raise NotInOrchestration(kernel.forbidden)
@@ -87,7 +89,8 @@ def current_realm() -> Realm:
 
 def current_task() -> Task:
     """The task that is running now. Raises NotInOrchestration (a RuntimeError) outside of tasks."""
-    task = running_kernel().running
+    kernel = CURRENT.kernel
+    task = running_kernel().running if kernel is None else kernel.running
     if task is None:
         raise NotInOrchestration("this was called by a kernel (in an abort function, say), not by one of its tasks")
     return task

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from types import CoroutineType
 from typing import Any
 
 USE_ACTIVITY = "An orchestration awaits trioflow's own primitives; call other libraries from an activity."
@@ -19,6 +20,8 @@ def coroutine_of(async_fn: Callable[..., Awaitable[object]], args: tuple[object,
     if not callable(async_fn):
         raise _not_a_function(async_fn)
     made = async_fn(*args)
+    if type(made) is CoroutineType and made.cr_frame is not None:  # nearly always, and found out at once
+        return made
     if not isinstance(made, Coroutine):
         raise _not_a_coroutine(async_fn, made)
     if getattr(made, "cr_frame", None) is None:

@@ -97,6 +97,11 @@ class Task(metaclass=NoConstructor):
         """Undo one `on_exit` with the same callback."""
         self._exit_callbacks.remove(callback)
 
+    def _call_back(self) -> None:
+        callbacks, self._exit_callbacks = self._exit_callbacks, []
+        for callback in callbacks:
+            callback(self)
+
     @property
     def child_nurseries(self) -> list[Nursery]:
         """The nurseries that this task has open, outermost first."""

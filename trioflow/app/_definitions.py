@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast
 import attrs
 import trio
 
-from trioflow._ambient import AskActivity, AskChild, Mode, OnCancel, OnParentClose, current_host, recorded_input
+from trioflow._ambient import (
+    AskActivity,
+    AskChild,
+    Mode,
+    OnCancel,
+    OnParentClose,
+    current_host,
+    recorded_input,
+    recorded_mode,
+)
 from trioflow._kernel import in_kernel, perform
 from trioflow.app._answers import read_activity, read_child
 from trioflow.app._options import ON_CANCEL, ActivityOptions
@@ -100,21 +109,13 @@ class ActivityDefinition(Generic[P, R]):
         if not in_kernel():
             return await self._run_plainly(args, kwargs)
         host = current_host()
-        settings = self.settings
+        settings, recorded = self.settings, host.recorded_next()
         name = host.registered_name(self)
-        answer = await perform(
-            AskActivity(
-                name,
-                host.codec.encode_arguments(
-                    self.spec, args, kwargs, what=f"activity {name!r}", recorded=recorded_input(host)
-                ),
-                settings.on_cancel,
-                settings.tag,
-                settings.session,
-                self._plain,
-            ),
-            on_cancel=host.on_cancel(settings.on_cancel),
+        payload = host.codec.encode_arguments(
+            self.spec, args, kwargs, what=f"activity {name!r}", recorded=recorded_input(recorded)
         )
+        ask = AskActivity(name, payload, settings.on_cancel, settings.tag, settings.session, self._plain)
+        answer = await perform(ask, on_cancel=recorded_mode(recorded, settings.on_cancel))
         return cast(R, read_activity(answer, host, self.spec.returns, name))
 
     async def _run_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
@@ -211,15 +212,15 @@ class OrchestrationDefinition(Generic[P, R]):
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         host = current_host()
-        name = host.registered_name(self)
-        if self.child_id is not None and getattr(host.recorded_next(), "instance", None) != self.child_id:
+        name, recorded = host.registered_name(self), host.recorded_next()
+        if self.child_id is not None and getattr(recorded, "instance", None) != self.child_id:
             host.codec.limits.check_id("instance id", self.child_id)
         payload = host.codec.encode_arguments(
-            self.spec, args, kwargs, what=f"orchestration {name!r}", recorded=recorded_input(host)
+            self.spec, args, kwargs, what=f"orchestration {name!r}", recorded=recorded_input(recorded)
         )
         mode = self.on_cancel or CLOSING[self.on_parent_close]
         ask = AskChild(name, self.child_version, self.child_id, payload, mode, self.on_parent_close)
-        answer = await perform(ask, on_cancel=host.on_cancel(mode))
+        answer = await perform(ask, on_cancel=recorded_mode(recorded, mode))
         return cast(R, read_child(answer, host, self.spec.returns, name))
 
     def options(

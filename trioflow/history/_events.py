@@ -12,7 +12,7 @@ Who calls it: everybody above. Read next: `_codec.py`, then `_kernel`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, Self
 
 import attrs
 
@@ -55,6 +55,16 @@ class Event:
 
     delivered: ClassVar[bool] = False  # opens a segment
     ends: ClassVar[bool] = False  # ends the execution
+    administrative: ClassVar[bool] = False  # is a client's, and belongs to no segment
+
+    def placed(self, id: int, at: float) -> Self:
+        """The same event at its place in a history: what a message or a draft becomes."""
+        made = object.__new__(type(self))  # not `attrs.evolve`, which reads the class anew for each event
+        for name in _COPIED[type(self)]:
+            object.__setattr__(made, name, getattr(self, name))
+        object.__setattr__(made, "id", id)
+        object.__setattr__(made, "at", at)
+        return made
 
 
 @attrs.frozen(kw_only=True)
@@ -165,11 +175,14 @@ class Suspended(Event):
     """A client stopped it for a while."""
 
     reason: str | None = None
+    administrative: ClassVar[bool] = True
 
 
 @attrs.frozen(kw_only=True)
 class Resumed(Event):
     """A client let it go on."""
+
+    administrative: ClassVar[bool] = True
 
 
 @attrs.frozen(kw_only=True)
@@ -177,6 +190,7 @@ class Parked(Event):
     """It cannot go on until somebody acts."""
 
     failure: Failure
+    administrative: ClassVar[bool] = True
 
 
 # -- activities -------------------------------------------------------------------------------------------------------
@@ -410,3 +424,5 @@ EVENTS: tuple[type[Event], ...] = (
     PatchMarked,
 )
 """Every kind of event; its kind is its class's name."""
+
+_COPIED: Final = {cls: tuple(a.name for a in attrs.fields(cls) if a.name not in ("id", "at")) for cls in EVENTS}

@@ -126,7 +126,7 @@ class Host(Protocol):
 
 def recorded_input(recorded: AskedAt | None) -> tuple[bytes, ...]:
     """What an operation was given, if it is replayed."""
-    payload: bytes | None = getattr(recorded, "payload", None)
+    payload: bytes | None = None if recorded is None else getattr(recorded, "payload", None)
     return () if payload is None else (payload,)
 
 
@@ -134,8 +134,7 @@ def recorded_mode(recorded: AskedAt | None, wanted: Mode) -> Mode:
     """What cancelling the branch is to do to an operation: as recorded, if it is replayed, whatever the code wants
     today.
     """
-    mode: Mode = getattr(recorded, "on_cancel", wanted)
-    return mode
+    return wanted if recorded is None else getattr(recorded, "on_cancel", wanted)
 
 
 def current_host() -> Host:

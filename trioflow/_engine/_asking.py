@@ -142,7 +142,7 @@ _ANSWERS: dict[type[Ask], tuple[type[Answer], ...]] = {
 
 def can_answer(ask: Ask, event: Answer, *, cancel_asked: bool) -> bool:
     """Whether an event is what an ask may be answered with. Nobody cancels an activity but its own branch."""
-    return isinstance(event, _ANSWERS[type(ask)]) and (cancel_asked or not isinstance(event, ActivityCancelled))
+    return type(event) in _ANSWERS[type(ask)] and (cancel_asked or type(event) is not ActivityCancelled)
 
 
 def _same_input(asked: bytes, recorded: bytes, noun: str, name: str, app: App) -> bool:

@@ -165,7 +165,8 @@ class Execution:
         """Deliver messages and due times as of `now`, and say what is to be done. One that has ended only consumes."""
         inbox = deque(messages)
         consumed: list[int] = []
-        now = max([now, *(message.at for message in messages)])
+        for message in messages:
+            now = max(now, message.at)
         while not self._ended:
             due, last = self._kernel.next_deadline, self._journal.at
             match what_is_next(inbox[0].at if inbox else None, due, now):
@@ -214,10 +215,11 @@ class Execution:
         """Whether a message still means something; others are dropped without an event."""
         match event:
             case Answer():
-                operation = self._operations.get(event.answers)
-                if operation is not None and not operation.waiting:
-                    self._operations.unheard(event.answers)  # its branch has gone on without it
-                return operation is not None and operation.waiting
+                operation = self._operations.by_id.get(event.answers)
+                if operation is None or operation.waiting:
+                    return operation is not None
+                self._operations.unheard(event.answers)  # its branch has gone on without it
+                return False
             case CancelRequested():
                 return not self._kernel.cancel_called
             case OrchestrationStarted():
@@ -235,7 +237,7 @@ class Execution:
         if self._host.started is None and not isinstance(event, OrchestrationStarted):
             raise HistoryError(f"the first event is {type(event).__name__}; it should be OrchestrationStarted")
         journal.open(event, segment)
-        if isinstance(event, OrchestrationTerminated):
+        if event.ends:  # terminated
             self._ended = True
             if segment is not None:
                 segment.ending = None
@@ -247,8 +249,6 @@ class Execution:
         if kernel.outcome is not None:
             self._ended = True
             journal.end(ending_of(kernel.outcome, self._host, kernel.cancel_reason))
-        else:
-            journal.go_on()
         journal.close()
 
     def _deliver(self, event: Event) -> None:
@@ -277,7 +277,7 @@ class Execution:
             kernel.cancel(event.carried_cancel.reason)
 
     def _answer(self, event: Answer) -> None:
-        operation = self._operations.get(event.answers)
+        operation = self._operations.by_id.get(event.answers)
         if operation is None:
             raise HistoryError(
                 f"event {event.id} ({type(event).__name__}) answers event {event.answers}, which nobody asked"

@@ -48,6 +48,7 @@ class EngineHost:
     definition: OrchestrationDefinition[Any, Any]
     journal: Journal
     stop: Callable[[BaseException], None]  # makes the kernel end the turn with this error
+    codec: PayloadCodec = attrs.field(init=False)  # how values cross the durable border
     started: OrchestrationStarted | None = None  # from the first event on
     mailboxes: dict[str, deque[CarriedEvent]] = attrs.field(factory=dict)  # unread events by name; never an empty one
     unread_bytes: int = 0  # in their payloads
@@ -59,10 +60,8 @@ class EngineHost:
     marks: dict[str, bool] = attrs.field(factory=dict)  # patches marked anywhere in the history, or decided so far
     _streams: WeakKeyDictionary[Task, random.Random] = attrs.field(factory=WeakKeyDictionary)  # by branch
 
-    @property
-    def codec(self) -> PayloadCodec:
-        """How values cross the durable border."""
-        return self.app.codec
+    def __attrs_post_init__(self) -> None:
+        self.codec = self.app.codec
 
     @property
     def failures(self) -> FailureCodec:

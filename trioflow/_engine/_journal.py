@@ -61,6 +61,8 @@ class Journal:
         segment = self.segment
         if segment is None:
             return
+        if segment.ending is not None:
+            self._disagree("0", describe(segment.ending), None)  # the program goes on
         for key, missing in segment.asked.items():
             self._disagree(key, describe(missing), None)
         if self._disagreements:
@@ -139,11 +141,6 @@ class Journal:
         recorded, self.segment.ending = self.segment.ending, None
         if type(recorded) is not type(draft):
             self._disagree("0", describe(recorded) if recorded else None, describe(draft))
-
-    def go_on(self) -> None:
-        """The program has blocked and not ended: so must the history."""
-        if self.segment is not None and self.segment.ending is not None:
-            self._disagree("0", describe(self.segment.ending), None)
 
     def _append(self, event: Event) -> None:
         self.events.append(event)

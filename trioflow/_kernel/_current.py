@@ -37,7 +37,9 @@ class Realm:
 
     def require(self, thing: str) -> None:
         """Raise RuntimeError unless the kernel of this realm is the one that runs now, closing or not."""
-        kernel = running_kernel()
+        kernel = CURRENT.kernel
+        if kernel is None:
+            kernel = running_kernel()  # which says so
         if kernel.realm is not self:
             user = "another instance of the same name" if kernel.name == self.name else kernel.name
             raise RuntimeError(

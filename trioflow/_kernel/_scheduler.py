@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
+from math import inf
 from typing import Any
 
 from outcome import Error, Outcome, Value, capture
@@ -202,7 +203,7 @@ class Kernel:
     @property
     def next_deadline(self) -> float:
         """The earliest open deadline, inf if there is none."""
-        return self.deadlines.next()
+        return self.deadlines.next() if self.deadlines.heap else inf
 
     def abort(self, exc: BaseException) -> None:
         """Raise `exc` out of the run when the current step ends, whatever user code does. The first one counts."""
@@ -332,7 +333,7 @@ class Kernel:
     def _add(
         self, coro: Any, name: str, place: str, context: Context, nursery: Nursery | None, status: CancelStatus
     ) -> Task:
-        task = Task._create(coro, name, place, context, nursery, self)
+        task = Task._create(coro, name, place, context, nursery, self, coro.send)
         self.tasks[task] = None
         if nursery is not None:
             nursery._children[task] = None
@@ -354,7 +355,7 @@ class Kernel:
 
     def _ended(self, task: Task, result: Outcome[Any]) -> None:
         """A task's coroutine has ended: take the task out of the tree and give its result to its nursery."""
-        if isinstance(result, Error):
+        if type(result) is Error:  # not `isinstance`: it takes its time to tell outcomes from each other
             notice(result.error, self)
             explain(result.error)
         result = result_of(task, result)

@@ -20,9 +20,8 @@ def coroutine_of(async_fn: Callable[..., Awaitable[object]], args: tuple[object,
     if not callable(async_fn):
         raise _not_a_function(async_fn)
     made = async_fn(*args)
-    if type(made) is CoroutineType and made.cr_frame is not None:  # nearly always, and found out at once
-        return made
-    if not isinstance(made, Coroutine):
+    # The class that nearly all have comes first: an abstract one takes its time to know its own.
+    if not isinstance(made, (CoroutineType, Coroutine)):
         raise _not_a_coroutine(async_fn, made)
     if getattr(made, "cr_frame", None) is None:
         return _wrapped(made)  # written in C, or a class of its own: give it a frame to be looked at
@@ -35,6 +34,8 @@ async def _wrapped(coro: Coroutine[Any, Any, Any]) -> Any:
 
 def name_of(async_fn: Callable[..., object], name: object) -> str:
     """The name of a task: as given, or the function's."""
+    if type(name) is str:
+        return name
     given = async_fn if name is None else name
     while isinstance(given, partial):
         given = given.func

@@ -56,14 +56,15 @@ class Task(metaclass=NoConstructor):
     parent_nursery: Nursery | None
     _kernel: Kernel  # deleted when the task ends: a traceback that mentions the task must not keep the kernel
 
+    # `context.run(_advance, _next)` takes the next step: `coro.send` and an Outcome (None at the first step).
+    _advance: Callable[[Any], object]
+    _next: Outcome[Any] | None = attrs.field(default=None, init=False)
+
     # Innermost status. Changed by `_activate` only.
     _status: CancelStatus = attrs.field(default=None, init=False)
     # The task may not do anything durable any more: its kernel is closing, or it closes an abandoned async generator.
     _barred: bool = attrs.field(default=False, init=False)
 
-    # `context.run(_advance, _next)` takes the next step: `coro.send` and an Outcome (None at the first step).
-    _advance: Callable[[Any], object] = attrs.field(init=False)
-    _next: Outcome[Any] | None = attrs.field(default=None, init=False)
     # What it yielded and waits for; None while it is ready, running or ended. `_abortable` until its abort was asked
     # once.
     _waiting: Wait | Operation | None = attrs.field(default=None, init=False)
@@ -82,9 +83,6 @@ class Task(metaclass=NoConstructor):
     custom_sleep_data: Any = attrs.field(default=None, init=False)
     # Called, in order, when the task has ended.
     _exit_callbacks: list[Callable[[Task], object]] = attrs.field(factory=list, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._advance = self.coro.send
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r} at {self.place}>"

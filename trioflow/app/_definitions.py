@@ -51,12 +51,6 @@ CLOSING: Final[dict[OnParentClose, Mode]] = {"cancel": "wait", "wait": "stay", "
 """What a cancelled call does to its child, by the child's `on_parent_close`, unless `on_cancel` says it."""
 
 
-def _named(call: Coroutine[Any, Any, R], name: str) -> Coroutine[Any, Any, R]:
-    """A call under the name of what is called: it is what messages about it show."""
-    cast(Any, call).__qualname__ = name
-    return call
-
-
 def check_function(fn: object, noun: str, name: str | None, *, must_be_async: bool) -> str:
     """The name of a definition made of `fn`, given or its own. Raises ConfigurationError if it cannot be one."""
     if not callable(fn) or isinstance(fn, type | ActivityDefinition | OrchestrationDefinition):
@@ -103,7 +97,9 @@ class ActivityDefinition(Generic[P, R]):
         return f"<Activity {self.name!r} of {self.app.name!r}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
-        return _named(self._call(args, kwargs), self.__name__)
+        call: Any = self._call(args, kwargs)
+        call.__qualname__ = self.__name__  # what messages about it show
+        return call  # type: ignore[no-any-return]
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         if not in_kernel():
@@ -116,7 +112,7 @@ class ActivityDefinition(Generic[P, R]):
         )
         ask = AskActivity(name, payload, settings.on_cancel, settings.tag, settings.session, self._plain)
         answer = await perform(ask, on_cancel=recorded_mode(recorded, settings.on_cancel))
-        return cast(R, read_activity(answer, host, self.spec.returns, name))
+        return read_activity(answer, host, self.spec.returns, name)  # type: ignore[no-any-return]
 
     async def _run_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         if inspect.iscoroutinefunction(self.fn):
@@ -208,7 +204,9 @@ class OrchestrationDefinition(Generic[P, R]):
                 f"`await client.start({self.__name__}, ...)`, or in a test "
                 f"`await trioflow.testing.run_durable({self.__name__}, ...)`; the raw function is `{self.__name__}.fn`"
             )
-        return _named(self._call(args, kwargs), self.__name__)
+        call: Any = self._call(args, kwargs)
+        call.__qualname__ = self.__name__
+        return call  # type: ignore[no-any-return]
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         host = current_host()
@@ -221,7 +219,7 @@ class OrchestrationDefinition(Generic[P, R]):
         mode = self.on_cancel or CLOSING[self.on_parent_close]
         ask = AskChild(name, self.child_version, self.child_id, payload, mode, self.on_parent_close)
         answer = await perform(ask, on_cancel=recorded_mode(recorded, mode))
-        return cast(R, read_child(answer, host, self.spec.returns, name))
+        return read_child(answer, host, self.spec.returns, name)  # type: ignore[no-any-return]
 
     def options(
         self,

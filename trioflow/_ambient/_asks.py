@@ -8,9 +8,7 @@ Who makes them: `app` (calls of definitions) and `durable` (verbs). Who reads th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
-
-import attrs
+from typing import Any, Literal, NamedTuple
 
 OnCancel = Literal["wait", "request", "abandon"]
 OnParentClose = Literal["cancel", "wait", "abandon"]
@@ -18,8 +16,7 @@ Mode = OnCancel | Literal["stay"]
 """What cancelling a branch does to what it waits for; no author says "stay", it follows from `on_parent_close`."""
 
 
-@attrs.frozen
-class AskActivity:
+class AskActivity(NamedTuple):
     """Run an activity. `options` is for whoever runs it, and is not compared on replay."""
 
     name: str
@@ -30,8 +27,7 @@ class AskActivity:
     options: Mapping[str, Any] | None = None
 
 
-@attrs.frozen
-class AskChild:
+class AskChild(NamedTuple):
     """Run another orchestration and wait for it. `instance=None`: an id made from the place."""
 
     name: str
@@ -42,8 +38,7 @@ class AskChild:
     on_parent_close: OnParentClose = "cancel"
 
 
-@attrs.frozen
-class AskDetached:
+class AskDetached(NamedTuple):
     """Start a new root instance."""
 
     name: str
@@ -52,8 +47,7 @@ class AskDetached:
     payload: bytes
 
 
-@attrs.frozen
-class AskEvent:
+class AskEvent(NamedTuple):
     """Wait for the next event of a name."""
 
     name: str

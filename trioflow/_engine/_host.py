@@ -201,7 +201,7 @@ class EngineHost:
     @property
     def unread(self) -> int:
         """Events received and not taken."""
-        return sum(len(box) for box in self.mailboxes.values())
+        return sum(map(len, self.mailboxes.values()))
 
     def put_event(self, event: CarriedEvent) -> None:
         """An event arrived."""

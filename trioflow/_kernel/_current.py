@@ -37,9 +37,7 @@ class Realm:
 
     def require(self, thing: str) -> None:
         """Raise RuntimeError unless the kernel of this realm is the one that runs now, closing or not."""
-        kernel = CURRENT.kernel
-        if kernel is None:
-            kernel = running_kernel()  # which says so
+        kernel = CURRENT.kernel or running_kernel()  # which says that there is none
         if kernel.realm is not self:
             user = "another instance of the same name" if kernel.name == self.name else kernel.name
             raise RuntimeError(
@@ -73,9 +71,7 @@ def current_kernel() -> Kernel:
         NotInOrchestration: no kernel runs the calling code, or it may do nothing of the kind just now.
         Dropped: it is being closed, or the task may not act any more.
     """
-    kernel = CURRENT.kernel
-    if kernel is None:
-        kernel = running_kernel()  # which says so
+    kernel = CURRENT.kernel or running_kernel()
     task = kernel.running
     if kernel.forbidden is not None:
         raise NotInOrchestration(kernel.forbidden)
@@ -91,8 +87,7 @@ def current_realm() -> Realm:
 
 def current_task() -> Task:
     """The task that is running now. Raises NotInOrchestration (a RuntimeError) outside of tasks."""
-    kernel = CURRENT.kernel
-    task = running_kernel().running if kernel is None else kernel.running
+    task = (CURRENT.kernel or running_kernel()).running
     if task is None:
         raise NotInOrchestration("this was called by a kernel (in an abort function, say), not by one of its tasks")
     return task

@@ -34,13 +34,11 @@ async def _wrapped(coro: Coroutine[Any, Any, Any]) -> Any:
 
 def name_of(async_fn: Callable[..., object], name: object) -> str:
     """The name of a task: as given, or the function's."""
-    if type(name) is str:
+    if isinstance(name, str):
         return name
     given = async_fn if name is None else name
     while isinstance(given, partial):
         given = given.func
-    if isinstance(given, str):
-        return given
     own = getattr(given, "__qualname__", None)
     home = getattr(given, "__module__", None)
     if own is not None and home is not None:

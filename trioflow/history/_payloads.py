@@ -92,13 +92,7 @@ class PayloadCodec:
             DecodeError: it is not JSON, or does not fit the type; the message says where.
             LimitExceeded: it is nested too deep, or holds a number that JSON cannot carry.
         """
-        plain = self._from_bytes(data, what)
-        try:
-            return self._hooks(type_)[1](plain, type_)
-        except ConfigurationError:
-            raise
-        except Exception as exc:
-            raise _unfit(exc, type_, what) from None
+        return self._from_plain(self._from_bytes(data, what), type_, what)
 
     def encode_arguments(
         self,
@@ -157,13 +151,7 @@ class PayloadCodec:
                     f"{what}: the recorded arguments hold {name!a}, a parameter that the code no longer has: keep it "
                     "(unused, with a default) until what was started with it has ended"
                 )
-            type_ = spec.types[name]
-            try:
-                values[name] = self._hooks(type_)[1](recorded, type_)
-            except ConfigurationError:
-                raise
-            except Exception as exc:
-                raise _unfit(exc, type_, f"{what}: argument {name!r}") from None
+            values[name] = self._from_plain(recorded, spec.types[name], f"{what}: argument {name!r}")
         return values
 
     def _hooks(self, type_: Any) -> Hooks:
@@ -212,6 +200,19 @@ class PayloadCodec:
             raise self._not_plain(exc, what, DecodeError) from None
         return plain
 
+    def _from_plain(self, plain: Any, type_: Any, what: str) -> Any:
+        try:
+            return self._hooks(type_)[1](plain, type_)
+        except ConfigurationError:
+            raise
+        except Exception as exc:
+            reasons = "; ".join(transform_error(exc, format_exception=_reason)[:5])
+            raise DecodeError(
+                f"{what} does not fit its declared type {type_name(type_)}: {reasons}. The type changed since it was "
+                "recorded, or it came from other code: give new fields a default, and keep old types until what uses "
+                "them has ended."
+            ) from None
+
     def _too_deep(self, what: str, allowed: int | None = None) -> LimitExceeded:
         allowed = self.limits.depth if allowed is None else allowed
         return LimitExceeded(
@@ -249,14 +250,6 @@ def _where(path: list[str | int]) -> str:
 
 def _refused(exc: Misfit, what: str) -> EncodeError:
     return EncodeError(f"{what}: {exc}{_where(exc.path)}. What is stored has to have its declared type.")
-
-
-def _unfit(exc: Exception, type_: Any, what: str) -> DecodeError:
-    reasons = "; ".join(transform_error(exc, format_exception=_reason)[:5])
-    return DecodeError(
-        f"{what} does not fit its declared type {type_name(type_)}: {reasons}. The type changed since it was recorded, "
-        "or it came from other code: give new fields a default, and keep old types until what uses them has ended."
-    )
 
 
 def _reason(exc: BaseException, type_: Any) -> str:

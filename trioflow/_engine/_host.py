@@ -58,7 +58,7 @@ class EngineHost:
     changed_status: bytes | None = None  # in this turn
     changed_kv: dict[str, bytes | None] = attrs.field(factory=dict)  # in this turn; None: cleared
     marks: dict[str, bool] = attrs.field(factory=dict)  # patches marked anywhere in the history, or decided so far
-    _streams: WeakKeyDictionary[Task, random.Random] = attrs.field(factory=WeakKeyDictionary)  # by branch
+    _streams: WeakKeyDictionary[Task, random.Random] | None = None  # by branch, from the first one on
 
     def __attrs_post_init__(self) -> None:
         self.codec = self.app.codec
@@ -150,6 +150,8 @@ class EngineHost:
 
     def stream(self, branch: Task) -> random.Random:
         """The branch's own random stream, by its place."""
+        if self._streams is None:
+            self._streams = WeakKeyDictionary()
         stream = self._streams.get(branch)
         if stream is None:
             assert self.started is not None

@@ -81,22 +81,24 @@ class Task(metaclass=NoConstructor):
     _child_nurseries: list[Nursery] = attrs.field(factory=list, init=False)  # open ones, outermost first
     eventual_parent_nursery: Nursery | None = attrs.field(default=None, init=False)
     custom_sleep_data: Any = attrs.field(default=None, init=False)
-    # Called, in order, when the task has ended.
-    _exit_callbacks: list[Callable[[Task], object]] = attrs.field(factory=list, init=False)
+    # Called, in order, when the task has ended. Nearly all tasks have none, and there may be very many tasks.
+    _exit_callbacks: list[Callable[[Task], object]] | tuple[()] = attrs.field(default=(), init=False)
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r} at {self.place}>"
 
     def on_exit(self, callback: Callable[[Task], object]) -> None:
         """Have `callback` called with the task when it has ended; a lock breaks so if its owner never releases it."""
-        self._exit_callbacks.append(callback)
+        callbacks = self._exit_callbacks = self._exit_callbacks or []
+        callbacks.append(callback)
 
     def off_exit(self, callback: Callable[[Task], object]) -> None:
         """Undo one `on_exit` with the same callback."""
-        self._exit_callbacks.remove(callback)
+        callbacks = self._exit_callbacks or []
+        callbacks.remove(callback)
 
     def _call_back(self) -> None:
-        callbacks, self._exit_callbacks = self._exit_callbacks, []
+        callbacks, self._exit_callbacks = self._exit_callbacks, ()
         for callback in callbacks:
             callback(self)
 

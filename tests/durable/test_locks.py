@@ -274,7 +274,7 @@ def test_what_breaks_a_lot_is_forgotten_with_its_task() -> None:
 
         async with durable.open_nursery() as nursery:
             nursery.start_soon(careless)
-        assert dead[0]._exit_callbacks == []
+        assert not dead[0]._exit_callbacks
         with pytest.raises(durable.BrokenResourceError, match=r"exited without releasing: <Task .*careless' at 0\.1>"):
             await lock.acquire()
 

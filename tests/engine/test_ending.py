@@ -324,13 +324,14 @@ def test_a_deeply_nested_automatic_id_stays_within_its_limit() -> None:
     driven = Driven(program, app=app)
     driven.args = ()
     from trioflow._ambient import AskDetached
-    from trioflow._engine._asking import Whence, instance_of
+    from trioflow._engine._asking import instance_of
 
     ask = AskDetached("child", None, None, b"{}")
-    made = instance_of(ask, Whence(1, 0.0, "0#1", "x" * 600, 1))
+    started = OrchestrationStarted(id=1, instance="x" * 600, name="parent", payload=b"{}", seed="5eed")
+    made = instance_of(ask, "0#1", started)
     assert len(made) <= 512
-    assert made == instance_of(ask, Whence(5, 9.0, "0#1", "x" * 600, 1))
-    assert made != instance_of(ask, Whence(1, 0.0, "0#2", "x" * 600, 1))
+    assert made == instance_of(ask, "0#1", started)
+    assert made != instance_of(ask, "0#2", started)
     driven.live.close()
 
 

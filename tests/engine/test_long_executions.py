@@ -53,9 +53,9 @@ def test_activities_given_up_are_forgotten_when_they_end(on_cancel: str) -> None
     driven.start()
     for number in range(10):
         driven.turn(now=START + 10 * number + 5)
-        assert len(driven.live._operations._by_id) == 2
+        assert len(driven.live._operations.by_id) == 2
         driven.turn(driven.completion(driven.scheduled[number], 1), now=driven.now)
-        assert len(driven.live._operations._by_id) == len(driven.live._operations._ids) == 1
+        assert len(driven.live._operations.by_id) == len(driven.live._operations._ids) == 1
     driven.close()
 
 

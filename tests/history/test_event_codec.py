@@ -70,7 +70,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     Mapping[str, str]: st.dictionaries(texts, texts, max_size=2),
     Mapping[str, float]: st.dictionaries(texts, st.floats(0, 1e12, allow_nan=False), max_size=2),
     Mapping[str, bytes]: st.dictionaries(texts, payloads, max_size=2),
-    dict[str, Any]: st.dictionaries(st.sampled_from(["later", "new"]), st.none() | numbers | st.lists(texts)),
+    Mapping[str, Any]: st.dictionaries(st.sampled_from(["later", "new"]), st.none() | numbers | st.lists(texts)),
 }
 
 

@@ -103,6 +103,9 @@ def test_an_integer_beyond_64_bits_is_refused(value: int) -> None:
         (b"{", DecodeError),
         (b"[1,]", DecodeError),
         (b"1 2", DecodeError),
+        (b"1\x0b", DecodeError),
+        (b"\xc2\xa01", DecodeError),
+        (b"\xef\xbb\xbf1", DecodeError),
         (b"'a'", DecodeError),
     ],
 )
@@ -136,3 +139,8 @@ def test_a_key_that_json_cannot_carry_is_refused() -> None:
     """A huge integer is no key either."""
     with pytest.raises(EncodeError, match=r"a key that JSON can carry \(integer\)"):
         CODEC.encode({10**5000: 1}, dict[int, int])
+
+
+def test_space_around_a_value_is_nothing() -> None:
+    """As JSON has it, and nothing else is space."""
+    assert CODEC.decode(b" \t\r\n[1, 2] \n") == [1, 2]

@@ -12,7 +12,6 @@ from trioflow._kernel import (
     Asked,
     Kernel,
     Operation,
-    OperationAsked,
     OperationCancelAsked,
     TimerClosed,
     TimerOpened,
@@ -31,13 +30,14 @@ class World:
         self.kernel.start(async_fn, *args)
 
     def run(self) -> list[str]:
-        return [self._line(asked) for asked in self.kernel.run_until_blocked()]
+        asked = self.kernel.run_until_blocked()
+        return [self._line(each) for each in (*asked, *self.kernel.settle())]
 
-    def _line(self, asked: Asked) -> str:
+    def _line(self, asked: Asked | TimerOpened | TimerClosed) -> str:
         match asked:
-            case OperationAsked(operation):
-                self.operations[operation.key] = operation
-                return f"ask {operation.key} {operation.request}"
+            case Operation():
+                self.operations[asked.key] = asked
+                return f"ask {asked.key} {asked.request}"
             case OperationCancelAsked(operation):
                 return f"cancel {operation.key}"
             case TimerOpened(key, deadline):

@@ -286,7 +286,7 @@ def test_an_operation_knows_why_its_end_is_asked_for() -> None:
 
     kernel = Kernel(name="reasons")
     kernel.start(main)
-    one, two = (asked.operation for asked in kernel.run_until_blocked())  # type: ignore[union-attr]
+    one, two = kernel.run_until_blocked()
     kernel.cancel("the order was withdrawn")
     why = "the order was withdrawn"
     assert kernel.run_until_blocked() == [OperationCancelAsked(one, why), OperationCancelAsked(two, why)]

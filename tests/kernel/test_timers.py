@@ -344,7 +344,7 @@ def test_a_stale_first_entry_is_passed_over() -> None:
 
 
 def test_a_driver_may_leave_the_timers_for_later() -> None:
-    """With `settle=False` nothing is said of timers until the last call of a segment."""
+    """Nothing is said of timers until they are asked for, and nothing of those that came and went before."""
 
     async def main() -> None:
         with move_on_after(5):
@@ -352,7 +352,7 @@ def test_a_driver_may_leave_the_timers_for_later() -> None:
         await perform("b")
 
     world = World(main)
-    (asked,) = world.kernel.run_until_blocked(settle=False)
+    (asked,) = world.kernel.run_until_blocked()
     world._line(asked)
     world.answer("0#1")
     assert world.run() == ["ask 0#2 b"]

@@ -19,6 +19,7 @@ from trioflow._ambient._host import (
     OrchestrationInfo as OrchestrationInfo,
     current_host as current_host,
     recorded_input as recorded_input,
+    recorded_mode as recorded_mode,
 )
 from trioflow._ambient._own import (
     ANY_WORKER as ANY_WORKER,
@@ -62,4 +63,5 @@ __all__ = (
     "current_host",
     "essence_of",
     "recorded_input",
+    "recorded_mode",
 )

@@ -1,16 +1,14 @@
 """What a branch of an orchestration may ask for and wait for: a small closed union.
 
-Laws: an ask is what the program said, before anybody gave it an id; `kind` is the event that records it. The answer to
-an ask is always the event that answers it; what that means to the program is read by whoever asked.
+Laws: an ask is what the program said, before anybody gave it an id. The answer to an ask is always the event that
+answers it; what that means to the program is read by whoever asked.
 Who makes them: `app` (calls of definitions) and `durable` (verbs). Who reads them: `_engine`. Read next: `_host.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
-
-import attrs
+from typing import Any, Literal, NamedTuple
 
 OnCancel = Literal["wait", "request", "abandon"]
 OnParentClose = Literal["cancel", "wait", "abandon"]
@@ -18,8 +16,7 @@ Mode = OnCancel | Literal["stay"]
 """What cancelling a branch does to what it waits for; no author says "stay", it follows from `on_parent_close`."""
 
 
-@attrs.frozen
-class AskActivity:
+class AskActivity(NamedTuple):
     """Run an activity. `options` is for whoever runs it, and is not compared on replay."""
 
     name: str
@@ -28,11 +25,9 @@ class AskActivity:
     tag: str | None = None
     session: str | None = None
     options: Mapping[str, Any] | None = None
-    kind: str = attrs.field(default="ActivityScheduled", init=False)
 
 
-@attrs.frozen
-class AskChild:
+class AskChild(NamedTuple):
     """Run another orchestration and wait for it. `instance=None`: an id made from the place."""
 
     name: str
@@ -41,26 +36,21 @@ class AskChild:
     payload: bytes
     on_cancel: Mode = "wait"
     on_parent_close: OnParentClose = "cancel"
-    kind: str = attrs.field(default="ChildScheduled", init=False)
 
 
-@attrs.frozen
-class AskDetached:
+class AskDetached(NamedTuple):
     """Start a new root instance."""
 
     name: str
     version: str | None
     instance: str | None
     payload: bytes
-    kind: str = attrs.field(default="DetachedScheduled", init=False)
 
 
-@attrs.frozen
-class AskEvent:
+class AskEvent(NamedTuple):
     """Wait for the next event of a name."""
 
     name: str
-    kind: str = attrs.field(default="EventWaited", init=False)
 
 
 Ask = AskActivity | AskChild | AskDetached | AskEvent

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import attrs
 
@@ -75,12 +75,6 @@ class Host(Protocol):
         """
         ...
 
-    def on_cancel(self, wanted: Mode) -> Mode:
-        """What cancelling the branch is to do to the operation that it asks for next: as recorded, if it is replayed,
-        whatever the code wants today.
-        """
-        ...
-
     def info(self) -> OrchestrationInfo: ...
 
     def stream(self, branch: Task) -> random.Random:
@@ -130,12 +124,20 @@ class Host(Protocol):
         ...
 
 
-def recorded_input(host: Host) -> tuple[bytes, ...]:
-    """What the operation that is asked for next was given, if it is replayed."""
-    payload: bytes | None = getattr(host.recorded_next(), "payload", None)
+def recorded_input(recorded: AskedAt | None) -> tuple[bytes, ...]:
+    """What an operation was given, if it is replayed."""
+    payload: bytes | None = None if recorded is None else getattr(recorded, "payload", None)
     return () if payload is None else (payload,)
+
+
+def recorded_mode(recorded: AskedAt | None, wanted: Mode) -> Mode:
+    """What cancelling the branch is to do to an operation: as recorded, if it is replayed, whatever the code wants
+    today.
+    """
+    return wanted if recorded is None else getattr(recorded, "on_cancel", wanted)
 
 
 def current_host() -> Host:
     """Whoever runs the orchestration that is running now. Raises NotInOrchestration."""
-    return cast(Host, current_kernel().host)
+    host: Host = current_kernel().host  # type: ignore[assignment]  # opaque to the kernel
+    return host

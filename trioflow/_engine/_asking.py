@@ -12,8 +12,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-import attrs
-
 from trioflow._ambient import Ask, AskActivity, AskChild, AskDetached, AskEvent
 from trioflow._engine._results import Action, ScheduleActivity, StartChild, StartDetached
 from trioflow.app import App
@@ -35,25 +33,17 @@ from trioflow.history import (
     DetachedStarted,
     Event,
     EventWaited,
+    OrchestrationStarted,
 )
 
 
-@attrs.frozen
-class Whence:
-    """Who asks, where and when: what an event needs besides the ask itself."""
-
-    id: int
-    at: float
-    place: str
-    instance: str
-    execution: int
-
-
-def _activity(ask: AskActivity, whence: Whence) -> tuple[AskedAt, Action]:
+def _activity(
+    ask: AskActivity, place: str, started: OrchestrationStarted, id: int, at: float
+) -> tuple[AskedAt, Action]:
     event = ActivityScheduled(
-        id=whence.id,
-        at=whence.at,
-        place=whence.place,
+        id=id,
+        at=at,
+        place=place,
         name=ask.name,
         payload=ask.payload,
         on_cancel=ask.on_cancel,
@@ -63,14 +53,14 @@ def _activity(ask: AskActivity, whence: Whence) -> tuple[AskedAt, Action]:
     return event, ScheduleActivity(event, ask.options or {})
 
 
-def _child(ask: AskChild, whence: Whence) -> tuple[AskedAt, Action]:
+def _child(ask: AskChild, place: str, started: OrchestrationStarted, id: int, at: float) -> tuple[AskedAt, Action]:
     event = ChildScheduled(
-        id=whence.id,
-        at=whence.at,
-        place=whence.place,
+        id=id,
+        at=at,
+        place=place,
         name=ask.name,
         version=ask.version,
-        instance=instance_of(ask, whence),
+        instance=instance_of(ask, place, started),
         payload=ask.payload,
         on_cancel=ask.on_cancel,
         on_parent_close=ask.on_parent_close,
@@ -78,21 +68,23 @@ def _child(ask: AskChild, whence: Whence) -> tuple[AskedAt, Action]:
     return event, StartChild(event)
 
 
-def _detached(ask: AskDetached, whence: Whence) -> tuple[AskedAt, Action]:
+def _detached(
+    ask: AskDetached, place: str, started: OrchestrationStarted, id: int, at: float
+) -> tuple[AskedAt, Action]:
     event = DetachedScheduled(
-        id=whence.id,
-        at=whence.at,
-        place=whence.place,
+        id=id,
+        at=at,
+        place=place,
         name=ask.name,
         version=ask.version,
-        instance=instance_of(ask, whence),
+        instance=instance_of(ask, place, started),
         payload=ask.payload,
     )
     return event, StartDetached(event)
 
 
-def _event(ask: AskEvent, whence: Whence) -> tuple[AskedAt, None]:
-    return EventWaited(id=whence.id, at=whence.at, place=whence.place, name=ask.name), None
+def _event(ask: AskEvent, place: str, started: OrchestrationStarted, id: int, at: float) -> tuple[AskedAt, None]:
+    return EventWaited(id=id, at=at, place=place, name=ask.name), None
 
 
 _MAKERS: dict[type[Ask], Callable[..., tuple[AskedAt, Action | None]]] = {
@@ -103,36 +95,41 @@ _MAKERS: dict[type[Ask], Callable[..., tuple[AskedAt, Action | None]]] = {
 }
 
 
-def record(ask: Ask, whence: Whence) -> tuple[AskedAt, Action | None]:
-    """The event that records an ask, and what is to be done about it."""
-    return _MAKERS[type(ask)](ask, whence)
+def record(ask: Ask, place: str, started: OrchestrationStarted, id: int, at: float) -> tuple[AskedAt, Action | None]:
+    """The event that records an ask, with this id and time, and what is to be done about it."""
+    return _MAKERS[type(ask)](ask, place, started, id, at)
 
 
-def instance_of(ask: AskChild | AskDetached, whence: Whence) -> str:
+def instance_of(ask: AskChild | AskDetached, place: str, started: OrchestrationStarted) -> str:
     """The id of a new instance: the one given, or one made of the place of the call, which no other call has."""
     if ask.instance is not None:
         return ask.instance
-    made = f"{whence.instance}:{whence.execution}:{whence.place}"
+    made = f"{started.instance}:{started.execution}:{place}"
     if len(made) <= 512:
         return made
     return f"{made[:400]}:{hashlib.blake2b(made.encode(), digest_size=16).hexdigest()}"
 
 
-def agrees(ask: Ask, whence: Whence, recorded: Event, app: App) -> bool:
+def agrees(ask: Ask, place: str, started: OrchestrationStarted, recorded: Event, app: App) -> bool:
     """Whether an ask is the step that the history recorded at its place."""
     if isinstance(ask, AskActivity):
         return (
             isinstance(recorded, ActivityScheduled)
             and ask.name == recorded.name
-            and _same_input(ask.payload, recorded.payload, "activity", ask.name, app)
+            and (
+                ask.payload == recorded.payload or _same_input(ask.payload, recorded.payload, "activity", ask.name, app)
+            )
         )
     if isinstance(ask, AskEvent):
         return isinstance(recorded, EventWaited) and ask.name == recorded.name
     return (
         isinstance(recorded, ChildScheduled if isinstance(ask, AskChild) else DetachedScheduled)
         and ask.name == recorded.name
-        and instance_of(ask, whence) == recorded.instance
-        and _same_input(ask.payload, recorded.payload, "orchestration", ask.name, app)
+        and instance_of(ask, place, started) == recorded.instance
+        and (
+            ask.payload == recorded.payload
+            or _same_input(ask.payload, recorded.payload, "orchestration", ask.name, app)
+        )
     )
 
 
@@ -145,12 +142,11 @@ _ANSWERS: dict[type[Ask], tuple[type[Answer], ...]] = {
 
 def can_answer(ask: Ask, event: Answer, *, cancel_asked: bool) -> bool:
     """Whether an event is what an ask may be answered with. Nobody cancels an activity but its own branch."""
-    return isinstance(event, _ANSWERS[type(ask)]) and (cancel_asked or not isinstance(event, ActivityCancelled))
+    return type(event) in _ANSWERS[type(ask)] and (cancel_asked or type(event) is not ActivityCancelled)
 
 
 def _same_input(asked: bytes, recorded: bytes, noun: str, name: str, app: App) -> bool:
-    if asked == recorded:
-        return True
+    """Whether other bytes are the same input, once read by today's types and written again."""
     what = f"the arguments of {noun} {name!r}"
     try:
         spec = (app.find_activity(name) if noun == "activity" else app.find_orchestration(name)).spec

@@ -20,7 +20,7 @@ import attrs
 import outcome
 
 from trioflow._ambient import Ask, AskActivity, AskChild, AskEvent
-from trioflow._engine._asking import Whence, agrees, can_answer, record
+from trioflow._engine._asking import agrees, can_answer, record
 from trioflow._engine._ending import ending_of
 from trioflow._engine._host import EngineHost
 from trioflow._engine._inbox import Next, time_of, what_is_next
@@ -32,11 +32,9 @@ from trioflow._engine._segments import Segment, describe, segments
 from trioflow._engine._tracing import Trace
 from trioflow._engine._waits import EventWaits, OpenOperations, OpenTimers
 from trioflow._kernel import (
-    Asked,
     Kernel,
     Operation,
-    OperationAsked,
-    OperationCancelAsked,
+    TimerClosed,
     TimerOpened,
     TreeBranch,
 )
@@ -154,7 +152,7 @@ class Execution:
         Raises NondeterminismError where the code does not ask for what it asked for then, HistoryError for what cannot
         be a history.
         """
-        self._host.marks.update((event.change, True) for event in history if isinstance(event, PatchMarked))
+        self._host.marks.update({event.change: True for event in history if type(event) is PatchMarked})
         for segment in segments(history):
             if self._ended:
                 raise HistoryError(f"the history goes on with event {segment.opening.id} after it has ended")
@@ -167,7 +165,8 @@ class Execution:
         """Deliver messages and due times as of `now`, and say what is to be done. One that has ended only consumes."""
         inbox = deque(messages)
         consumed: list[int] = []
-        now = max([now, *(message.at for message in messages)])
+        for message in messages:
+            now = max(now, message.at)
         while not self._ended:
             due, last = self._kernel.next_deadline, self._journal.at
             match what_is_next(inbox[0].at if inbox else None, due, now):
@@ -216,10 +215,11 @@ class Execution:
         """Whether a message still means something; others are dropped without an event."""
         match event:
             case Answer():
-                operation = self._operations.get(event.answers)
-                if operation is not None and not operation.waiting:
-                    self._operations.unheard(event.answers)  # its branch has gone on without it
-                return operation is not None and operation.waiting
+                operation = self._operations.by_id.get(event.answers)
+                if operation is None or operation.waiting:
+                    return operation is not None
+                self._operations.unheard(event.answers)  # its branch has gone on without it
+                return False
             case CancelRequested():
                 return not self._kernel.cancel_called
             case OrchestrationStarted():
@@ -227,10 +227,9 @@ class Execution:
         return True
 
     def _step_live(self, draft: Event, at: float) -> None:
-        changes: dict[str, Any] = {"id": self._journal.length + 1, "at": at}
         if isinstance(draft, OrchestrationStarted) and draft.version is None:
-            changes["version"] = self._host.definition.version
-        self._step(attrs.evolve(draft, **changes), None)
+            draft = attrs.evolve(draft, version=self._host.definition.version)
+        self._step(draft.placed(self._journal.length + 1, at), None)
 
     def _step(self, event: Event, segment: Segment | None) -> None:
         """Deliver one event, run until blocked, account for everything asked."""
@@ -238,7 +237,7 @@ class Execution:
         if self._host.started is None and not isinstance(event, OrchestrationStarted):
             raise HistoryError(f"the first event is {type(event).__name__}; it should be OrchestrationStarted")
         journal.open(event, segment)
-        if isinstance(event, OrchestrationTerminated):
+        if event.ends:  # terminated
             self._ended = True
             if segment is not None:
                 segment.ending = None
@@ -250,8 +249,6 @@ class Execution:
         if kernel.outcome is not None:
             self._ended = True
             journal.end(ending_of(kernel.outcome, self._host, kernel.cancel_reason))
-        else:
-            journal.go_on()
         journal.close()
 
     def _deliver(self, event: Event) -> None:
@@ -280,21 +277,22 @@ class Execution:
             kernel.cancel(event.carried_cancel.reason)
 
     def _answer(self, event: Answer) -> None:
-        operation = self._operations.get(event.answers)
+        operation = self._operations.by_id.get(event.answers)
         if operation is None:
             raise HistoryError(
                 f"event {event.id} ({type(event).__name__}) answers event {event.answers}, which nobody asked"
             )
         if not operation.waiting:  # live, its answer would have been dropped without an event
             raise self._journal.disagreement(operation.key, f"{describe(event)}, waited for", "nobody waits for it")
-        if not can_answer(operation.request, event, cancel_asked=operation.cancel_asked):  # type: ignore[arg-type]
+        cancel_asked = operation.cancel_asked
+        if not can_answer(operation.request, event, cancel_asked=cancel_asked):  # type: ignore[arg-type]
             raise HistoryError(
                 f"event {event.id} ({type(event).__name__}) cannot answer event {event.answers}, at {operation.key}"
             )
         self._operations.end(event.answers)
         if self._trace is not None:
             self._trace.answered(operation, event)
-        if isinstance(event, ActivityCancelled | ChildCancelled) and operation.cancel_asked:
+        if cancel_asked and isinstance(event, ActivityCancelled | ChildCancelled):
             self._kernel.resume_cancelled(operation)
         else:
             self._kernel.resume(operation, outcome.Value(event))
@@ -303,44 +301,29 @@ class Execution:
 
     def _run_until_blocked(self) -> None:
         """Blocked means that no answer is at hand either: an event that is there goes on in the same segment."""
-        served = True
+        kernel, served = self._kernel, True
         while served:
             served = False
-            for asked in self._kernel.run_until_blocked(settle=False):
-                served = self._note(asked) or served
-        if self._kernel.outcome is None:
-            for asked in self._kernel.run_until_blocked():
-                self._note(asked)
+            for asked in kernel.run_until_blocked():
+                if isinstance(asked, Operation):
+                    served = self._note_operation(asked) or served
+                else:
+                    self._note_cancel(asked.operation, asked.reason)
+        if kernel.outcome is None:
+            for timer in kernel.settle():
+                self._note_timer(timer)
         if self._trace is not None:
             self._trace.blocked()
 
-    def _note(self, asked: Asked) -> bool:
-        """Account for one thing asked. Returns whether it was answered at once."""
-        match asked:
-            case OperationAsked():
-                return self._note_operation(asked.operation)
-            case OperationCancelAsked():
-                self._note_cancel(asked.operation, asked.reason)
-            case TimerOpened():
-                self._note_timer(asked)
-            case _:
-                self._journal.ask_about(TimerCancelled(about=self._timers.close(asked.key)), None)
-        return False
-
     def _note_operation(self, operation: Operation) -> bool:
+        """Account for something asked. Returns whether it was answered at once."""
         ask: Ask = operation.request  # type: ignore[assignment]  # nothing else is ever asked of this kernel
-        place, started = operation.key, self._host.started
+        journal, place, started = self._journal, operation.key, self._host.started
         assert started is not None
-
-        def whence(id: int, at: float) -> Whence:
-            return Whence(id, at, place, started.instance, started.execution)
-
-        event = self._journal.ask(
-            place,
-            lambda id, at: record(ask, whence(id, at)),
-            lambda recorded: agrees(ask, whence(0, 0.0), recorded, self._host.app),
-            operation.where,
-        )
+        event = recorded = journal.recorded_at(place)
+        if recorded is None or not agrees(ask, place, started, recorded, self._host.app):
+            made, action = record(ask, place, started, journal.length + 1, journal.at)
+            event = journal.ask(made, action, recorded, operation.where)
         if self._trace is not None:
             self._trace.asked(operation, event)
         if isinstance(ask, AskEvent):
@@ -372,14 +355,15 @@ class Execution:
             child = self._operations.children[event_id]
             self._journal.ask_about(ChildCancelRequested(about=event_id), CancelChild(child, reason))
 
-    def _note_timer(self, timer: TimerOpened) -> None:
-        def make(id: int, at: float) -> tuple[Event, None]:
-            return TimerCreated(id=id, at=at, place=timer.key, deadline=timer.deadline), None
-
-        def agrees_with(recorded: Event) -> bool:
-            return isinstance(recorded, TimerCreated) and recorded.deadline == timer.deadline
-
-        event = self._journal.ask(timer.key, make, agrees_with, lambda: None)
+    def _note_timer(self, timer: TimerOpened | TimerClosed) -> None:
+        journal = self._journal
+        if isinstance(timer, TimerClosed):
+            journal.ask_about(TimerCancelled(about=self._timers.close(timer.key)), None)
+            return
+        event = recorded = journal.recorded_at(timer.key)
+        if not isinstance(recorded, TimerCreated) or recorded.deadline != timer.deadline:
+            made = TimerCreated(id=journal.length + 1, at=journal.at, place=timer.key, deadline=timer.deadline)
+            event = journal.ask(made, None, recorded)
         self._timers.open(timer.key, event.id if event else 0, timer.deadline, self._kernel.now)
         if self._trace is not None:
             self._trace.timer_opened(timer)

@@ -11,22 +11,20 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import attrs
 
-from trioflow._ambient import LogEntry, Mode, OrchestrationInfo
+from trioflow._ambient import LogEntry, OrchestrationInfo
 from trioflow._engine._journal import Journal
 from trioflow._engine._segments import Said, describe
 from trioflow._kernel import Task, next_operation_key
 from trioflow.app import App, OrchestrationDefinition
 from trioflow.errors import LimitExceeded
 from trioflow.history import (
-    ActivityScheduled,
     AskedAt,
     CarriedEvent,
-    ChildScheduled,
     Failure,
     FailureCodec,
     KeyValueCleared,
@@ -50,6 +48,7 @@ class EngineHost:
     definition: OrchestrationDefinition[Any, Any]
     journal: Journal
     stop: Callable[[BaseException], None]  # makes the kernel end the turn with this error
+    codec: PayloadCodec = attrs.field(init=False)  # how values cross the durable border
     started: OrchestrationStarted | None = None  # from the first event on
     mailboxes: dict[str, deque[CarriedEvent]] = attrs.field(factory=dict)  # unread events by name; never an empty one
     unread_bytes: int = 0  # in their payloads
@@ -59,12 +58,10 @@ class EngineHost:
     changed_status: bytes | None = None  # in this turn
     changed_kv: dict[str, bytes | None] = attrs.field(factory=dict)  # in this turn; None: cleared
     marks: dict[str, bool] = attrs.field(factory=dict)  # patches marked anywhere in the history, or decided so far
-    _streams: WeakKeyDictionary[Task, random.Random] = attrs.field(factory=WeakKeyDictionary)  # by branch
+    _streams: WeakKeyDictionary[Task, random.Random] | None = None  # by branch, from the first one on
 
-    @property
-    def codec(self) -> PayloadCodec:
-        """How values cross the durable border."""
-        return self.app.codec
+    def __attrs_post_init__(self) -> None:
+        self.codec = self.app.codec
 
     @property
     def failures(self) -> FailureCodec:
@@ -90,7 +87,8 @@ class EngineHost:
 
     def registered_name(self, definition: Any) -> str:
         """The name under which the running app knows a definition."""
-        return self.app.name_of(definition)
+        name: str = definition.name if definition.app is self.app else self.app.name_of(definition)
+        return name
 
     def orchestration_named(self, name: str) -> OrchestrationDefinition[Any, Any]:
         """The definition of that name, in the version that the app uses."""
@@ -104,7 +102,9 @@ class EngineHost:
     def recorded_next(self) -> AskedAt | None:
         """What was recorded at the place of the operation that is asked for next."""
         segment = self.journal.segment
-        recorded = None if segment is None else segment.asked.get(next_operation_key())
+        if segment is None:
+            return None
+        recorded = segment.asked.get(next_operation_key())
         return recorded if isinstance(recorded, AskedAt) else None
 
     def recorded_value(self, key: str) -> Collection[bytes]:
@@ -125,7 +125,7 @@ class EngineHost:
         """Write a draft, or pass over what the history says of it."""
         if self.journal.segment is not None:
             self.journal.segment.say(event)
-        self.journal.say(lambda id, at: attrs.evolve(event, id=id, at=at))
+        self.journal.say(event)
 
     def recorded_end(self, kind: type[OrchestrationCompleted | OrchestrationContinuedAsNew]) -> Collection[bytes]:
         """What the execution ended with, if it ended in this segment, and in that way."""
@@ -133,29 +133,25 @@ class EngineHost:
         ending = None if segment is None else segment.ending
         return (ending.payload,) if isinstance(ending, kind) else ()
 
-    def on_cancel(self, wanted: Mode) -> Mode:
-        """As it was recorded, for an operation that is replayed."""
-        recorded = self.recorded_next()
-        if isinstance(recorded, ActivityScheduled | ChildScheduled):
-            return cast(Mode, recorded.on_cancel)
-        return wanted
-
     def info(self) -> OrchestrationInfo:
         """At the point of history that is being evaluated."""
         assert self.started is not None
+        length, size = self.journal.opened
         return OrchestrationInfo(
             instance=self.started.instance,
             execution=self.started.execution,
             name=self.started.name,
             version=self.started.version or self.definition.version,
             parent=self.started.parent,
-            history_length=self.journal.opened_length,
-            history_size=self.journal.opened_size,
+            history_length=length,
+            history_size=size,
             is_replaying=self.journal.replaying,
         )
 
     def stream(self, branch: Task) -> random.Random:
         """The branch's own random stream, by its place."""
+        if self._streams is None:
+            self._streams = WeakKeyDictionary()
         stream = self._streams.get(branch)
         if stream is None:
             assert self.started is not None
@@ -181,7 +177,7 @@ class EngineHost:
         except Exception as exc:
             failure = self.failures.to_failure(exc)
         made = Recorded(place=place, name=name, payload=payload, failure=failure)
-        self.journal.say(lambda id, at: attrs.evolve(made, id=id, at=at))
+        self.journal.say(made)
         return made
 
     def patched(self, change: str) -> bool:
@@ -189,7 +185,7 @@ class EngineHost:
         if change not in self.marks:
             self.codec.limits.check_id("change", change)
             self.marks[change] = not self.journal.replaying
-            self.journal.say(lambda id, at: PatchMarked(id=id, at=at, change=change))
+            self.journal.say(PatchMarked(change=change))
         return self.marks[change]
 
     def log(self, entry: LogEntry) -> None:
@@ -207,7 +203,7 @@ class EngineHost:
     @property
     def unread(self) -> int:
         """Events received and not taken."""
-        return sum(len(box) for box in self.mailboxes.values())
+        return sum(map(len, self.mailboxes.values()))
 
     def put_event(self, event: CarriedEvent) -> None:
         """An event arrived."""

@@ -9,7 +9,7 @@ from contextvars import Context
 from typing import Any, Final
 
 from trioflow._ambient import Ask, AskActivity, AskChild, AskDetached, AskEvent
-from trioflow._engine._asking import Whence, instance_of
+from trioflow._engine._asking import instance_of
 from trioflow._kernel import Operation
 from trioflow._util import LogContext, log_context
 from trioflow.app import OrchestrationDefinition
@@ -29,7 +29,7 @@ def name_of(operation: Operation, started: OrchestrationStarted | None) -> tuple
     instance = None
     assert started is not None  # nothing asks before the first event
     if isinstance(ask, AskChild | AskDetached):
-        instance = instance_of(ask, Whence(0, 0.0, operation.key, started.instance, started.execution))
+        instance = instance_of(ask, operation.key, started)
     return KINDS[type(ask)], ask.name, instance
 
 

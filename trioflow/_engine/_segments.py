@@ -25,11 +25,8 @@ from trioflow.history import (
     EventWaited,
     KeyValueCleared,
     KeyValueSet,
-    Parked,
     Recorded,
-    Resumed,
     StatusSet,
-    Suspended,
     TimerCreated,
 )
 
@@ -42,28 +39,30 @@ class Segment:
     """One delivered event, and what the history says was asked for behind it."""
 
     opening: Event
+    last_id: int  # of its last event
+    size: int  # bytes of its events, about
+    ending: Event | None  # the terminal event, if the execution ended here
     asked: dict[str, Event] = attrs.field(factory=dict)  # by `key_of`; only what is compared
     said: deque[Said] = attrs.field(factory=deque)  # in order, as far as the code has not said it again
-    ending: Event | None = None  # the terminal event, if the execution ended here
-    last_id: int = 0  # of its last event
-    size: int = 0  # bytes of its events, about
 
     def add(self, event: Event) -> None:
         """Take the next event of the history."""
         self.last_id = event.id
         self.size += size_of(event)
-        if event.ends:
-            self.ending = event
-        elif isinstance(event, AskedAt | Asking):
+        if isinstance(event, AskedAt):
+            self.asked[event.place] = event
+        elif isinstance(event, Asking):
             self.asked[key_of(event)] = event
         elif isinstance(event, Said):
             self.said.append(event)
+        elif event.ends:
+            self.ending = event
 
     def say(self, event: Said) -> None:
         """The code says something (a draft). That it is another thing than was said then is no error; from there on the
         limits of today hold, up to the end of the segment.
         """
-        if self.said and attrs.evolve(self.said[0], id=event.id, at=event.at) == event:
+        if self.said and self.said[0].placed(event.id, event.at) == event:
             self.said.popleft()
 
 
@@ -72,9 +71,9 @@ def size_of(event: Event) -> int:
     return 64 + len(getattr(event, "payload", None) or b"")
 
 
-def key_of(event: AskedAt | Asking) -> str:
-    """What identifies something asked for within its segment."""
-    return event.place if isinstance(event, AskedAt) else f"{type(event).__name__} {event.about}"
+def key_of(event: Asking) -> str:
+    """What identifies something asked for about an earlier event, as its place does anything else."""
+    return f"{type(event).__name__} {event.about}"
 
 
 def segments(history: Iterable[Event]) -> Iterator[Segment]:
@@ -87,17 +86,17 @@ def segments(history: Iterable[Event]) -> Iterator[Segment]:
         if event.id != expected_id:
             raise HistoryError(f"the history goes on with event {event.id} where {expected_id} should be")
         expected_id += 1
-        if isinstance(event, Suspended | Resumed | Parked):
-            if current is not None:
-                current.last_id = event.id
-            continue
         if event.delivered:
             if current is not None:
                 yield current
-            current = Segment(event)
+            current = Segment(event, event.id, size_of(event), event if event.ends else None)
+        elif event.administrative:
+            if current is not None:
+                current.last_id = event.id
         elif current is None:
             raise HistoryError(f"the history begins with {describe(event)}; it should begin with OrchestrationStarted")
-        current.add(event)
+        else:
+            current.add(event)
     if current is not None:
         yield current
 

@@ -24,26 +24,24 @@ class OpenOperations:
     """Which event recorded which operation, until it is answered."""
 
     children: dict[int, ChildScheduled] = attrs.field(factory=dict)  # the events of those that are children, by id
-    _by_id: dict[int, Operation] = attrs.field(factory=dict)
+    by_id: dict[int, Operation] = attrs.field(factory=dict)  # those that are open, by the id of the event
     _ids: dict[Operation, int] = attrs.field(factory=dict)
     _asked_to_end: dict[int, None] = attrs.field(factory=dict)
 
     def begin(self, event: Event, operation: Operation) -> None:
         """An event has recorded an operation."""
-        self._by_id[event.id] = operation
+        self.by_id[event.id] = operation
         self._ids[operation] = event.id
         if isinstance(event, ChildScheduled):
             self.children[event.id] = event
 
-    def get(self, event_id: int) -> Operation | None:
-        """The operation that an event recorded, if it is open."""
-        return self._by_id.get(event_id)
-
     def end(self, event_id: int) -> None:
         """It is answered."""
-        del self._ids[self._by_id.pop(event_id)]
-        self.children.pop(event_id, None)
-        self._asked_to_end.pop(event_id, None)
+        del self._ids[self.by_id.pop(event_id)]
+        if self.children:
+            self.children.pop(event_id, None)
+        if self._asked_to_end:
+            self._asked_to_end.pop(event_id, None)
 
     def unheard(self, event_id: int) -> None:
         """It is answered, and nobody waits for that: there will be no event. So termination, which ends every child,
@@ -65,11 +63,11 @@ class OpenOperations:
         """
         ids = [
             event_id
-            for event_id, operation in self._by_id.items()
+            for event_id, operation in self.by_id.items()
             if terminated or (operation.waiting and event_id not in self._asked_to_end)
         ]
         return Left(
-            activities=tuple(one for one in ids if isinstance(self._by_id[one].request, AskActivity)),
+            activities=tuple(one for one in ids if isinstance(self.by_id[one].request, AskActivity)),
             children=tuple(self.children[one] for one in ids if one in self.children),
         )
 

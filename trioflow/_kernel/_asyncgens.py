@@ -71,9 +71,10 @@ class AsyncGenerators:
 
     def abandon_all(self) -> bool:
         """The program has ended: abandon all that are not finished, the youngest first. Whether there were any."""
-        unfinished = [generator for generator in reversed(list(self._alive)) if generator.ag_frame is not None]
-        self._alive.clear()
-        self.abandoned += unfinished
+        if self._alive:
+            unfinished = [generator for generator in reversed(list(self._alive)) if generator.ag_frame is not None]
+            self._alive.clear()
+            self.abandoned += unfinished
         return bool(self.abandoned)
 
 

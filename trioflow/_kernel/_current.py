@@ -37,7 +37,7 @@ class Realm:
 
     def require(self, thing: str) -> None:
         """Raise RuntimeError unless the kernel of this realm is the one that runs now, closing or not."""
-        kernel = running_kernel()
+        kernel = CURRENT.kernel or running_kernel()  # which says that there is none
         if kernel.realm is not self:
             user = "another instance of the same name" if kernel.name == self.name else kernel.name
             raise RuntimeError(
@@ -71,7 +71,7 @@ def current_kernel() -> Kernel:
         NotInOrchestration: no kernel runs the calling code, or it may do nothing of the kind just now.
         Dropped: it is being closed, or the task may not act any more.
     """
-    kernel = running_kernel()
+    kernel = CURRENT.kernel or running_kernel()
     task = kernel.running
     if kernel.forbidden is not None:
         raise NotInOrchestration(kernel.forbidden)
@@ -87,7 +87,7 @@ def current_realm() -> Realm:
 
 def current_task() -> Task:
     """The task that is running now. Raises NotInOrchestration (a RuntimeError) outside of tasks."""
-    task = running_kernel().running
+    task = (CURRENT.kernel or running_kernel()).running
     if task is None:
         raise NotInOrchestration("this was called by a kernel (in an abort function, say), not by one of its tasks")
     return task

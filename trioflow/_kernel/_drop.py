@@ -107,7 +107,7 @@ def _sever(task: Task) -> None:
         nursery._errors.clear()
     task._child_nurseries.clear()
     task.parent_nursery = task.eventual_parent_nursery = task.custom_sleep_data = None
-    task._exit_callbacks.clear()
+    task._exit_callbacks = ()
     status: CancelStatus | None = task._status
     while status is not None:
         status.tasks.clear()

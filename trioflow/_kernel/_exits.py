@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def result_of(task: Task, result: Outcome[Any]) -> Outcome[Any]:
     """The result of a task whose coroutine ended with `result`."""
     what = "Nursery" if task._child_nurseries else "Cancel scope"
-    if not task._child_nurseries and not task._status.cut_off:
+    if not task._child_nurseries and not (task._status.abandoned and task._status.cut_off):
         return result
     for nursery in task._child_nurseries:
         text = "its parent task ended without ending the nursery's block"

@@ -119,7 +119,7 @@ class Nursery(metaclass=NoConstructor):
         del self._children[task]
         if self._closed:
             return  # abandoned: nobody will look at what comes of its tasks
-        if isinstance(result, Error):
+        if type(result) is Error:
             self._fail(result.error, task, "child task")
         self._close_if_done()
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from trioflow._kernel._current import CURRENT, current_kernel, current_task
-from trioflow._kernel._deadlines import TimerClosed, TimerOpened
 from trioflow._kernel._frames import standing
 from trioflow._kernel._traps import Abort, RaiseCancel, give_up, trap, unwrap
 
@@ -104,13 +103,6 @@ def _told(cause: CancelReason | None) -> str | None:
 
 
 @attrs.frozen
-class OperationAsked:
-    """A branch waits for this operation from now on."""
-
-    operation: Operation
-
-
-@attrs.frozen
 class OperationCancelAsked:
     """A branch that waited for this operation was cancelled: it should end. `reason`: what the canceller said."""
 
@@ -118,7 +110,8 @@ class OperationCancelAsked:
     reason: str | None = None
 
 
-Asked = OperationAsked | OperationCancelAsked | TimerOpened | TimerClosed
+Asked = Operation | OperationCancelAsked
+"""What a kernel asks for. An operation itself: a branch waits for it from now on."""
 
 
 async def perform(request: object, *, on_cancel: OnCancel = "wait") -> Any:
@@ -142,7 +135,7 @@ async def perform(request: object, *, on_cancel: OnCancel = "wait") -> Any:
         await give_up()
     task._operations = number = task._operations + 1
     operation = Operation(task, number, request, on_cancel)
-    task._kernel.asked.append(OperationAsked(operation))
+    task._kernel.asked.append(operation)
     return unwrap(await trap(operation))
 
 

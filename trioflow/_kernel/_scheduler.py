@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
+from math import inf
 from typing import Any
 
 from outcome import Error, Outcome, Value, capture
@@ -21,7 +22,7 @@ from outcome import Error, Outcome, Value, capture
 from trioflow._kernel._asyncgens import AsyncGenerators, Generator, close_generators, name_of_generator
 from trioflow._kernel._cancelled import CancelReason, Dropped
 from trioflow._kernel._current import Realm, current_task
-from trioflow._kernel._deadlines import Deadlines
+from trioflow._kernel._deadlines import Deadlines, TimerClosed, TimerOpened
 from trioflow._kernel._drop import LIMIT, drop
 from trioflow._kernel._exits import result_of
 from trioflow._kernel._fatal import FATAL, notice
@@ -127,13 +128,8 @@ class Kernel:
         self._main = self._add(made.unwrap(), name_of(async_fn, name), "0", context, None, self.root_status)
 
     @uninterruptible
-    def run_until_blocked(self, *, settle: bool = True) -> list[Asked]:
+    def run_until_blocked(self) -> list[Asked]:
         """Run until no task is ready; returns what was asked since the last call, in order.
-
-        Args:
-            settle: also say which timers are to be opened and closed now. A driver that has answers at hand leaves it
-                to the last of several calls, so that a deadline that was never open while nothing could go on is
-                nobody's business.
 
         Raises:
             SpinError: the step limit was reached; it names the branches that spin.
@@ -151,16 +147,21 @@ class Kernel:
         finally:
             self.running = self.outside = self._fatal = None
             leave(saved)
-        if settle and self.deadlines.touched:
-            self.asked += self.deadlines.settle(self.now)
         asked, self.asked = self.asked, []
         return asked
+
+    @uninterruptible
+    def settle(self) -> list[TimerClosed | TimerOpened]:
+        """The timers that are to be opened and closed, now that the program is blocked. A driver that has answers at
+        hand gives those first: a deadline that was never open while nothing could go on is nobody's business.
+        """
+        return self.deadlines.settle(self.now) if self.deadlines.touched else []
 
     def advance(self, now: float) -> None:
         """Time moves, never back; every scope whose deadline has come is cancelled, all together."""
         if now > self.now:
             self.now = now
-            if self.next_deadline <= now:
+            if self.deadlines.heap and self.next_deadline <= now:
                 with inside(self):
                     self.deadlines.expire(now)
 
@@ -202,7 +203,7 @@ class Kernel:
     @property
     def next_deadline(self) -> float:
         """The earliest open deadline, inf if there is none."""
-        return self.deadlines.next()
+        return self.deadlines.next() if self.deadlines.heap else inf
 
     def abort(self, exc: BaseException) -> None:
         """Raise `exc` out of the run when the current step ends, whatever user code does. The first one counts."""
@@ -332,7 +333,7 @@ class Kernel:
     def _add(
         self, coro: Any, name: str, place: str, context: Context, nursery: Nursery | None, status: CancelStatus
     ) -> Task:
-        task = Task._create(coro, name, place, context, nursery, self)
+        task = Task._create(coro, name, place, context, nursery, self, coro.send)
         self.tasks[task] = None
         if nursery is not None:
             nursery._children[task] = None
@@ -354,7 +355,7 @@ class Kernel:
 
     def _ended(self, task: Task, result: Outcome[Any]) -> None:
         """A task's coroutine has ended: take the task out of the tree and give its result to its nursery."""
-        if isinstance(result, Error):
+        if type(result) is Error:  # not `isinstance`: it takes its time to tell outcomes from each other
             notice(result.error, self)
             explain(result.error)
         result = result_of(task, result)
@@ -362,9 +363,8 @@ class Kernel:
             self.watcher.task_ended(task, result)
         task._activate(None)
         del self.tasks[task]
-        callbacks, task._exit_callbacks = task._exit_callbacks, []
-        for callback in callbacks:
-            callback(task)
+        if task._exit_callbacks:
+            task._call_back()
         if task is self._main:
             self._main = None
             self.outcome = result

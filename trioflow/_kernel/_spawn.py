@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from types import CoroutineType
 from typing import Any
 
 USE_ACTIVITY = "An orchestration awaits trioflow's own primitives; call other libraries from an activity."
@@ -19,7 +20,8 @@ def coroutine_of(async_fn: Callable[..., Awaitable[object]], args: tuple[object,
     if not callable(async_fn):
         raise _not_a_function(async_fn)
     made = async_fn(*args)
-    if not isinstance(made, Coroutine):
+    # The class that nearly all have comes first: an abstract one takes its time to know its own.
+    if not isinstance(made, (CoroutineType, Coroutine)):
         raise _not_a_coroutine(async_fn, made)
     if getattr(made, "cr_frame", None) is None:
         return _wrapped(made)  # written in C, or a class of its own: give it a frame to be looked at
@@ -32,11 +34,11 @@ async def _wrapped(coro: Coroutine[Any, Any, Any]) -> Any:
 
 def name_of(async_fn: Callable[..., object], name: object) -> str:
     """The name of a task: as given, or the function's."""
+    if isinstance(name, str):
+        return name
     given = async_fn if name is None else name
     while isinstance(given, partial):
         given = given.func
-    if isinstance(given, str):
-        return given
     own = getattr(given, "__qualname__", None)
     home = getattr(given, "__module__", None)
     if own is not None and home is not None:

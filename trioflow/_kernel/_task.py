@@ -56,14 +56,15 @@ class Task(metaclass=NoConstructor):
     parent_nursery: Nursery | None
     _kernel: Kernel  # deleted when the task ends: a traceback that mentions the task must not keep the kernel
 
+    # `context.run(_advance, _next)` takes the next step: `coro.send` and an Outcome (None at the first step).
+    _advance: Callable[[Any], object]
+    _next: Outcome[Any] | None = attrs.field(default=None, init=False)
+
     # Innermost status. Changed by `_activate` only.
     _status: CancelStatus = attrs.field(default=None, init=False)
     # The task may not do anything durable any more: its kernel is closing, or it closes an abandoned async generator.
     _barred: bool = attrs.field(default=False, init=False)
 
-    # `context.run(_advance, _next)` takes the next step: `coro.send` and an Outcome (None at the first step).
-    _advance: Callable[[Any], object] = attrs.field(init=False)
-    _next: Outcome[Any] | None = attrs.field(default=None, init=False)
     # What it yielded and waits for; None while it is ready, running or ended. `_abortable` until its abort was asked
     # once.
     _waiting: Wait | Operation | None = attrs.field(default=None, init=False)
@@ -80,22 +81,26 @@ class Task(metaclass=NoConstructor):
     _child_nurseries: list[Nursery] = attrs.field(factory=list, init=False)  # open ones, outermost first
     eventual_parent_nursery: Nursery | None = attrs.field(default=None, init=False)
     custom_sleep_data: Any = attrs.field(default=None, init=False)
-    # Called, in order, when the task has ended.
-    _exit_callbacks: list[Callable[[Task], object]] = attrs.field(factory=list, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._advance = self.coro.send
+    # Called, in order, when the task has ended. Nearly all tasks have none, and there may be very many tasks.
+    _exit_callbacks: list[Callable[[Task], object]] | tuple[()] = attrs.field(default=(), init=False)
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r} at {self.place}>"
 
     def on_exit(self, callback: Callable[[Task], object]) -> None:
         """Have `callback` called with the task when it has ended; a lock breaks so if its owner never releases it."""
-        self._exit_callbacks.append(callback)
+        callbacks = self._exit_callbacks = self._exit_callbacks or []
+        callbacks.append(callback)
 
     def off_exit(self, callback: Callable[[Task], object]) -> None:
         """Undo one `on_exit` with the same callback."""
-        self._exit_callbacks.remove(callback)
+        callbacks = self._exit_callbacks or []
+        callbacks.remove(callback)
+
+    def _call_back(self) -> None:
+        callbacks, self._exit_callbacks = self._exit_callbacks, ()
+        for callback in callbacks:
+            callback(self)
 
     @property
     def child_nurseries(self) -> list[Nursery]:

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast
 import attrs
 import trio
 
-from trioflow._ambient import AskActivity, AskChild, Mode, OnCancel, OnParentClose, current_host, recorded_input
+from trioflow._ambient import (
+    AskActivity,
+    AskChild,
+    Mode,
+    OnCancel,
+    OnParentClose,
+    current_host,
+    recorded_input,
+    recorded_mode,
+)
 from trioflow._kernel import in_kernel, perform
 from trioflow.app._answers import read_activity, read_child
 from trioflow.app._options import ON_CANCEL, ActivityOptions
@@ -40,12 +49,6 @@ UNSET: Any = _Unset()
 
 CLOSING: Final[dict[OnParentClose, Mode]] = {"cancel": "wait", "wait": "stay", "abandon": "abandon"}
 """What a cancelled call does to its child, by the child's `on_parent_close`, unless `on_cancel` says it."""
-
-
-def _named(call: Coroutine[Any, Any, R], name: str) -> Coroutine[Any, Any, R]:
-    """A call under the name of what is called: it is what messages about it show."""
-    cast(Any, call).__qualname__ = name
-    return call
 
 
 def check_function(fn: object, noun: str, name: str | None, *, must_be_async: bool) -> str:
@@ -94,28 +97,22 @@ class ActivityDefinition(Generic[P, R]):
         return f"<Activity {self.name!r} of {self.app.name!r}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
-        return _named(self._call(args, kwargs), self.__name__)
+        call: Any = self._call(args, kwargs)
+        call.__qualname__ = self.__name__  # what messages about it show
+        return call  # type: ignore[no-any-return]
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         if not in_kernel():
             return await self._run_plainly(args, kwargs)
         host = current_host()
-        settings = self.settings
+        settings, recorded = self.settings, host.recorded_next()
         name = host.registered_name(self)
-        answer = await perform(
-            AskActivity(
-                name,
-                host.codec.encode_arguments(
-                    self.spec, args, kwargs, what=f"activity {name!r}", recorded=recorded_input(host)
-                ),
-                settings.on_cancel,
-                settings.tag,
-                settings.session,
-                self._plain,
-            ),
-            on_cancel=host.on_cancel(settings.on_cancel),
+        payload = host.codec.encode_arguments(
+            self.spec, args, kwargs, what=f"activity {name!r}", recorded=recorded_input(recorded)
         )
-        return cast(R, read_activity(answer, host, self.spec.returns, name))
+        ask = AskActivity(name, payload, settings.on_cancel, settings.tag, settings.session, self._plain)
+        answer = await perform(ask, on_cancel=recorded_mode(recorded, settings.on_cancel))
+        return read_activity(answer, host, self.spec.returns, name)  # type: ignore[no-any-return]
 
     async def _run_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         if inspect.iscoroutinefunction(self.fn):
@@ -207,20 +204,22 @@ class OrchestrationDefinition(Generic[P, R]):
                 f"`await client.start({self.__name__}, ...)`, or in a test "
                 f"`await trioflow.testing.run_durable({self.__name__}, ...)`; the raw function is `{self.__name__}.fn`"
             )
-        return _named(self._call(args, kwargs), self.__name__)
+        call: Any = self._call(args, kwargs)
+        call.__qualname__ = self.__name__
+        return call  # type: ignore[no-any-return]
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         host = current_host()
-        name = host.registered_name(self)
-        if self.child_id is not None and getattr(host.recorded_next(), "instance", None) != self.child_id:
+        name, recorded = host.registered_name(self), host.recorded_next()
+        if self.child_id is not None and getattr(recorded, "instance", None) != self.child_id:
             host.codec.limits.check_id("instance id", self.child_id)
         payload = host.codec.encode_arguments(
-            self.spec, args, kwargs, what=f"orchestration {name!r}", recorded=recorded_input(host)
+            self.spec, args, kwargs, what=f"orchestration {name!r}", recorded=recorded_input(recorded)
         )
         mode = self.on_cancel or CLOSING[self.on_parent_close]
         ask = AskChild(name, self.child_version, self.child_id, payload, mode, self.on_parent_close)
-        answer = await perform(ask, on_cancel=host.on_cancel(mode))
-        return cast(R, read_child(answer, host, self.spec.returns, name))
+        answer = await perform(ask, on_cancel=recorded_mode(recorded, mode))
+        return read_child(answer, host, self.spec.returns, name)  # type: ignore[no-any-return]
 
     def options(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -98,14 +98,23 @@ class ActivityOptions:
             raise HistoryError(f"an activity's item holds options that this release cannot read: {exc}") from exc
 
 
+USUAL: Final = ActivityOptions()
+USUAL_DATA: Final = b'{"options":{}}'
+"""Most items say nothing but this."""
+
+
 def encode_options(plain: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
     """An item's `data`."""
+    if not plain and not headers:
+        return USUAL_DATA
     whole = {"options": plain, "headers": headers} if headers else {"options": plain}
     return json.dumps(whole, separators=(",", ":")).encode()
 
 
 def decode_options(data: bytes) -> tuple[ActivityOptions, dict[str, str]]:
     """Options and headers out of an item's `data`."""
+    if data == USUAL_DATA:
+        return USUAL, {}
     try:
         whole = json.loads(data)
         return ActivityOptions.from_plain(whole["options"]), dict(whole.get("headers", {}))

@@ -96,9 +96,8 @@ class Registry:
 
     def find_activity(self, name: str) -> ActivityDefinition[Any, Any]:
         """The activity of that name; raises UnregisteredError that suggests near ones."""
-        own = self.activities.get(name)
-        if own is not None:
-            return own
+        if name in self.activities:
+            return self.activities[name]
         for prefix, registry in self.walk():
             if name.startswith(prefix) and name[len(prefix) :] in registry.activities:
                 return registry.activities[name[len(prefix) :]]
@@ -106,6 +105,9 @@ class Registry:
 
     def find_orchestration(self, name: str, version: str | None) -> OrchestrationDefinition[Any, Any]:
         """The orchestration of that name: the exact version, or the one to be used. Raises UnregisteredError."""
+        own = self.orchestrations.get(name, {})
+        if version in own:  # nearly every one that has begun
+            return own[version]
         versions = {
             number: definition
             for prefix, registry in self.walk()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
+from types import CoroutineType
 from typing import Any, TypeVar, overload
 
 from trioflow._kernel import checkpoint_if_cancelled, open_nursery
@@ -136,7 +137,8 @@ async def _run_all(work: tuple[Work[Any], ...], run: Callable[[int, Work[Any]], 
 
 
 def _started(item: Work[T]) -> Awaitable[T]:
-    return item if isinstance(item, Awaitable) else item()
+    # The class that nearly all have comes first: an abstract one takes its time to know its own.
+    return item if isinstance(item, (CoroutineType, Awaitable)) else item()
 
 
 def _name_of(item: object) -> object:
@@ -148,7 +150,7 @@ def _name_of(item: object) -> object:
 
 def _check(work: tuple[object, ...]) -> None:
     for item in work:
-        if not (isinstance(item, Awaitable) or callable(item)):
+        if not (isinstance(item, (CoroutineType, Awaitable)) or callable(item)):
             _close_unstarted(work)
             raise TypeError(
                 f"{item!r} can neither be awaited nor called; give an awaitable such as charge(order), "
@@ -158,5 +160,6 @@ def _check(work: tuple[object, ...]) -> None:
 
 def _close_unstarted(work: tuple[object, ...]) -> None:
     for item in work:
-        if inspect.iscoroutine(item) and inspect.getcoroutinestate(item) == inspect.CORO_CREATED:
+        # A coroutine that has ended has no frame.
+        if type(item) is CoroutineType and item.cr_frame and inspect.getcoroutinestate(item) == inspect.CORO_CREATED:
             item.close()

@@ -78,10 +78,11 @@ async def start_detached(
             f"not {orchestration!r}"
         )
     wanted = definition.child_id if id is None else id
-    if wanted is not None and getattr(host.recorded_next(), "instance", None) != wanted:
+    recorded = host.recorded_next()
+    if wanted is not None and getattr(recorded, "instance", None) != wanted:
         host.codec.limits.check_id("instance id", wanted)
     payload = host.codec.encode_arguments(
-        definition.spec, args, kwargs, what=f"orchestration {name!r}", recorded=recorded_input(host)
+        definition.spec, args, kwargs, what=f"orchestration {name!r}", recorded=recorded_input(recorded)
     )
     answer = await perform(AskDetached(name, definition.child_version, wanted, payload), on_cancel="wait")
     if isinstance(answer, DetachedRefused):

@@ -56,8 +56,8 @@ class ArgumentSpec:
             required=sum(p.default is _Parameter.empty for p in parameters),
         )
 
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Arguments by parameter name, in the order of the parameters; those not given are absent.
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments by parameter name, in the order of the parameters; those not given are absent. The caller's own.
 
         Raises:
             TypeError: the function cannot be called like this.
@@ -76,9 +76,14 @@ class ArgumentSpec:
     def unbind(self, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The call that `bind` came from; absent positional ones are filled with today's defaults.
 
+        Args:
+            values: by the names of parameters.
+
         Raises:
             KeyError: with the name of a parameter that has neither a value nor a default.
         """
+        if self.simple is not None and len(values) == len(self.simple):
+            return tuple([values[name] for name in self.simple]), {}
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for name, parameter in self.signature.parameters.items():

@@ -10,7 +10,7 @@ Who calls it: the runtime, at the border to a store. Read next: `_payloads.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -28,8 +28,7 @@ _APART: Final = ("id", "at", "payload")
 _SCHEMA: Final = "v"
 
 
-@attrs.frozen
-class EncodedEvent:
+class EncodedEvent(NamedTuple):
     """An event as a store keeps it, beside its id and time."""
 
     kind: str

@@ -45,19 +45,19 @@ class TypeTable(cattrs.Converter):
     `hooks`.
     """
 
-    __slots__ = ("_building", "_families", "_hooks", "_own")
+    __slots__ = ("_building", "_families", "_own", "made")
 
     def __init__(self) -> None:
         super().__init__(detailed_validation=True)
         self._own: dict[Any, Hooks] = {**LEAVES, Any: (identity, lambda value, _: value)}
         self._families: list[tuple[Callable[[type], bool], Callable[[type], Hooks]]] = []
-        self._hooks: dict[Any, Hooks] = dict(self._own)  # _own, and all that was made from it
+        self.made: dict[Any, Hooks] = dict(self._own)  # _own, and all that was made from it
         self._building: list[Any] = []  # types whose hooks are being made: inside, they refer to themselves lazily
 
     def hooks(self, type_: Any) -> Hooks:
         """The hooks of a declared type, made at the first call."""
         try:
-            known = self._hooks.get(type_)
+            known = self.made.get(type_)
         except TypeError:
             # Decorated with something that has no hash, as pydantic's descriptions of fields have none.
             bare = without_extras(type_)
@@ -74,7 +74,7 @@ class TypeTable(cattrs.Converter):
             return self._later(type_)
         finally:
             self._building.remove(type_)
-        self._hooks[type_] = made
+        self.made[type_] = made
         return made
 
     def register(self, type_: Any, hooks: Hooks) -> None:
@@ -89,7 +89,7 @@ class TypeTable(cattrs.Converter):
 
     def _forget(self) -> None:
         # What was made is made anew: some of it may hold values of the type that has just become known.
-        self._hooks = dict(self._own)
+        self.made = dict(self._own)
 
     def get_unstructure_hook(self, type: Any, cache_result: bool = True) -> Encode:
         """The encoding hook; cattrs calls this for every field."""

@@ -12,13 +12,16 @@ Who calls it: everybody above. Read next: `_codec.py`, then `_kernel`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Self
 
 import attrs
 
 from trioflow.history._failures import Failure
 
 REPLAY_SEMANTICS = 1  # of this release; recorded in OrchestrationStarted, so a worker knows what it can replay
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})  # one for all events, which cannot be changed anyway
 
 
 @attrs.frozen(kw_only=True)
@@ -51,10 +54,20 @@ class Event:
 
     id: int = 0  # position in the history, from 1; 0 while it is a message or a draft
     at: float = 0.0  # store's clock, seconds since the Unix epoch
-    extra: dict[str, Any] = attrs.field(factory=dict, repr=False)
+    extra: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
 
     delivered: ClassVar[bool] = False  # opens a segment
     ends: ClassVar[bool] = False  # ends the execution
+    administrative: ClassVar[bool] = False  # is a client's, and belongs to no segment
+
+    def placed(self, id: int, at: float) -> Self:
+        """The same event at its place in a history: what a message or a draft becomes."""
+        made = object.__new__(type(self))  # not `attrs.evolve`, which reads the class anew for each event
+        for name in _COPIED[type(self)]:
+            object.__setattr__(made, name, getattr(self, name))
+        object.__setattr__(made, "id", id)
+        object.__setattr__(made, "at", at)
+        return made
 
 
 @attrs.frozen(kw_only=True)
@@ -100,10 +113,10 @@ class OrchestrationStarted(Delivered):
     seed: str  # hex; keys the random streams
     semantics: int = REPLAY_SEMANTICS
     parent: ParentLink | None = None
-    headers: Mapping[str, str] = attrs.field(factory=dict)  # the starter's trace context
+    headers: Mapping[str, str] = NOTHING  # the starter's trace context
     carried_events: tuple[CarriedEvent, ...] = ()
-    carried_kv: Mapping[str, bytes] = attrs.field(factory=dict)
-    carried_kv_times: Mapping[str, float] = attrs.field(factory=dict)  # when each was last set
+    carried_kv: Mapping[str, bytes] = NOTHING
+    carried_kv_times: Mapping[str, float] = NOTHING  # when each was last set
     carried_status: bytes | None = None
     carried_cancel: CarriedCancel | None = None
 
@@ -165,11 +178,14 @@ class Suspended(Event):
     """A client stopped it for a while."""
 
     reason: str | None = None
+    administrative: ClassVar[bool] = True
 
 
 @attrs.frozen(kw_only=True)
 class Resumed(Event):
     """A client let it go on."""
+
+    administrative: ClassVar[bool] = True
 
 
 @attrs.frozen(kw_only=True)
@@ -177,6 +193,7 @@ class Parked(Event):
     """It cannot go on until somebody acts."""
 
     failure: Failure
+    administrative: ClassVar[bool] = True
 
 
 # -- activities -------------------------------------------------------------------------------------------------------
@@ -191,7 +208,7 @@ class ActivityScheduled(AskedAt):
     on_cancel: str = "wait"
     tag: str | None = None
     session: str | None = None
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = NOTHING
 
 
 @attrs.frozen(kw_only=True)
@@ -271,7 +288,7 @@ class ChildScheduled(AskedAt):
     payload: bytes
     on_cancel: str = "wait"
     on_parent_close: str = "cancel"
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = NOTHING
 
 
 @attrs.frozen(kw_only=True)
@@ -315,7 +332,7 @@ class DetachedScheduled(AskedAt):
     version: str | None = None
     instance: str
     payload: bytes
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = NOTHING
 
 
 @attrs.frozen(kw_only=True)
@@ -410,3 +427,5 @@ EVENTS: tuple[type[Event], ...] = (
     PatchMarked,
 )
 """Every kind of event; its kind is its class's name."""
+
+_COPIED: Final = {cls: tuple(a.name for a in attrs.fields(cls) if a.name not in ("id", "at")) for cls in EVENTS}

@@ -111,8 +111,8 @@ class PayloadCodec:
             LimitExceeded: see `encode`.
         """
         what = what if what is not None else spec.name
-        plain: dict[str, Any] = {}
-        for name, value in spec.bind(args, kwargs or {}).items():
+        plain = spec.bind(args, kwargs or {})
+        for name, value in plain.items():
             try:
                 plain[name] = self._hooks(spec.types[name])[0](value)
             except Misfit as exc:
@@ -155,6 +155,12 @@ class PayloadCodec:
         return values
 
     def _hooks(self, type_: Any) -> Hooks:
+        try:
+            return self._table.made[type_]
+        except (KeyError, TypeError):  # it is new, or has no hash
+            return self._new_hooks(type_)
+
+    def _new_hooks(self, type_: Any) -> Hooks:
         try:
             return self._table.hooks(type_)
         except NameError as exc:

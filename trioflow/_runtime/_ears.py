@@ -88,15 +88,21 @@ class Ears:
             while not self._young:
                 self._some = trio.Event()
                 await self._some.wait()
-            ear = self._young[0]
-            rest = ear.since + SOON - self._env.monotonic()
-            if ear.closed or rest <= 0:
-                self._young.popleft()
-                if not ear.closed:
-                    ear.listened = True
-                    nursery.start_soon(self._listen, ear)
-            else:
+            rest = self._attend_to_oldest(nursery)
+            if rest > 0:
                 await trio.sleep(rest)
+
+    def _attend_to_oldest(self, nursery: trio.Nursery) -> float:
+        """See whether it has ended or lasts. Returns the seconds before it is to be seen to again."""
+        ear = self._young[0]
+        rest = ear.since + SOON - self._env.monotonic()
+        if not ear.closed and rest > 0:
+            return rest
+        self._young.popleft()
+        if not ear.closed:
+            ear.listened = True
+            nursery.start_soon(self._listen, ear)
+        return 0.0
 
     async def _listen(self, ear: Ear) -> None:
         look_at = ear.since + LOOK_AFTER

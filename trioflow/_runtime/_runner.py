@@ -175,7 +175,7 @@ class TurnRunner:
         hold.wake_at = result.wake_at
         hold.messages = answer.messages
         hold.held = answer.kept
-        hold.turn = attrs.evolve(hold.turn, state=request.state, attempts=1)
+        hold.turn = attrs.evolve(hold.turn, state=request.state, attempts=1, messages=())
         if answer.kept:
             self.keeper.keep(hold, since)
         if result.ended:

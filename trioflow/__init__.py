@@ -6,19 +6,18 @@ and deploys.
 General layout, from the top: `_open` joins a worker (`_runtime`) and a client (`_client`) on a store (`stores`); the
 worker evaluates turns with `_engine`, which drives the deterministic scheduler `_kernel` over a `history`; authors
 write with `app`, `durable` and `activity`; `abc` holds the contracts between them, `errors` every error, `testing` what
-tests need. `telemetry` is loaded when somebody asks for it, since it brings OpenTelemetry's API along. Read next:
-`app`, `durable`, then `_open`.
+tests need. `stores`, `telemetry` and `testing` are loaded when somebody asks for them: a program that imports trioflow
+pays for no database, no OpenTelemetry and no test harness. Read next: `app`, `durable`, then `_open`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from trioflow import (
     activity as activity,
     durable as durable,
-    stores as stores,
-    testing as testing,
 )
 from trioflow._client import (
     Client as Client,
@@ -101,7 +100,11 @@ from trioflow.history import (
 )
 
 if TYPE_CHECKING:
-    from trioflow import telemetry as telemetry
+    from trioflow import (
+        stores as stores,
+        telemetry as telemetry,
+        testing as testing,
+    )
 
 __all__ = (
     "ActivityFailed",
@@ -176,9 +179,7 @@ __all__ = (
 
 
 def __getattr__(name: str) -> Any:
-    """Load `telemetry`."""
-    if name != "telemetry":
+    """Load `stores`, `telemetry` or `testing`."""
+    if name not in ("stores", "telemetry", "testing"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import trioflow.telemetry
-
-    return trioflow.telemetry
+    return import_module(f"trioflow.{name}")

@@ -21,7 +21,6 @@ from trioflow._runtime import RuntimeOptions, Worker
 from trioflow.abc import Env, Instrument, Instruments, Store, StoreCommitted
 from trioflow.app import App
 from trioflow.errors import StoreError
-from trioflow.stores import MemoryStore, open_store
 
 
 @final
@@ -73,11 +72,11 @@ async def open_runtime(
         env: time, randomness and failpoints, for tests.
     """
     world, raised = env or Env(), list[BaseException]()
-    async with open_store(store) as opened:
+    async with _opened(store) as opened:
         told = _instruments(instruments)
         client = _client(app, opened, world, told)
         settings = options or RuntimeOptions()
-        if settings.poll_interval is None and isinstance(opened, MemoryStore):
+        if settings.poll_interval is None and _in_memory(opened):
             settings = attrs.evolve(settings, poll_interval=math.inf)
         worker = Worker(app=app, store=opened, options=settings, env=world, client=client, instruments=told)
         client.first_turn = worker.first_turn
@@ -126,13 +125,27 @@ async def connect(
         instruments: as for `open_runtime`.
         env: time and randomness, for tests.
     """
-    async with open_store(store) as opened:
+    async with _opened(store) as opened:
         yield _client(app or App("client"), opened, env or Env(), _instruments(instruments))
 
 
 def _client(app: App, store: Store, env: Env, instruments: Instruments) -> Client:
     """A client; it looks unasked only where another process may write."""
-    return Client(app, store, env, math.inf if isinstance(store, MemoryStore) else POLL_INTERVAL, instruments)
+    return Client(app, store, env, math.inf if _in_memory(store) else POLL_INTERVAL, instruments)
+
+
+def _opened(store: Store | str) -> Store:
+    """What was given, as a store. Stores are loaded here: a program that opens none pays for none."""
+    from trioflow.stores import open_store
+
+    return open_store(store)
+
+
+def _in_memory(store: Store) -> bool:
+    """Whether nobody outside this process can write to it."""
+    from trioflow.stores import MemoryStore
+
+    return isinstance(store, MemoryStore)
 
 
 def _instruments(given: Sequence[Instrument] | None) -> Instruments:

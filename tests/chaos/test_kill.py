@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 import trio
@@ -24,9 +25,9 @@ from trioflow.history import ActivityCompleted, ActivityScheduled
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-async def _one_life(path: pathlib.Path, lines: int | None, runs: Counter[str], done: trio.Event) -> None:
+async def _one_life(worker_arguments: Sequence[str], lines: int | None, runs: Counter[str], done: trio.Event) -> None:
     """A worker process from start to SIGKILL after `lines` lines (None: until everything is done)."""
-    command = [sys.executable, "-m", "tests.chaos.worker", str(path)]
+    command = [sys.executable, "-m", "tests.chaos.worker", *worker_arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment
@@ -59,18 +60,20 @@ async def _one_life(path: pathlib.Path, lines: int | None, runs: Counter[str], d
             await process.stdin.aclose()
 
 
-async def _workers(path: pathlib.Path, kills: list[int], runs: Counter[str], done: trio.Event) -> None:
+async def _workers(worker_arguments: Sequence[str], kills: list[int], runs: Counter[str], done: trio.Event) -> None:
     """One slot of workers: killed and started again, the last one works until all is done."""
     for lines in kills:
         if not done.is_set():
-            await _one_life(path, lines, runs, done)
+            await _one_life(worker_arguments, lines, runs, done)
     if not done.is_set():
-        await _one_life(path, None, runs, done)
+        await _one_life(worker_arguments, None, runs, done)
 
 
-async def kill_run(path: pathlib.Path, *, instances: int, kills: int, workers: int, seed: int) -> Counter[str]:
-    """Start `instances` orders, let them be worked on by workers that are killed, and check every result and
-    history.
+async def kill_run(
+    path: pathlib.Path, *, instances: int, kills: int, workers: int, seed: int, without: Sequence[str] = ()
+) -> Counter[str]:
+    """Start `instances` orders, let them be worked on by workers that are killed and do `without` these options, and
+    check every result and history.
     """
     rng = random.Random(seed)
     runs: Counter[str] = Counter()
@@ -84,7 +87,7 @@ async def kill_run(path: pathlib.Path, *, instances: int, kills: int, workers: i
         for _ in range(workers):
             share = kills // workers
             moments = [rng.randrange(1, max(2, 5 * instances // max(1, kills))) for _ in range(share)]
-            nursery.start_soon(_workers, path, moments, runs, done)
+            nursery.start_soon(_workers, [str(path), *without], moments, runs, done)
         for number, handle in enumerate(handles):
             assert await handle.result() == worker.expected(number)
         for handle in handles:
@@ -110,3 +113,12 @@ async def test_many_kills(tmp_path: pathlib.Path, seed: int) -> None:
     with trio.fail_after(300):
         runs = await kill_run(tmp_path / "orders.db", instances=200, kills=30, workers=3, seed=seed)
     assert len(runs) == 200 * 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("without", [("fuse",), ("born_leased",), ("fuse", "born_leased")], ids="-and-".join)
+async def test_many_kills_of_workers_that_take_the_long_way(tmp_path: pathlib.Path, without: Sequence[str]) -> None:
+    """Where outcomes are settled on their own, or activities fetched from the queue, nothing is lost either."""
+    with trio.fail_after(300):
+        runs = await kill_run(tmp_path / "orders.db", instances=60, kills=12, workers=3, seed=4, without=without)
+    assert len(runs) == 60 * 5

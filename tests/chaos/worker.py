@@ -1,5 +1,7 @@
 """A worker process for the kill tests: opens a runtime on a SQLite file and says what its activities do.
 
+Usage: python -m tests.chaos.worker PATH [OPTION...]; each option of the runtime that is named is turned off.
+
 Lines on standard output: ``ready``, then ``run <instance> <step>`` at the beginning of each activity. Ends when its
 standard input is closed.
 """
@@ -50,13 +52,14 @@ def expected(number: int) -> list[str]:
     return [*steps, f"approved {number}", f"0 ship of {number}", str(number * number)]
 
 
-async def main(path: str) -> None:
+async def main(path: str, *without: str) -> None:
     """Work until standard input is closed."""
-    async with trioflow.open_runtime(app, f"sqlite:{path}"):
+    options = trioflow.RuntimeOptions(**dict.fromkeys(without, False))  # type: ignore[arg-type]
+    async with trioflow.open_runtime(app, f"sqlite:{path}", options=options):
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1])
+    trio.run(main, *sys.argv[1:])

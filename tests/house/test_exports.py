@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.source import PACKAGE, ROOT, module_name, parse, python_files, relative
+from tests.house.source import PACKAGE, module_name, parse, python_files, relative
 
 DOORS = tuple(path for path in python_files("trioflow") if path.name == "__init__.py")
 PUBLIC = tuple(
@@ -16,6 +16,14 @@ PUBLIC = tuple(
     for path in python_files("trioflow")
     if not any(part.startswith("_") for part in module_name(path).split(".")) and path.name != "__main__.py"
 )
+
+LAZY = tuple(PACKAGE / door / "__init__.py" for door in ("", "stores"))
+
+
+def _makes_lazy(node: ast.stmt) -> bool:
+    """Whether a statement of a door is there to load the rest on demand."""
+    helpers = ("from importlib import import_module", "from typing import TYPE_CHECKING, Any")
+    return isinstance(node, ast.If | ast.FunctionDef) or ast.unparse(node) in helpers
 
 
 def _all(path: Path) -> ast.expr | None:
@@ -39,14 +47,13 @@ def test_all_is_a_tuple(path: Path) -> None:
 def test_a_door_only_shows(path: Path) -> None:
     """An `__init__` has a docstring, imports such as `from x import A as A`, and `__all__`, which lists them all.
 
-    That of `trioflow` itself loads what is heavy when somebody asks for it.
+    A few load what is heavy when somebody asks for it: what they show then is imported for type checkers alone.
     """
     shown: list[str] = []
     body = parse(path).body[1:]
-    if path == ROOT / "trioflow" / "__init__.py":
-        body = [node for node in body if ast.unparse(node) != "from typing import TYPE_CHECKING, Any"]
+    if path in LAZY:
         lazily = [one for node in body if isinstance(node, ast.If) for one in node.body]
-        body = [*(node for node in body if not isinstance(node, ast.If | ast.FunctionDef)), *lazily]
+        body = [*(node for node in body if not _makes_lazy(node)), *lazily]
     for node in body:
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             continue

@@ -69,8 +69,10 @@ class EngineHost:
         return self.app.failures
 
     def begin(self, started: OrchestrationStarted) -> None:
-        """Take what the first event carries."""
-        self.started = started
+        """Take what the first event carries, which is kept without it: nothing of that is in memory twice."""
+        self.started = attrs.evolve(
+            started, payload=b"", carried_events=(), carried_kv={}, carried_kv_times={}, carried_status=None
+        )
         self.kv = dict(started.carried_kv)
         self.kv_times = {key: started.carried_kv_times.get(key, started.at) for key in self.kv}
         self.status = started.carried_status

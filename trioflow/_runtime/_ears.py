@@ -79,8 +79,13 @@ class Ears:
                 await self._run_until_more(anything)
 
     async def _run_until_more(self, anything: Watch) -> None:
-        """Look at what is due after so many bumps, and wait until something else may be."""
+        """Look at what is due, and wait until something else may be."""
         seen = anything.seen
+        with trio.move_on_after(await self._look_at_due(seen)):
+            await anything.wait_beyond(seen)
+
+    async def _look_at_due(self, seen: int) -> float:
+        """Look at what is due after so many bumps. Returns the seconds after which something else may be."""
         now = self._env.monotonic()
         waiting = [ear for ear in self._open.values() if ear.looked < seen]
         async with trio.open_nursery() as nursery:
@@ -90,8 +95,7 @@ class Ears:
                     nursery.start_soon(self._look, ear)
         # An ear that is opened meanwhile is not due before that, either.
         pause = min((ear.look_at - now for ear in waiting), default=LOOK_AFTER) if seen else math.inf
-        with trio.move_on_after(max(pause, 0.0)):
-            await anything.wait_beyond(seen)
+        return max(pause, 0.0)
 
     async def _look(self, ear: Ear) -> None:
         """Have the lease renewed now if the instance has gone on; say when there may be another look, which is soon

@@ -176,6 +176,8 @@ class TurnRunner:
         hold.messages = answer.messages
         hold.held = answer.kept
         hold.state, hold.attempts = request.state, 1
+        if hold.turn.messages:
+            hold.turn = attrs.evolve(hold.turn, messages=())  # they are in its history now
         if answer.kept:
             self.keeper.keep(hold, since)
         if result.ended:

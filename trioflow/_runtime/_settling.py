@@ -8,7 +8,6 @@ turn could not settle.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import attrs
 import trio
@@ -66,10 +65,10 @@ class Settler:
                     self._some = trio.Event()
                     await self._some.wait()
                     continue
-                batch, self._ready = self._ready, []
-                await self._settle(batch)
+                await self._settle_ready()
 
-    async def _settle(self, batch: Sequence[Settlement]) -> None:
+    async def _settle_ready(self) -> None:
+        batch, self._ready = self._ready, []
         self._env.reached("activity.before_commit")
         request = CommitActivities(settle=tuple(settlement.settle for settlement in batch))
         answer = await persistently("settling activities", lambda: self._store.commit_activities(request))

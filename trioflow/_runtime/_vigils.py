@@ -68,14 +68,20 @@ class Vigils:
                     while not self._young:
                         self._some = trio.Event()
                         await self._some.wait()
-                    since, hold, over = self._young[0]
-                    rest = since + QUIET - self._env.monotonic()
-                    if not over.is_set() and rest > 0:
+                    rest = self._attend_to_oldest(nursery)
+                    if rest > 0:
                         await trio.sleep(rest)
-                        continue
-                    self._young.popleft()
-                    if not over.is_set():
-                        nursery.start_soon(self._listen, hold, over)
+
+    def _attend_to_oldest(self, nursery: trio.Nursery) -> float:
+        """See whether it is over or lasts. Returns the seconds before it is to be seen to again."""
+        since, hold, over = self._young[0]
+        rest = since + QUIET - self._env.monotonic()
+        if not over.is_set() and rest > 0:
+            return rest
+        self._young.popleft()
+        if not over.is_set():
+            nursery.start_soon(self._listen, hold, over)
+        return 0.0
 
     async def _listen(self, hold: Hold, over: trio.Event) -> None:
         async with trio.open_nursery() as nursery:

@@ -171,7 +171,14 @@ def choose_writer(backend: Backend | None) -> Callable[[Any], bytes]:
         if backend is None:
             return write
         raise ConfigurationError("json='orjson' needs orjson: pip install 'trioflow[fast]'") from None
-    return orjson.dumps
+    dumps = orjson.dumps
+
+    def compact(plain: Any) -> bytes:
+        # orjson keeps the room it wrote in, 4 KiB at least and eight bytes for one of a long text, as long as what it
+        # wrote is kept: and a store in memory, or a live execution, keeps it.
+        return bytes(memoryview(dumps(plain)))
+
+    return compact
 
 
 def choose_reader(backend: Backend | None) -> Callable[[bytes], Any]:

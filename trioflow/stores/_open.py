@@ -1,21 +1,22 @@
 """From a URL to a store.
 
-Law: nothing is opened here, so nothing can fail but the text; what is wrong with it is said, with the forms that are
-right.
+Laws: nothing is opened here, so nothing can fail but the text; what is wrong with it is said, with the forms that are
+right; no store is loaded but the one that is named.
 
 Who calls it: `_runtime` and `_client`, for whatever they were given as `store`.
 """
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from trioflow.abc import Env, Store
 from trioflow.errors import ConfigurationError
-from trioflow.stores._memory import MemoryStore
-from trioflow.stores._postgres import PostgresStore
-from trioflow.stores._sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from trioflow.stores._postgres import PostgresStore
+    from trioflow.stores._sqlite import SqliteStore
 
 FORMS = '"memory:", "sqlite:shop.db", "sqlite:/var/lib/shop.db", "sqlite::memory:", "sqlite:shop.db?durability=fast", "postgresql://user@host/database?schema=shop"'
 
@@ -38,6 +39,8 @@ def open_store(
     env = Env() if env is None else env
     scheme, colon, rest = store.partition(":")
     if store == "memory:":
+        from trioflow.stores._memory import MemoryStore
+
         return MemoryStore(env=env)
     if colon and scheme == "sqlite":
         return _sqlite(store, rest, durability, env)
@@ -57,6 +60,8 @@ def _sqlite(url: str, rest: str, durability: Literal["full", "fast"] | None, env
     chosen = options.pop("durability", durability or "full")
     if options:
         raise ConfigurationError(f"{url!r}: unknown option {', '.join(sorted(options))}; the only one is durability.")
+    from trioflow.stores._sqlite import SqliteStore
+
     return SqliteStore(path, durability=cast('Literal["full", "fast"]', chosen), env=env)
 
 
@@ -66,6 +71,8 @@ def _postgres(url: str, durability: Literal["full", "fast"] | None, env: Env) ->
     options = dict(parse_qsl(query, keep_blank_values=True))
     schema = options.pop("schema", "trioflow")
     chosen = options.pop("durability", durability or "full")
+    from trioflow.stores._postgres import PostgresStore
+
     return PostgresStore(
         f"{address}?{urlencode(options, quote_via=quote)}" if options else address,
         schema=schema,

@@ -226,7 +226,7 @@ def test_a_refusal_after_its_rows_were_looked_for_voids_the_batch(bench: Bench) 
 
     def act(work: Work) -> None:
         work.tables.put_message("a", rules.StoredMessage(9, 0.0, None, False, False, Draft("x", b"")))
-        assert len(work.tables.messages("a")) == 2
+        assert len(work.tables.inboxes(["a"])["a"]) == 2
 
     answers = bench.do((rules.start_instance, start("a")), (refuse_after(act), ""), (rules.start_instance, start("b")))
     assert [type(answer).__name__ for answer in answers] == ["Started", "InstanceExists", "Started"]
@@ -236,7 +236,7 @@ def test_a_refusal_after_its_rows_were_looked_for_voids_the_batch(bench: Bench) 
 
 def test_writing_for_others_is_no_write_of_ones_own(bench: Bench) -> None:
     """A member that only has the rows of others written, and then refuses, costs them nothing."""
-    answers = bench.do((rules.start_instance, start("a")), (refuse_after(lambda work: work.tables.messages("a")), ""))
+    answers = bench.do((rules.start_instance, start("a")), (refuse_after(lambda work: work.tables.inboxes(["a"])), ""))
     assert isinstance(answers[1], InstanceExists)
     assert bench.count("BEGIN") == 1
     assert bench.ask("SELECT instance FROM instance") == [("a",)]
@@ -302,6 +302,49 @@ def test_an_instance_is_replaced_after_the_changes_of_the_old_one(bench: Bench) 
     _, started = bench.do((rules.commit_turn, end), (rules.start_instance, replace))
     assert started.execution == 2
     assert bench.ask("SELECT name, execution, state, revision FROM instance") == [("other", 2, "pending", 2)]
+
+
+def test_messages_that_are_not_there_are_not_counted(bench: Bench) -> None:
+    """A commit that consumes what is not there is found out, whoever shares its transaction, and its inbox is right."""
+    following = bench.begin("a", "b")
+    posts = [
+        PostMessage(request_id=name, message=OutMessage(instance=name, draft=Draft("x", b"")), mailbox_limit=9,
+                    mailbox_bytes=9) for name in ("a", "b")
+    ]  # fmt: skip
+    bench.do(*[(rules.post_message, post) for post in posts])
+    wrong = attrs.evolve(following["a"], consumed=(77,))
+    right = attrs.evolve(following["b"], consumed=(2, 2))
+    answers = bench.do((rules.commit_turn, wrong), (rules.commit_turn, right))
+    assert [answer.revision for answer in answers] == [2, 2]
+    assert [len(answer.messages) for answer in answers] == [1, 0]
+    assert bench.ask("SELECT instance, queued FROM instance ORDER BY 1") == [("a", 1), ("b", 0)]
+    assert bench.ask("SELECT instance, seq FROM message") == [("a", 2)]
+
+
+def test_an_inbox_is_emptied_before_the_next_life_begins(bench: Bench) -> None:
+    """An end that leaves messages, and the start that takes its place, may share a transaction: its message stays."""
+    following = bench.begin("a")
+    post = PostMessage(
+        request_id="p", message=OutMessage(instance="a", draft=Draft("x", b"")), mailbox_limit=9, mailbox_bytes=9
+    )
+    end = attrs.evolve(following["a"], state=State.COMPLETED, keep=None)
+    replace = start("a", request_id="again", if_exists="replace_finished")
+    bench.do((rules.post_message, post), (rules.commit_turn, end), (rules.start_instance, replace))
+    assert bench.count("BEGIN") == 1
+    assert bench.ask("SELECT kind FROM message") == [("OrchestrationStarted",)]
+    assert bench.ask("SELECT queued, state FROM instance") == [(1, "pending")]
+
+
+def test_times_are_looked_up_once_and_again_when_items_change(bench: Bench) -> None:
+    """Who looks for work asks once when the first cancelled or late items are due, and believes no old answer."""
+    following = bench.begin("a")
+    late = attrs.evolve(item("a", 9), born=None, start_within=5.0, late=Draft("Late", b""))
+    commit = attrs.evolve(following["a"], settle=(), activities=(late,), cancel_activities=(2,))
+    look = (rules.lock_turns, LockTurns(worker="w", limit=5, lease=60.0))
+    before, _, after = bench.do(look, (rules.commit_turn, commit), look)
+    assert bench.count("start_by >=") == 2
+    assert before.next_due is None
+    assert after.now < after.next_due <= after.now + 5
 
 
 def test_a_deleted_instance_is_not_remembered(bench: Bench) -> None:

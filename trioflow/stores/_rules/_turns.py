@@ -9,6 +9,8 @@ Who calls it: stores. Read next: `_activities.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trioflow.abc import (
     CommitTurn,
     LockTurns,
@@ -29,7 +31,7 @@ from trioflow.errors import InstanceExists
 from trioflow.stores import _refusals as refusals
 from trioflow.stores._rules._activities import cancel_items, hurt_by, schedule_items, settle_in_turn, sweep
 from trioflow.stores._rules._checks import check_commit
-from trioflow.stores._rules._rows import InstanceRow
+from trioflow.stores._rules._rows import InstanceRow, StoredMessage
 from trioflow.stores._rules._starts import begin
 from trioflow.stores._rules._work import Work
 
@@ -39,7 +41,8 @@ def lock_turns(work: Work, request: LockTurns) -> LockedTurns:
     if sweep(work):
         work.finish()  # what was posted may make its instance eligible for this very call
     rows = work.tables.due_instances(work.now - request.overdue, request.limit, request.can_run, others=request.others)
-    turns = [_lock(work, row, request) for row in rows]
+    inboxes = work.tables.inboxes([row.instance for row in rows if row.queued])
+    turns = [_lock(work, row, request, inboxes.get(row.instance, ())) for row in rows]
     work.finish()  # their leases are times at which something may become eligible, too
     tables = work.tables
     times = (tables.next_due_instance(work.now), tables.next_due_cancelled(work.now), tables.next_due_late(work.now))
@@ -48,7 +51,7 @@ def lock_turns(work: Work, request: LockTurns) -> LockedTurns:
     )
 
 
-def _lock(work: Work, row: InstanceRow, request: LockTurns) -> LockedTurn:
+def _lock(work: Work, row: InstanceRow, request: LockTurns, inbox: Sequence[StoredMessage]) -> LockedTurn:
     row.lock_token, row.lock_worker = work.new_token(), request.worker
     row.lock_until = work.now + request.lease
     row.attempts += 1
@@ -63,14 +66,14 @@ def _lock(work: Work, row: InstanceRow, request: LockTurns) -> LockedTurn:
         history_bytes=row.history_bytes,
         attempts=row.attempts,
         wake_at=row.wake_at,
-        messages=_messages(work, row),
+        messages=tuple(message.row for message in inbox),
     )
 
 
 def _messages(work: Work, row: InstanceRow) -> tuple[MessageRow, ...]:
     if not row.queued:
         return ()
-    return tuple(message.row for message in work.tables.messages(row.instance))
+    return tuple(message.row for message in work.tables.inboxes([row.instance]).get(row.instance, ()))
 
 
 def commit_turn(work: Work, request: CommitTurn) -> TurnCommitted:
@@ -141,12 +144,11 @@ def _take_from_inbox(work: Work, row: InstanceRow, request: CommitTurn) -> None:
     if request.state.ended:
         if row.queued:
             work.tables.keep_messages(row.instance, for_execution=None)
-            work.count_inbox(row)
+            row.empty_inbox()
     elif request.consumed:
         removed = work.tables.remove_messages(row.instance, request.consumed)
         if removed == row.queued:
-            row.queued = row.mail = row.mail_bytes = 0
-            row.first_at = row.control_at = None
+            row.empty_inbox()
         else:
             work.count_inbox(row)
 

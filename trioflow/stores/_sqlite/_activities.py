@@ -90,15 +90,19 @@ class SqliteActivities:
         self._add_items(self.pending.changed_items, rows)
 
     def _add_items(self, pile: Pile, rows: Sequence[ActivityRow]) -> None:
-        found = [activity_values(row) for row in rows]
-        self.pending.items.update({row[:3]: row for row in found})
-        self.pending.add(pile, found)
+        if rows:
+            found = [activity_values(row) for row in rows]
+            self.pending.items.update({row[:3]: row for row in found})
+            self.pending.add(pile, found)
+            self.pending.firsts = None
 
     def remove_activities(self, rows: Sequence[ActivityRow]) -> None:
         """See `Tables`."""
-        keys = [row.key for row in rows]
-        self.pending.items.update(dict.fromkeys(keys))
-        self.pending.add(self.pending.gone_items, keys)
+        if rows:
+            keys = [row.key for row in rows]
+            self.pending.items.update(dict.fromkeys(keys))
+            self.pending.add(self.pending.gone_items, keys)
+            self.pending.firsts = None
 
     def all_activities(self, instance: str) -> list[ActivityRow]:
         """See `Tables`."""
@@ -121,27 +125,39 @@ class SqliteActivities:
         key = ("next", tags)
         text, values = self._texts.get(key) or self._text(key, sql.next_due_activity(tags))
         self.pending.flush_items()
-        row = self._one(text, now, *values)
-        return None if row is None else row[0]
+        return self._time(text, now, *values)
 
     def due_cancelled(self, now: float, limit: int) -> list[ActivityRow]:
         """See `Tables`."""
-        return self._items(sql.DUE_CANCELLED, now, limit)
+        first, _ = self._firsts()
+        return self._items(sql.DUE_CANCELLED, now, limit) if first is not None and first <= now else []
 
     def next_due_cancelled(self, now: float) -> float | None:
         """See `Tables`."""
-        self.pending.flush_items()
-        row = self._one(sql.NEXT_DUE_CANCELLED, now)
-        return None if row is None else row[0]
+        first, _ = self._firsts()
+        return first if first is None or first > now else self._time(sql.NEXT_DUE_CANCELLED, now)
 
     def due_late(self, now: float, limit: int) -> list[ActivityRow]:
         """See `Tables`."""
-        return self._items(sql.DUE_LATE, now, limit)
+        _, first = self._firsts()
+        return self._items(sql.DUE_LATE, now, limit) if first is not None and first <= now else []
 
     def next_due_late(self, now: float) -> float | None:
         """See `Tables`."""
+        _, first = self._firsts()
+        return first if first is None or first > now else self._time(sql.NEXT_DUE_LATE, now)
+
+    def _firsts(self) -> tuple[float | None, float | None]:
+        """When the first item marked as cancelled is due, and when the first has to be begun: mostly there is none."""
         self.pending.flush_items()
-        row = self._one(sql.NEXT_DUE_LATE, now)
+        if self.pending.firsts is None:
+            self.pending.firsts = self._one(sql.FIRST_TIMES)
+            assert self.pending.firsts is not None
+        first_cancelled, first_late = self.pending.firsts
+        return first_cancelled, first_late
+
+    def _time(self, text: str, *values: Any) -> float | None:
+        row = self._one(text, *values)
         return None if row is None else row[0]
 
     def held_activities(self, worker: str) -> list[ActivityRow]:
@@ -169,5 +185,4 @@ class SqliteActivities:
 
     def next_session_end(self, now: float) -> float | None:
         """See `Tables`."""
-        row = self._one(sql.NEXT_SESSION_END, now)
-        return None if row is None else row[0]
+        return self._time(sql.NEXT_SESSION_END, now)

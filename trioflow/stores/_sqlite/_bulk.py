@@ -16,13 +16,10 @@ from trioflow.stores._rules import ACTIVITY_COLUMNS, INSTANCE_COLUMNS
 from trioflow.stores._sqlite import _statements as sql
 
 R = TypeVar("R")
-ITEM_CHANGE_WIDTH: Final = (
-    len(ACTIVITY_COLUMNS) - 1
-)  # without the payload, the last, which never changes and may be large
-
 SIZES: Final = (64, 32, 16, 8, 4, 2, 1)
 EMPTY_TEXT: Final = "''"
 EMPTY_BLOB: Final = "x''"
+ITEM_CHANGE_WIDTH: Final = len(ACTIVITY_COLUMNS) - 1  # without the payload, the last: it never changes and may be large
 INSTANCE_WIDTH: Final = len(INSTANCE_COLUMNS)
 
 
@@ -113,8 +110,14 @@ def remove_activities(count: int) -> str:
 
 @functools.cache
 def remove_messages(count: int) -> str:
-    """Remove messages of an instance."""
-    return f"DELETE FROM message WHERE instance = ? AND seq IN ({', '.join('?' * count)})"  # noqa: S608 - as above
+    """Remove messages."""
+    return f"DELETE FROM message WHERE {' OR '.join(['instance = ? AND seq = ?'] * count)}"  # noqa: S608 - as above
+
+
+@functools.cache
+def empty_inboxes(count: int) -> str:
+    """Remove all messages of instances."""
+    return f"DELETE FROM message WHERE instance IN ({', '.join('?' * count)})"  # noqa: S608 - as above
 
 
 @functools.cache

@@ -117,17 +117,19 @@ class Database:
         try:
             if self._db is None:
                 self.open()
-            if all(member.reads for member in members):
-                self._transact("BEGIN", members)
-            else:
-                with self._held():
-                    self._transact("BEGIN IMMEDIATE", members)
+            reads = all(member.reads for member in members)
+            gate = None if reads else self._gate
+            if gate is not None:
+                gate.enter()
+            try:
+                self._transact("BEGIN" if reads else "BEGIN IMMEDIATE", members)
+            finally:
+                if gate is not None:
+                    gate.leave()
         except Exception as exc:
             for member in members:
                 if member.answer is None:
                     member.answer = outcome.Error(self._translated(exc, "beginning a transaction"))
-        if self._tables is not None:
-            self._tables.pending.clear()  # rows may be large, and nobody knows when the next one comes
 
     def _transact(self, begin: str, members: Sequence[Member]) -> None:
         if len(members) > 1 and self._together(begin, members):
@@ -174,14 +176,14 @@ class Database:
     def _look_ahead(self, members: Sequence[Member]) -> None:
         """A transaction has begun: read together what its members are going to ask for."""
         assert self._tables is not None
-        self._tables.pending.clear()
+        self._tables.pending.exact = len(members) == 1
         needs = Needs()
         for member in members:
             needs.add(member.request)
         try:
             self._tables.look_up(needs)
         except Exception:  # whoever needs what cannot be read, or cannot be asked for, hears of it by himself
-            self._tables.pending.clear()
+            self._tables.pending.forget()
             if not self._connection.in_transaction:
                 raise
 
@@ -219,6 +221,8 @@ class Database:
             self._distrust()
             return
         env.reached("sqlite.after_commit")
+        assert self._tables is not None
+        self._tables.pending.clear()
         for member, answer in zip(members, answers, strict=True):
             member.answer = answer
         if any(member.wrote for member in members):
@@ -240,6 +244,8 @@ class Database:
 
     def _rollback(self) -> None:
         db = self._db
+        if self._tables is not None:
+            self._tables.pending.clear()
         if db is not None and db.in_transaction:
             try:
                 db.execute("ROLLBACK")

@@ -24,6 +24,10 @@ Row = tuple[Any, ...]
 ItemKey = tuple[str, int, int]
 
 
+class NotThere(sqlite3.Error):
+    """A message was to be removed that is not there: whoever believed that it was has to run again, and be exact."""
+
+
 @attrs.define(eq=False)
 class Pile:
     """Rows that wait for one kind of statement."""
@@ -33,24 +37,26 @@ class Pile:
     width: int | None = None  # columns that are written, if not all
     rows: list[Row] = attrs.field(factory=list)
 
-    def write(self, db: sqlite3.Connection) -> None:
-        """Write them, and wait for more."""
+    def write(self, db: sqlite3.Connection) -> int:
+        """Write them, and wait for more; how many rows that changed."""
         rows = self.rows
         if self.width is not None:
             rows = [row[: self.width] for row in rows]
         if len(rows) == 1:
-            db.execute(self.text(1), rows[0])
+            count = db.execute(self.text(1), rows[0]).rowcount
         else:
             if self.key:
                 rows = list({row[: self.key]: row for row in rows}.values())
+            count = 0
             for some in _bulk.portions(rows):
-                db.execute(self.text(len(some)), list(chain.from_iterable(some)))
+                count += db.execute(self.text(len(some)), list(chain.from_iterable(some))).rowcount
         self.rows.clear()
+        return count
 
 
 @attrs.define(eq=False)
 class Pending:
-    """Of one connection; `clear` at the beginning of each transaction and at its end."""
+    """Of one connection; `clear` at the end of each transaction."""
 
     _db: sqlite3.Connection
 
@@ -58,12 +64,16 @@ class Pending:
     items: dict[ItemKey, Row | None] = attrs.field(factory=dict)
     requests: dict[str, Row | None] = attrs.field(factory=dict)
     tombstones: dict[str, Row | None] = attrs.field(factory=dict)
+    firsts: Row | None = None  # times of the first items of two kinds, as long as none changes
+    exact: bool = False  # whether one who removes messages has to be told how many there were
     begun: dict[str, Row] = attrs.field(factory=dict)  # instances yet to be inserted: what was said at their start
 
     new_instances: Pile = attrs.field(factory=lambda: Pile(_bulk.put_instances, key=1))
     changed_instances: Pile = attrs.field(factory=lambda: Pile(_bulk.change_instances, key=1))
     events: Pile = attrs.field(factory=lambda: Pile(_bulk.append_events))
     messages: Pile = attrs.field(factory=lambda: Pile(_bulk.put_messages))
+    taken: Pile = attrs.field(factory=lambda: Pile(_bulk.remove_messages))
+    emptied: Pile = attrs.field(factory=lambda: Pile(_bulk.empty_inboxes))
     new_items: Pile = attrs.field(factory=lambda: Pile(_bulk.insert_activities))
     changed_items: Pile = attrs.field(
         factory=lambda: Pile(_bulk.change_activities, key=3, width=_bulk.ITEM_CHANGE_WIDTH)
@@ -84,6 +94,8 @@ class Pending:
             self.changed_instances,
             self.events,
             self.messages,
+            self.taken,
+            self.emptied,
             self.new_items,
             self.changed_items,
             self.gone_items,
@@ -94,12 +106,13 @@ class Pending:
     # -- transactions
 
     def clear(self) -> None:
-        """Nothing waits, and nothing is known."""
+        """Nothing waits, and nothing is known: what is not written by now never will be."""
         self.forget()
-        self.begun.clear()
-        for pile in self._piles:
-            pile.rows.clear()
         self.begin_member()
+        if any(pile.rows for pile in self._piles):
+            self.begun.clear()
+            for pile in self._piles:
+                pile.rows.clear()
 
     def begin_member(self) -> None:
         """What is added from now on may be taken back."""
@@ -137,6 +150,7 @@ class Pending:
         self.items.clear()
         self.requests.clear()
         self.tombstones.clear()
+        self.firsts = None
 
     # -- writes
 
@@ -148,9 +162,7 @@ class Pending:
 
     def flush(self) -> None:
         """Write all that waits."""
-        for pile in self._piles:
-            if pile.rows:
-                self._write_pile(pile)
+        self._flush(*self._piles)
 
     def flush_instances(self) -> None:
         """Write what waits of instances: a statement is about to look for some."""
@@ -165,8 +177,8 @@ class Pending:
         self._flush(self.events)
 
     def flush_messages(self) -> None:
-        """Write the messages that wait."""
-        self._flush(self.messages)
+        """Write what waits of messages: a statement is about to look for some."""
+        self._flush(self.messages, self.taken, self.emptied)
 
     def flush_answers(self) -> None:
         """Write what waits of answers to clients and of tokens."""
@@ -180,10 +192,24 @@ class Pending:
     def _write_pile(self, pile: Pile) -> None:
         written = self._written or any(one is pile for one, _ in self._added)
         self._written = True  # should this fail, nobody knows whose rows are there
-        pile.write(self._db)
+        meant, found = len(pile.rows), pile.write(self._db)
+        if pile is self.taken and found != meant:
+            raise NotThere
         if pile is self.new_instances:
             self.begun.clear()
         self._written = written
+
+    def remove_messages(self, instance: str, seqs: Sequence[int]) -> int:
+        """Remove messages; how many of them were there, or are believed to be: a flush finds out."""
+        rows = [(instance, seq) for seq in dict.fromkeys(seqs)]
+        if not self.exact:
+            self.add(self.taken, rows)
+            return len(rows)
+        self.flush_messages()
+        return sum(
+            self.write(_bulk.remove_messages(len(some)), list(chain.from_iterable(some)))
+            for some in _bulk.portions(rows)
+        )
 
     def write(self, text: str, values: Sequence[Any]) -> int:
         """Write at once what is not written in bulk; how many rows that changed."""

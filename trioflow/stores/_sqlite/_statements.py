@@ -121,11 +121,7 @@ OLD_EXECUTIONS: Final = (
 )
 REMOVE_EXECUTION: Final = "DELETE FROM event WHERE instance = ? AND execution = ?"
 
-READ_MESSAGES: Final = (
-    "SELECT seq, at, execution, control, mailbox, kind, data, payload FROM message WHERE instance = ? ORDER BY seq"
-)
 HAS_MESSAGE: Final = "SELECT 1 FROM message WHERE instance = ? AND kind = ? LIMIT 1"
-REMOVE_MESSAGES: Final = "DELETE FROM message WHERE instance = ?"
 REMOVE_MESSAGES_FOR_OTHERS: Final = "DELETE FROM message WHERE instance = ? AND execution <> ?"
 COUNT_MESSAGES: Final = (
     "SELECT count(*), ifnull(sum(mailbox), 0), ifnull(sum(length(payload)) FILTER (WHERE mailbox = 1), 0), min(at), "
@@ -163,6 +159,11 @@ DUE_LATE: Final = (
     "ORDER BY start_by, event_id, instance, execution LIMIT ?"
 )
 NEXT_DUE_LATE: Final = f"SELECT start_by FROM activity WHERE {_WAITING} AND start_by > ? ORDER BY start_by LIMIT 1"  # noqa: S608 - as above
+EVER: Final = "-9e999"  # a bound that all times keep: with one, SQLite searches an index
+FIRST_TIMES: Final = (
+    f"SELECT (SELECT due_at FROM activity WHERE cancelled = 1 AND due_at >= {EVER} ORDER BY due_at LIMIT 1), "  # noqa: S608 - as above
+    f"(SELECT start_by FROM activity WHERE {_WAITING} AND start_by >= {EVER} ORDER BY start_by LIMIT 1)"
+)
 
 
 def _tagged(tags: TagFilter) -> tuple[SQL, tuple[str, ...]]:

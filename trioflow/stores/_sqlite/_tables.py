@@ -140,8 +140,7 @@ class SqliteTables(SqliteActivities):
     def next_due_instance(self, now: float) -> float | None:
         """See `Tables`."""
         self.pending.flush_instances()
-        row = self._one(sql.NEXT_DUE_INSTANCE, now)
-        return None if row is None else row[0]
+        return self._time(sql.NEXT_DUE_INSTANCE, now)
 
     def children(self, instance: str) -> list[str]:
         """See `Tables`."""
@@ -209,16 +208,21 @@ class SqliteTables(SqliteActivities):
     def put_message(self, instance: str, message: StoredMessage) -> None:
         """See `Tables`."""
         draft = message.draft
+        if (instance,) in self.pending.emptied.rows:
+            self.pending.flush_messages()  # what was there goes, this stays
         stored = (message.seq, message.at, message.execution, message.control, message.mailbox)
         self.pending.add(self.pending.messages, [(instance, *stored, draft.kind, draft.data, draft.payload)])
 
-    def messages(self, instance: str) -> list[StoredMessage]:
+    def inboxes(self, instances: Sequence[str]) -> dict[str, list[StoredMessage]]:
         """See `Tables`."""
         self.pending.flush_messages()
-        return [
-            StoredMessage(seq, at, execution, bool(control), bool(mailbox), Draft(kind, data, payload))
-            for seq, at, execution, control, mailbox, kind, data, payload in self._all(sql.READ_MESSAGES, instance)
-        ]
+        found: dict[str, list[StoredMessage]] = {}
+        for some in _bulk.portions(instances):
+            rows = self._rows(_bulk.read_inboxes(len(some)), tuple(some))
+            for instance, seq, at, execution, control, mailbox, *draft in rows:
+                message = StoredMessage(seq, at, execution, bool(control), bool(mailbox), Draft(*draft))
+                found.setdefault(instance, []).append(message)
+        return found
 
     def has_message(self, instance: str, kind: str) -> bool:
         """See `Tables`."""
@@ -227,17 +231,14 @@ class SqliteTables(SqliteActivities):
 
     def remove_messages(self, instance: str, seqs: Sequence[int]) -> int:
         """See `Tables`."""
-        self.pending.flush_messages()
-        return sum(
-            self.pending.write(_bulk.remove_messages(len(some)), (instance, *some)) for some in _bulk.portions(seqs)
-        )
+        return self.pending.remove_messages(instance, seqs)
 
     def keep_messages(self, instance: str, *, for_execution: int | None) -> None:
         """See `Tables`."""
-        self.pending.flush_messages()
         if for_execution is None:
-            self.pending.write(sql.REMOVE_MESSAGES, (instance,))
+            self.pending.add(self.pending.emptied, [(instance,)])
         else:
+            self.pending.flush_messages()
             self.pending.write(sql.REMOVE_MESSAGES_FOR_OTHERS, (instance, for_execution))
 
     def inbox(self, instance: str) -> Inbox:

@@ -50,23 +50,16 @@ async def names_of(s: Subject) -> list[str]:
 
 
 async def test_those_who_wait_share_a_transaction(tmp_path: Path) -> None:
-    """Requests that arrive while the thread is busy are committed together, each under a savepoint of its own."""
+    """Requests that arrive while the thread is busy are committed together, and their rows are written together."""
     faults = Faults()
     async with SqliteStore(tmp_path / "x.db", connect=faults.connect) as store:
         s = subject(store)
         faults.seen.clear()
         await start_many(s, "a", "b", "c")
         assert faults.seen.count("COMMIT") == 1
-        assert faults.seen.count("SAVEPOINT member") == 3
-
-
-async def test_a_single_request_needs_no_savepoint(tmp_path: Path) -> None:
-    """Who is alone pays for a transaction only."""
-    faults = Faults()
-    async with SqliteStore(tmp_path / "x.db", connect=faults.connect) as store:
-        faults.seen.clear()
-        await subject(store).start("a")
-        assert "SAVEPOINT member" not in faults.seen
+        for table in ("instance", "message", "request"):
+            # Three are two and one.
+            assert sum(f"INTO {table} " in text for text in faults.seen) == 2
 
 
 async def test_a_refusal_is_undone_alone(tmp_path: Path) -> None:
@@ -79,14 +72,16 @@ async def test_a_refusal_is_undone_alone(tmp_path: Path) -> None:
         assert await names_of(s) == ["a", "b", "taken"]
 
 
-async def test_an_error_inside_the_transaction_is_undone_alone(tmp_path: Path) -> None:
-    """An error that leaves the transaction open costs only the member that met it."""
+async def test_an_error_inside_the_transaction_costs_whoever_meets_it_alone(tmp_path: Path) -> None:
+    """What is written for all and fails is tried again for each: only the member that fails then is told."""
     faults = Faults()
     async with SqliteStore(tmp_path / "x.db", connect=faults.connect) as store:
         s = subject(store)
         faults.fail("INTO message", "SQLITE_FULL")
+        faults.fail("INTO message", "SQLITE_FULL")
         assert await start_many(s, "a", "b", "c") == {"a": StoreFull, "b": None, "c": None}
         assert await names_of(s) == ["b", "c"]
+        assert faults.seen.count("COMMIT") >= 2
 
 
 @pytest.mark.parametrize("error", ["SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM"])
@@ -129,26 +124,18 @@ async def test_a_real_full_disk_in_the_middle_of_a_batch(tmp_path: Path) -> None
         assert await names_of(s) == sorted(name for name in names if answers[name] is None)
 
 
-@pytest.mark.parametrize("statement", ["SAVEPOINT member", "RELEASE member"])
-async def test_a_failing_savepoint_voids_the_batch(tmp_path: Path, statement: str) -> None:
-    """If a savepoint cannot be made or released the members run again, each alone."""
-    faults = Faults()
-    async with SqliteStore(tmp_path / "x.db", connect=faults.connect) as store:
-        s = subject(store)
-        faults.fail(statement, "SQLITE_IOERR")
-        assert await start_many(s, "a", "b") == {"a": None, "b": None}
-        assert await names_of(s) == ["a", "b"]
-
-
-async def test_a_failing_rollback_to_a_savepoint_voids_the_batch(tmp_path: Path) -> None:
-    """If a member cannot be undone alone, nobody is committed with it."""
+@pytest.mark.parametrize("voids", [False, True])
+async def test_a_look_ahead_that_fails_costs_nobody_anything(tmp_path: Path, voids: bool) -> None:
+    """If rows cannot be read together each member reads its own; in a transaction of its own if this one has ended."""
     faults = Faults()
     async with SqliteStore(tmp_path / "x.db", connect=faults.connect) as store:
         s = subject(store)
         await s.start("taken")
-        faults.fail("ROLLBACK TO member", "SQLITE_IOERR")
+        faults.seen.clear()
+        faults.fail("FROM instance WHERE instance IN", "SQLITE_IOERR", voids=voids)
         assert await start_many(s, "a", "taken", "b") == {"a": None, "taken": InstanceExists, "b": None}
         assert await names_of(s) == ["a", "b", "taken"]
+        assert faults.seen.count("BEGIN IMMEDIATE") == (5 if voids else 2)  # one of them to see who is there
 
 
 async def test_a_beginning_that_fails_refuses_all(tmp_path: Path) -> None:

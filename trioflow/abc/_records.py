@@ -28,15 +28,15 @@ class State(enum.StrEnum):
     CANCELLED = "cancelled"
     TERMINATED = "terminated"
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing can happen to it any more."""
-        return self in (State.COMPLETED, State.FAILED, State.CANCELLED, State.TERMINATED)
+    ended: bool
+    """Whether nothing can happen to it any more."""
 
-    @property
-    def held(self) -> bool:
-        """Whether only control messages make it eligible."""
-        return self in (State.SUSPENDED, State.PARKED)
+    held: bool
+    """Whether only control messages make it eligible."""
+
+    def __init__(self, value: str) -> None:
+        self.ended = value in ("completed", "failed", "cancelled", "terminated")
+        self.held = value in ("suspended", "parked")
 
 
 ENDED: Final = tuple(state for state in State if state.ended)

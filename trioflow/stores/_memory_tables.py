@@ -223,8 +223,12 @@ class MemoryTables(MemoryActivities):
         """See `Tables`."""
         self._put(self._inboxes.setdefault(instance, {}), message.seq, message)
 
-    def messages(self, instance: str) -> list[StoredMessage]:
+    def inboxes(self, instances: Sequence[str]) -> dict[str, list[StoredMessage]]:
         """See `Tables`."""
+        return {instance: self.messages(instance) for instance in instances if self._inboxes.get(instance)}
+
+    def messages(self, instance: str) -> list[StoredMessage]:
+        """All of an inbox, by seq."""
         inbox = self._inboxes.get(instance, {})
         return [inbox[seq] for seq in sorted(inbox)]
 

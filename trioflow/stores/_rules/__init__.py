@@ -26,6 +26,7 @@ from trioflow.stores._rules._checks import (
     check_start as check_start,
     is_id as is_id,
 )
+from trioflow.stores._rules._needs import Needs as Needs
 from trioflow.stores._rules._reads import (
     ReadHistory as ReadHistory,
     read_clock as read_clock,
@@ -77,6 +78,7 @@ __all__ = (
     "ActivityRow",
     "Inbox",
     "InstanceRow",
+    "Needs",
     "ReadExecutions",
     "ReadHistory",
     "Remembered",

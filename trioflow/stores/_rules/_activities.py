@@ -233,6 +233,8 @@ def _named(work: Work, request: CommitTurn) -> list[ActivityRow]:
 
 def cancel_items(work: Work, request: CommitTurn) -> tuple[ActivityLock, ...]:
     """Remove items that nobody holds, mark those that somebody does; the locks of the latter."""
+    if not (request.cancel_activities or request.cancel_all_activities):
+        return ()
     gone, marked = [], []
     for row in _named(work, request):
         if row.lock_token is None or row.due_at <= work.now:

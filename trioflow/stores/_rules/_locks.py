@@ -5,8 +5,10 @@ Law: taking it counts an attempt. Who calls it: `_starts.py`, `_turns.py`. Read 
 
 from __future__ import annotations
 
-from trioflow.abc import LockedTurn, MessageRow
-from trioflow.stores._rules._rows import InstanceRow
+from collections.abc import Sequence
+
+from trioflow.abc import LockedTurn
+from trioflow.stores._rules._rows import InstanceRow, StoredMessage
 from trioflow.stores._rules._work import Work
 
 
@@ -18,7 +20,7 @@ def lock_instance(work: Work, row: InstanceRow, worker: str, token: str, lease: 
     work.touch(row, news=False)
 
 
-def locked_turn(work: Work, row: InstanceRow) -> LockedTurn:
+def locked_turn(row: InstanceRow, inbox: Sequence[StoredMessage]) -> LockedTurn:
     """What the holder of its lock is told."""
     return LockedTurn(
         lock=row.lock,
@@ -30,12 +32,10 @@ def locked_turn(work: Work, row: InstanceRow) -> LockedTurn:
         history_bytes=row.history_bytes,
         attempts=row.attempts,
         wake_at=row.wake_at,
-        messages=messages_of(work, row),
+        messages=tuple(message.row for message in inbox),
     )
 
 
-def messages_of(work: Work, row: InstanceRow) -> tuple[MessageRow, ...]:
+def inbox_of(work: Work, row: InstanceRow) -> Sequence[StoredMessage]:
     """All that is in its inbox."""
-    if not row.queued:
-        return ()
-    return tuple(message.row for message in work.tables.messages(row.instance))
+    return work.tables.inboxes([row.instance]).get(row.instance, ()) if row.queued else ()

@@ -71,6 +71,11 @@ class InstanceRow:
         self.lock_token = self.lock_worker = None
         self.lock_until = 0.0
 
+    def empty_inbox(self) -> None:
+        """No message is left."""
+        self.queued = self.mail = self.mail_bytes = 0
+        self.first_at = self.control_at = None
+
 
 INSTANCE_COLUMNS = tuple(field.name for field in attrs.fields(InstanceRow))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from trioflow.abc import BornLeased, LockedTurn, OutMessage, PostMessage, StartInstance, Started, State
 from trioflow.stores import _refusals as refusals
 from trioflow.stores._rules._checks import check_message, check_start
-from trioflow.stores._rules._locks import lock_instance, locked_turn
+from trioflow.stores._rules._locks import inbox_of, lock_instance, locked_turn
 from trioflow.stores._rules._rows import InstanceRow, Remembered
 from trioflow.stores._rules._work import Work
 
@@ -39,7 +39,7 @@ def start_instance(work: Work, request: StartInstance) -> Started:
 def _turn_of(work: Work, instance: str, born: BornLeased) -> LockedTurn | None:
     """Its first turn, if it was born leased to whoever asks and still is."""
     row = work.instance(instance)
-    return None if row is None or row.lock_token != born.token else locked_turn(work, row)
+    return None if row is None or row.lock_token != born.token else locked_turn(row, inbox_of(work, row))
 
 
 def post_message(work: Work, request: PostMessage) -> None:

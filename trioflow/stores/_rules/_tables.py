@@ -113,8 +113,8 @@ class Tables(Protocol):
         """Add a message; its seq is new."""
         ...
 
-    def messages(self, instance: str) -> list[StoredMessage]:
-        """All of an inbox, by seq."""
+    def inboxes(self, instances: Sequence[str]) -> dict[str, list[StoredMessage]]:
+        """All messages of each of these that has any, by seq."""
         ...
 
     def has_message(self, instance: str, kind: str) -> bool:
@@ -122,7 +122,9 @@ class Tables(Protocol):
         ...
 
     def remove_messages(self, instance: str, seqs: Sequence[int]) -> int:
-        """Remove messages; how many of them were there."""
+        """Remove messages; how many of them were there. A store may believe that all are, and have the rule run again
+        if it finds that they were not.
+        """
         ...
 
     def keep_messages(self, instance: str, *, for_execution: int | None) -> None:

@@ -9,6 +9,8 @@ Who calls it: stores. Read next: `_activities.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trioflow.abc import (
     CommitTurn,
     LockTurns,
@@ -28,8 +30,8 @@ from trioflow.errors import InstanceExists
 from trioflow.stores import _refusals as refusals
 from trioflow.stores._rules._activities import cancel_items, hurt_by, schedule_items, settle_in_turn, sweep
 from trioflow.stores._rules._checks import check_commit
-from trioflow.stores._rules._locks import lock_instance, locked_turn, messages_of
-from trioflow.stores._rules._rows import InstanceRow
+from trioflow.stores._rules._locks import inbox_of, lock_instance, locked_turn
+from trioflow.stores._rules._rows import InstanceRow, StoredMessage
 from trioflow.stores._rules._starts import begin
 from trioflow.stores._rules._work import Work
 
@@ -39,7 +41,8 @@ def lock_turns(work: Work, request: LockTurns) -> LockedTurns:
     if sweep(work):
         work.finish()  # what was posted may make its instance eligible for this very call
     rows = work.tables.due_instances(work.now - request.overdue, request.limit, request.can_run, others=request.others)
-    turns = [_lock(work, row, request) for row in rows]
+    inboxes = work.tables.inboxes([row.instance for row in rows if row.queued])
+    turns = [_lock(work, row, request, inboxes.get(row.instance, ())) for row in rows]
     work.finish()  # their leases are times at which something may become eligible, too
     tables = work.tables
     times = (tables.next_due_instance(work.now), tables.next_due_cancelled(work.now), tables.next_due_late(work.now))
@@ -48,9 +51,13 @@ def lock_turns(work: Work, request: LockTurns) -> LockedTurns:
     )
 
 
-def _lock(work: Work, row: InstanceRow, request: LockTurns) -> LockedTurn:
+def _lock(work: Work, row: InstanceRow, request: LockTurns, inbox: Sequence[StoredMessage]) -> LockedTurn:
     lock_instance(work, row, request.worker, work.new_token(), request.lease)
-    return locked_turn(work, row)
+    return locked_turn(row, inbox)
+
+
+def _messages(work: Work, row: InstanceRow) -> tuple[MessageRow, ...]:
+    return tuple(message.row for message in inbox_of(work, row))
 
 
 def commit_turn(work: Work, request: CommitTurn) -> TurnCommitted:
@@ -80,7 +87,7 @@ def commit_turn(work: Work, request: CommitTurn) -> TurnCommitted:
         revision=row.revision,
         execution=row.execution,
         kept=kept,
-        messages=messages_of(work, row) if kept else (),
+        messages=_messages(work, row) if kept else (),
         hurt=hurt,
     )
 
@@ -105,7 +112,7 @@ def _already_applied(work: Work, row: InstanceRow, request: CommitTurn) -> TurnC
         revision=row.revision,
         execution=row.execution,
         kept=kept,
-        messages=messages_of(work, row) if kept else (),
+        messages=_messages(work, row) if kept else (),
         hurt=hurt_by(work, request),
     )
 
@@ -121,12 +128,11 @@ def _take_from_inbox(work: Work, row: InstanceRow, request: CommitTurn) -> None:
     if request.state.ended:
         if row.queued:
             work.tables.keep_messages(row.instance, for_execution=None)
-            work.count_inbox(row)
+            row.empty_inbox()
     elif request.consumed:
         removed = work.tables.remove_messages(row.instance, request.consumed)
         if removed == row.queued:
-            row.queued = row.mail = row.mail_bytes = 0
-            row.first_at = row.control_at = None
+            row.empty_inbox()
         else:
             work.count_inbox(row)
 

@@ -18,14 +18,12 @@ from trioflow.abc import TagFilter
 from trioflow.stores._rules import ACTIVITY_COLUMNS, ActivityRow, SessionRow, Sessions
 from trioflow.stores._sqlite import _statements as sql
 from trioflow.stores._sqlite._garbled import find_garbled
+from trioflow.stores._sqlite._pending import Pending, Pile, Row
 
 V = TypeVar("V")
-Row = tuple[Any, ...]
 
 CANCELLED = ACTIVITY_COLUMNS.index("cancelled")
 activity_values = attrgetter(*ACTIVITY_COLUMNS)
-activity_changes = attrgetter(*sql.CHANGING, "instance", "execution", "event_id")
-activity_key = attrgetter("instance", "execution", "event_id")
 
 
 def to_activity(row: Row) -> ActivityRow:
@@ -40,7 +38,11 @@ class SqliteActivities:
     """The part of `Tables` that knows of items and sessions."""
 
     _db: sqlite3.Connection
+    pending: Pending = attrs.field(init=False)
     _texts: dict[object, tuple[str, Any]] = attrs.field(factory=dict)  # by what a worker can do
+
+    def __attrs_post_init__(self) -> None:
+        self.pending = Pending(self._db)
 
     def _one(self, text: str, *values: Any) -> Row | None:
         try:
@@ -70,35 +72,51 @@ class SqliteActivities:
 
     def activity(self, instance: str, execution: int, event_id: int) -> ActivityRow | None:
         """See `Tables`."""
-        row = self._one(sql.READ_ACTIVITY, instance, execution, event_id)
+        key = (instance, execution, event_id)
+        known = self.pending.items
+        row = known[key] if key in known else self._one(sql.READ_ACTIVITY, *key)
         return None if row is None else to_activity(row)
 
     def activities_of(self, instance: str, execution: int) -> list[ActivityRow]:
         """See `Tables`."""
-        return [to_activity(row) for row in self._all(sql.READ_ACTIVITIES, instance, execution)]
+        return self._items(sql.READ_ACTIVITIES, instance, execution)
 
     def insert_activities(self, rows: Sequence[ActivityRow]) -> None:
         """See `Tables`."""
-        self._db.executemany(sql.INSERT_ACTIVITY, [activity_values(row) for row in rows])
+        self._add_items(self.pending.new_items, rows)
 
     def update_activities(self, rows: Sequence[ActivityRow]) -> None:
         """See `Tables`."""
+        self._add_items(self.pending.changed_items, rows)
+
+    def _add_items(self, pile: Pile, rows: Sequence[ActivityRow]) -> None:
         if rows:
-            self._db.executemany(sql.UPDATE_ACTIVITY, [activity_changes(row) for row in rows])
+            found = [activity_values(row) for row in rows]
+            self.pending.items.update({row[:3]: row for row in found})
+            self.pending.add(pile, found)
+            self.pending.firsts = None
 
     def remove_activities(self, rows: Sequence[ActivityRow]) -> None:
         """See `Tables`."""
         if rows:
-            self._db.executemany(sql.REMOVE_ACTIVITY, [activity_key(row) for row in rows])
+            keys = [row.key for row in rows]
+            self.pending.items.update(dict.fromkeys(keys))
+            self.pending.add(self.pending.gone_items, keys)
+            self.pending.firsts = None
 
     def all_activities(self, instance: str) -> list[ActivityRow]:
         """See `Tables`."""
-        return [to_activity(row) for row in self._all(sql.ALL_ACTIVITIES, instance)]
+        return self._items(sql.ALL_ACTIVITIES, instance)
+
+    def _items(self, text: str, *values: Any) -> list[ActivityRow]:
+        self.pending.flush_items()
+        return [to_activity(row) for row in self._all(text, *values)]
 
     def due_activities(self, now: float, limit: int, tags: TagFilter, sessions: Sessions) -> list[ActivityRow]:
         """See `Tables`."""
         key = (tags, sessions)
         text, values = self._texts.get(key) or self._text(key, sql.due_activities(tags, sessions))
+        self.pending.flush_items()
         rows = self._rows(text, {"now": now, "limit": limit, **values})
         return [to_activity(row) for row in rows]
 
@@ -106,30 +124,45 @@ class SqliteActivities:
         """See `Tables`."""
         key = ("next", tags)
         text, values = self._texts.get(key) or self._text(key, sql.next_due_activity(tags))
-        row = self._one(text, now, *values)
-        return None if row is None else row[0]
+        self.pending.flush_items()
+        return self._time(text, now, *values)
 
     def due_cancelled(self, now: float, limit: int) -> list[ActivityRow]:
         """See `Tables`."""
-        return [to_activity(row) for row in self._all(sql.DUE_CANCELLED, now, limit)]
+        first, _ = self._firsts()
+        return self._items(sql.DUE_CANCELLED, now, limit) if first is not None and first <= now else []
 
     def next_due_cancelled(self, now: float) -> float | None:
         """See `Tables`."""
-        row = self._one(sql.NEXT_DUE_CANCELLED, now)
-        return None if row is None else row[0]
+        first, _ = self._firsts()
+        return first if first is None or first > now else self._time(sql.NEXT_DUE_CANCELLED, now)
 
     def due_late(self, now: float, limit: int) -> list[ActivityRow]:
         """See `Tables`."""
-        return [to_activity(row) for row in self._all(sql.DUE_LATE, now, limit)]
+        _, first = self._firsts()
+        return self._items(sql.DUE_LATE, now, limit) if first is not None and first <= now else []
 
     def next_due_late(self, now: float) -> float | None:
         """See `Tables`."""
-        row = self._one(sql.NEXT_DUE_LATE, now)
+        _, first = self._firsts()
+        return first if first is None or first > now else self._time(sql.NEXT_DUE_LATE, now)
+
+    def _firsts(self) -> tuple[float | None, float | None]:
+        """When the first item marked as cancelled is due, and when the first has to be begun: mostly there is none."""
+        self.pending.flush_items()
+        if self.pending.firsts is None:
+            self.pending.firsts = self._one(sql.FIRST_TIMES)
+            assert self.pending.firsts is not None
+        first_cancelled, first_late = self.pending.firsts
+        return first_cancelled, first_late
+
+    def _time(self, text: str, *values: Any) -> float | None:
+        row = self._one(text, *values)
         return None if row is None else row[0]
 
     def held_activities(self, worker: str) -> list[ActivityRow]:
         """Items that a worker has neither settled nor given back."""
-        return [to_activity(row) for row in self._all(sql.HELD_ACTIVITIES, worker)]
+        return self._items(sql.HELD_ACTIVITIES, worker)
 
     # -- sessions
 
@@ -144,13 +177,12 @@ class SqliteActivities:
 
     def put_session(self, row: SessionRow) -> None:
         """See `Tables`."""
-        self._db.execute(sql.PUT_SESSION, (row.session, row.worker, row.until, row.used_at))
+        self.pending.write(sql.PUT_SESSION, (row.session, row.worker, row.until, row.used_at))
 
     def remove_session(self, session: str) -> None:
         """See `Tables`."""
-        self._db.execute(sql.REMOVE_SESSION, (session,))
+        self.pending.write(sql.REMOVE_SESSION, (session,))
 
     def next_session_end(self, now: float) -> float | None:
         """See `Tables`."""
-        row = self._one(sql.NEXT_SESSION_END, now)
-        return None if row is None else row[0]
+        return self._time(sql.NEXT_SESSION_END, now)

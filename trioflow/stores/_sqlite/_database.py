@@ -1,7 +1,9 @@
 """One connection and its transactions: group commit that survives errors.
 
-Laws: a member of a batch that fails alone is undone alone; an error that ends the whole transaction voids the batch,
-and each member runs again by itself; nobody has an answer before COMMIT has returned; a COMMIT that fails leaves its
+Laws: what the members of a batch read by key is read together, and what they write is written together (`_pending.py`);
+a member of a batch that fails alone is undone alone as long as nothing of it is written; if it is, or if an error comes
+while rows of several are written, or ends the whole transaction, the batch is void, and each member runs again by
+itself; nobody has an answer before COMMIT has returned; a COMMIT that fails leaves its
 writers with `OutcomeUnknown` and the connection is given up, since what a failed sync has kept is anybody's guess.
 
 Must never know: threads, trio. Who calls it: `_writer.py`. Read next: `_tables.py`.
@@ -18,7 +20,7 @@ import attrs
 import outcome
 
 from trioflow.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from trioflow.stores._rules import READS, Rule, Tidying, Work
+from trioflow.stores._rules import READS, Needs, Rule, Tidying, Work
 from trioflow.stores._sqlite._errors import advice_on, translate
 from trioflow.stores._sqlite._gate import Gate
 from trioflow.stores._sqlite._opening import Settings, check_ours, configure, connect, migrate, prepare_file
@@ -115,11 +117,15 @@ class Database:
         try:
             if self._db is None:
                 self.open()
-            if all(member.reads for member in members):
-                self._transact("BEGIN", members)
-            else:
-                with self._held():
-                    self._transact("BEGIN IMMEDIATE", members)
+            reads = all(member.reads for member in members)
+            gate = None if reads else self._gate
+            if gate is not None:
+                gate.enter()
+            try:
+                self._transact("BEGIN" if reads else "BEGIN IMMEDIATE", members)
+            finally:
+                if gate is not None:
+                    gate.leave()
         except Exception as exc:
             for member in members:
                 if member.answer is None:
@@ -135,17 +141,19 @@ class Database:
         """Run all members in one transaction; False if it came to nothing and each has to run again."""
         db = self._connection
         db.execute(begin)
+        assert self._tables is not None
+        pending = self._tables.pending
         answers: list[outcome.Outcome[Any]] = []
         try:
+            self._look_ahead(members)
             for member in members:
-                db.execute("SAVEPOINT member")
+                pending.begin_member()
                 answer = self._attempt(member)
-                if isinstance(answer, outcome.Error):
-                    if not db.in_transaction:
-                        return False
-                    db.execute("ROLLBACK TO member")
-                db.execute("RELEASE member")
+                if isinstance(answer, outcome.Error) and not (db.in_transaction and pending.undo_member()):
+                    self._rollback()
+                    return False
                 answers.append(answer)
+            pending.flush()
         except sqlite3.Error:
             self._rollback()
             return False
@@ -158,27 +166,44 @@ class Database:
         except (sqlite3.Error, StoreUnavailable) as exc:
             member.answer = outcome.Error(self._translated(exc, "beginning a transaction"))
             return
-        answer = self._attempt(member)
+        answer = self._attempt(member, alone=True)
         if isinstance(answer, outcome.Error):
             self._rollback()
             member.answer = answer
         else:
             self._commit([member], [answer])
 
-    def _attempt(self, member: Member) -> outcome.Outcome[Any]:
-        settings = self._settings
+    def _look_ahead(self, members: Sequence[Member]) -> None:
+        """A transaction has begun: read together what its members are going to ask for."""
         assert self._tables is not None
-        before = self._connection.total_changes
-        work = Work(self._tables, settings.clock(), settings.env.token)
+        self._tables.pending.exact = len(members) == 1
+        needs = Needs()
+        for member in members:
+            needs.add(member.request)
         try:
+            self._tables.look_up(needs)
+        except Exception:  # whoever needs what cannot be read, or cannot be asked for, hears of it by himself
+            self._tables.pending.forget()
+            if not self._connection.in_transaction:
+                raise
+
+    def _attempt(self, member: Member, *, alone: bool = False) -> outcome.Outcome[Any]:
+        settings, tables = self._settings, self._tables
+        assert tables is not None
+        work = Work(tables, settings.clock(), settings.env.token)
+        try:
+            if alone:
+                self._look_ahead([member])
             answer = member.rule(work, member.request)
             work.finish()
             if not member.reads:
-                self._tidying.run(self._tables, work.now)
+                self._tidying.run(tables, work.now)
+            if alone:
+                tables.pending.flush()
         except Exception as exc:
             member.hints, member.wrote = (), False
             return outcome.Error(self._translated(exc, getattr(member.rule, "__name__", "a rule")))
-        member.hints, member.wrote = tuple(work.hints), self._connection.total_changes != before
+        member.hints, member.wrote = tuple(work.hints), tables.pending.wrote
         return outcome.Value(answer)
 
     def _commit(self, members: Sequence[Member], answers: Sequence[outcome.Outcome[Any]]) -> None:
@@ -196,6 +221,8 @@ class Database:
             self._distrust()
             return
         env.reached("sqlite.after_commit")
+        assert self._tables is not None
+        self._tables.pending.clear()
         for member, answer in zip(members, answers, strict=True):
             member.answer = answer
         if any(member.wrote for member in members):
@@ -217,6 +244,8 @@ class Database:
 
     def _rollback(self) -> None:
         db = self._db
+        if self._tables is not None:
+            self._tables.pending.clear()
         if db is not None and db.in_transaction:
             try:
                 db.execute("ROLLBACK")

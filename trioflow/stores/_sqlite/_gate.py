@@ -76,15 +76,23 @@ class Gate:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the gate, again if it is held already. Raises StoreUnavailable if it cannot be had."""
-        if not self._depth:
-            self._enter()
-        self._depth += 1
+        self.enter()
         try:
             yield
         finally:
-            self._depth -= 1
-            if not self._depth:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self.leave()
+
+    def enter(self) -> None:
+        """Hold the gate until `leave` was called as often."""
+        if not self._depth:
+            self._enter()
+        self._depth += 1
+
+    def leave(self) -> None:
+        """The other end of `enter`."""
+        self._depth -= 1
+        if not self._depth:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def _enter(self) -> None:
         waited, pause = 0.0, 0.0001

@@ -2,9 +2,9 @@
 
 Laws: a statement finds its rows by a key or by one of the three indexes in time order, never by looking at all of them
 (a test asks SQLite for its plan); values are always parameters; text that varies with a worker's abilities is made once
-for each.
+for each. What is written or read many rows at once is in `_bulk.py`.
 
-Who calls it: `_tables.py` and `_owners.py`. Read next: `_tables.py`.
+Who calls it: `_tables.py` and `_activities.py`. Read next: `_bulk.py`.
 """
 
 from __future__ import annotations
@@ -27,23 +27,15 @@ def _marks(count: int) -> SQL:
     return ", ".join("?" * count)
 
 
-def _assignments(names: tuple[str, ...]) -> SQL:
-    return ", ".join(f"{name} = ?" for name in names)
-
-
 # -- instances
 
 INSTANCE: Final = _columns(INSTANCE_COLUMNS)
 READ_INSTANCE: Final = f"SELECT {INSTANCE} FROM instance WHERE instance = ?"  # noqa: S608 - constants of this module
-PUT_INSTANCE: Final = (
-    f"INSERT OR REPLACE INTO instance ({INSTANCE}, parent, parent_execution, parent_event_id, attributes) "  # noqa: S608 - as above
-    f"VALUES ({_marks(len(INSTANCE_COLUMNS) + 4)})"
-)
-# What an index orders and never changes is left out.
-INSTANCE_CHANGING: Final = tuple(name for name in INSTANCE_COLUMNS[1:] if name != "created_at")
-UPDATE_INSTANCE: Final = f"UPDATE instance SET {_assignments(INSTANCE_CHANGING)} WHERE instance = ?"  # noqa: S608 - as above
+# What never changes is left out: indexes are spared, too.
+FIXED: Final = ("instance", "first_execution", "name", "created_at")
+INSTANCE_CHANGING: Final = tuple(name for name in INSTANCE_COLUMNS if name not in FIXED)
 READ_DETAILS: Final = "SELECT parent, parent_execution, parent_event_id, attributes FROM instance WHERE instance = ?"
-READ_TOMBSTONE: Final = "SELECT execution FROM tombstone WHERE instance = ?"
+READ_TOMBSTONE: Final = "SELECT instance, execution FROM tombstone WHERE instance = ?"
 PUT_TOMBSTONE: Final = "INSERT OR REPLACE INTO tombstone (instance, execution) VALUES (?, ?)"
 READ_CHILDREN: Final = "SELECT instance FROM instance WHERE parent = ? ORDER BY created_at, instance"
 # All that belongs to an instance, which comes last.
@@ -115,9 +107,6 @@ def list_instances(query: InstanceQuery, after: ListPlace | None) -> tuple[SQL, 
 
 # -- histories, inboxes, values
 
-APPEND_EVENT: Final = (
-    "INSERT INTO event (instance, execution, id, at, kind, data, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
 READ_EVENTS: Final = (
     "SELECT id, at, kind, data, payload FROM event WHERE instance = ? AND execution = ? AND id > ? ORDER BY id LIMIT ?"
 )
@@ -132,16 +121,7 @@ OLD_EXECUTIONS: Final = (
 )
 REMOVE_EXECUTION: Final = "DELETE FROM event WHERE instance = ? AND execution = ?"
 
-PUT_MESSAGE: Final = (
-    "INSERT INTO message (instance, seq, at, execution, control, mailbox, kind, data, payload) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-READ_MESSAGES: Final = (
-    "SELECT seq, at, execution, control, mailbox, kind, data, payload FROM message WHERE instance = ? ORDER BY seq"
-)
 HAS_MESSAGE: Final = "SELECT 1 FROM message WHERE instance = ? AND kind = ? LIMIT 1"
-REMOVE_MESSAGE: Final = "DELETE FROM message WHERE instance = ? AND seq = ?"
-REMOVE_MESSAGES: Final = "DELETE FROM message WHERE instance = ?"
 REMOVE_MESSAGES_FOR_OTHERS: Final = "DELETE FROM message WHERE instance = ? AND execution <> ?"
 COUNT_MESSAGES: Final = (
     "SELECT count(*), ifnull(sum(mailbox), 0), ifnull(sum(length(payload)) FILTER (WHERE mailbox = 1), 0), min(at), "
@@ -164,11 +144,8 @@ ACTIVITY: Final = _columns(ACTIVITY_COLUMNS)
 KEY: Final = "instance = ? AND execution = ? AND event_id = ?"
 READ_ACTIVITY: Final = f"SELECT {ACTIVITY} FROM activity WHERE {KEY}"  # noqa: S608 - constants of this module
 READ_ACTIVITIES: Final = f"SELECT {ACTIVITY} FROM activity WHERE instance = ? AND execution = ? ORDER BY event_id"  # noqa: S608 - as above
-INSERT_ACTIVITY: Final = f"INSERT INTO activity ({ACTIVITY}) VALUES ({_marks(len(ACTIVITY_COLUMNS))})"  # noqa: S608 - as above
 # What never changes is left out; so is the payload, which may be large.
 CHANGING: Final = tuple(name for name in ACTIVITY_COLUMNS[7:] if name != "payload")
-UPDATE_ACTIVITY: Final = f"UPDATE activity SET {_assignments(CHANGING)} WHERE {KEY}"  # noqa: S608 - as above
-REMOVE_ACTIVITY: Final = f"DELETE FROM activity WHERE {KEY}"  # noqa: S608 - as above
 ALL_ACTIVITIES: Final = f"SELECT {ACTIVITY} FROM activity WHERE instance = ? ORDER BY execution, event_id"  # noqa: S608 - as above
 HELD_ACTIVITIES: Final = f"SELECT {ACTIVITY} FROM activity WHERE lock_worker = ?"  # noqa: S608 - as above
 DUE_CANCELLED: Final = (
@@ -182,6 +159,11 @@ DUE_LATE: Final = (
     "ORDER BY start_by, event_id, instance, execution LIMIT ?"
 )
 NEXT_DUE_LATE: Final = f"SELECT start_by FROM activity WHERE {_WAITING} AND start_by > ? ORDER BY start_by LIMIT 1"  # noqa: S608 - as above
+EVER: Final = "-9e999"  # a bound that all times keep: with one, SQLite searches an index
+FIRST_TIMES: Final = (
+    f"SELECT (SELECT due_at FROM activity WHERE cancelled = 1 AND due_at >= {EVER} ORDER BY due_at LIMIT 1), "  # noqa: S608 - as above
+    f"(SELECT start_by FROM activity WHERE {_WAITING} AND start_by >= {EVER} ORDER BY start_by LIMIT 1)"
+)
 
 
 def _tagged(tags: TagFilter) -> tuple[SQL, tuple[str, ...]]:
@@ -249,11 +231,7 @@ COUNT_REST: Final = (
 
 # -- what was answered before
 
-READ_REQUEST: Final = "SELECT verb, instance, execution, created FROM request WHERE request_id = ?"
-PUT_REQUEST: Final = (
-    "INSERT INTO request (request_id, at, verb, instance, execution, created) VALUES (?, ?, ?, ?, ?, ?)"
-)
+READ_REQUEST: Final = "SELECT request_id, verb, instance, execution, created FROM request WHERE request_id = ?"
 READ_SETTLED: Final = "SELECT 1 FROM settled WHERE token = ?"
-PUT_SETTLED: Final = "INSERT OR REPLACE INTO settled (token, at) VALUES (?, ?)"
 FORGET_REQUESTS: Final = "DELETE FROM request WHERE at < ?"
 FORGET_SETTLED: Final = "DELETE FROM settled WHERE at < ?"

@@ -16,6 +16,7 @@ from trioflow.abc import (
     LockTurns,
     LockedTurn,
     LockedTurns,
+    MessageRow,
     NextExecution,
     OutMessage,
     ReleaseTurn,

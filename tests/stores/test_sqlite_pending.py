@@ -253,6 +253,16 @@ def test_a_write_for_others_that_fails_is_not_held_against_the_member(bench: Ben
     assert answers[1].turns == ()
 
 
+def test_what_the_driver_does_not_take_costs_only_whoever_brings_it(bench: Bench) -> None:
+    """A text that is no text is found when all is written; then each runs alone, and the file goes on being used."""
+    odd = start("b", start=Draft("\ud800", b""))
+    answers = bench.do(*[(rules.start_instance, request) for request in (start("a"), odd, start("c"))])
+    assert [type(answer).__name__ for answer in answers] == ["Started", "UnicodeEncodeError", "Started"]
+    assert bench.ask("SELECT instance FROM instance ORDER BY 1") == [("a",), ("c",)]
+    (again,) = bench.do((rules.start_instance, start("d")))
+    assert again.created
+
+
 def test_an_item_is_found_as_the_batch_has_left_it(bench: Bench) -> None:
     """Two who settle one item in one batch: the second is told what it would be told later."""
     bench.begin("a")

@@ -132,7 +132,7 @@ class Client(Management):
         )
         word = functools.partial(
             StartInstance,
-            request_id=self.env.token(),
+            request_id=self.env.ordered_token(),
             instance=instance,
             name=name,
             version=version,
@@ -167,7 +167,7 @@ class Client(Management):
         )
 
     def _new_id(self, name: str) -> str:
-        return f"{name[:400]}-{self.env.token()[:12]}"
+        return f"{name[:400]}-{self.env.ordered_token()[:24]}"
 
     def handle(self, id: str) -> Handle[Any]:
         """A handle to an instance, which need not exist yet."""

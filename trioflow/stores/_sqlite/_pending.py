@@ -66,7 +66,7 @@ class Pending:
     tombstones: dict[str, Row | None] = attrs.field(factory=dict)
     firsts: Row | None = None  # times of the first items of two kinds, as long as none changes
     exact: bool = False  # whether one who removes messages has to be told how many there were
-    begun: dict[str, Row] = attrs.field(factory=dict)  # instances yet to be inserted: what was said at their start
+    begun: dict[str, Row] = attrs.field(factory=dict)  # instances of this transaction: what was said at their start
 
     new_instances: Pile = attrs.field(factory=lambda: Pile(_bulk.put_instances, key=1))
     changed_instances: Pile = attrs.field(factory=lambda: Pile(_bulk.change_instances, key=1))
@@ -107,7 +107,6 @@ class Pending:
     def drop(self) -> None:
         """The transaction is undone: nothing waits, and nothing is known."""
         self.forget()
-        self.begun.clear()
         for pile in self._piles:
             pile.rows.clear()
 
@@ -135,7 +134,6 @@ class Pending:
         """What waits is known; whatever else was is read again."""
         self.forget()
         width = _bulk.INSTANCE_WIDTH
-        self.begun = {row[0]: row[width:] for row in self.new_instances.rows}
         self.instances.update({row[0]: row[:width] for row in self.new_instances.rows + self.changed_instances.rows})
         self.items.update({row[:3]: row for row in self.new_items.rows + self.changed_items.rows})
         self.items.update(dict.fromkeys(self.gone_items.rows))
@@ -147,6 +145,7 @@ class Pending:
         self.items.clear()
         self.requests.clear()
         self.tombstones.clear()
+        self.begun.clear()
         self.firsts = None
 
     # -- writes
@@ -188,8 +187,6 @@ class Pending:
                 meant, found = len(pile.rows), pile.write(self._db)
                 if pile is self.taken and found != meant:
                     raise NotThere
-                if pile is self.new_instances:
-                    self.begun.clear()
                 self._written = written
 
     def remove_messages(self, instance: str, seqs: Sequence[int]) -> int:

@@ -30,7 +30,7 @@ from trioflow.abc import (
     StartInstance,
     State,
 )
-from trioflow.errors import InstanceExists, LockLost, StoreFull
+from trioflow.errors import InstanceExists, LockLost, StoreFull, StoreUnavailable
 from trioflow.stores import _rules as rules
 from trioflow.stores._rules import Work
 from trioflow.stores._sqlite._bulk import SIZES, portions
@@ -95,6 +95,12 @@ def start(instance: str, **more: Any) -> StartInstance:
     """A start."""
     told = {"request_id": f"start of {instance}", "name": "flow", "start": Draft("OrchestrationStarted", b""), **more}
     return StartInstance(instance=instance, **told)
+
+
+def post(name: str) -> PostMessage:
+    """A message from a client."""
+    message = OutMessage(instance=name, draft=Draft("x", b""))
+    return PostMessage(request_id=f"to {name}", message=message, mailbox_limit=9, mailbox_bytes=9)
 
 
 def event(number: int) -> EventRow:
@@ -197,15 +203,18 @@ def test_what_is_taken_back_is_not_seen_by_the_next(bench: Bench) -> None:
         (rules.commit_activities, CommitActivities(settle=(SettleActivity(lock=lock("z", 2)),))),
         (refuse_after(act), ""),
         (rules.start_instance, again),
+        (rules.start_instance, start("a")),
         (rules.start_instance, start("b")),
-        (rules.commit_activities, CommitActivities(settle=(SettleActivity(lock=lock("z", 2)),))),
         (rules.renew_activities, RenewActivities(locks=(lock("z", 2), lock("z", 3)), lease=60.0)),
     )
-    assert isinstance(answers[2], InstanceExists)
-    assert answers[3].created is False
-    assert answers[4].created is True
-    assert answers[5].lost == ()
-    assert answers[6].lost == (lock("z", 2),)
+    first, settled, refused, attached, repeated, other, renewed = answers
+    assert bench.count("BEGIN") == 1
+    assert isinstance(refused, InstanceExists)
+    assert settled.lost == ()
+    assert attached.created is False
+    assert repeated == first
+    assert other.created is True
+    assert renewed.lost == (lock("z", 2),)
 
 
 def test_a_refusal_after_a_write_voids_the_batch(bench: Bench) -> None:
@@ -253,6 +262,16 @@ def test_a_write_for_others_that_fails_is_not_held_against_the_member(bench: Ben
     assert answers[1].turns == ()
 
 
+def test_what_the_driver_does_not_take_costs_only_whoever_brings_it(bench: Bench) -> None:
+    """A text that is no text is found when all is written; then each runs alone, and the file goes on being used."""
+    odd = start("b", start=Draft("\ud800", b""))
+    answers = bench.do(*[(rules.start_instance, request) for request in (start("a"), odd, start("c"))])
+    assert [type(answer).__name__ for answer in answers] == ["Started", "UnicodeEncodeError", "Started"]
+    assert bench.ask("SELECT instance FROM instance ORDER BY 1") == [("a",), ("c",)]
+    (again,) = bench.do((rules.start_instance, start("d")))
+    assert again.created
+
+
 def test_an_item_is_found_as_the_batch_has_left_it(bench: Bench) -> None:
     """Two who settle one item in one batch: the second is told what it would be told later."""
     bench.begin("a")
@@ -262,6 +281,16 @@ def test_an_item_is_found_as_the_batch_has_left_it(bench: Bench) -> None:
     assert (first.lost, second.lost) == ((), ())
     assert len(other.lost) == 1
     assert bench.ask("SELECT kind FROM message") == [("Done",)]
+
+
+def test_an_item_is_changed_as_the_batch_has_left_it(bench: Bench) -> None:
+    """Whoever renews without a heartbeat keeps the one that came with the renewal before, in the same transaction."""
+    bench.begin("a")
+    renew = RenewActivities(locks=(lock("a", 2),), lease=60.0)
+    bench.do(
+        (rules.renew_activities, attrs.evolve(renew, heartbeats={"a 2": b"beat"})), (rules.renew_activities, renew)
+    )
+    assert bench.ask("SELECT heartbeat FROM activity WHERE event_id = 2") == [(b"beat",)]
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -285,11 +314,7 @@ def test_a_changed_instance_keeps_what_was_said_at_its_start(bench: Bench, count
     bench.do(*[(rules.start_instance, start(name, attributes={"of": name})) for name in names])
     fixed = "SELECT instance, name, first_execution, created_at, parent, attributes FROM instance ORDER BY 1"
     before = bench.ask(fixed)
-    messages = [OutMessage(instance=name, draft=Draft("x", b"")) for name in names]
-    posts = [
-        PostMessage(request_id=f"to {one.instance}", message=one, mailbox_limit=9, mailbox_bytes=99) for one in messages
-    ]
-    bench.do(*[(rules.post_message, post) for post in posts])
+    bench.do(*[(rules.post_message, post(name)) for name in names])
     assert bench.ask(fixed) == before
     assert bench.ask("SELECT queued FROM instance") == [(2,)] * count
 
@@ -307,11 +332,7 @@ def test_an_instance_is_replaced_after_the_changes_of_the_old_one(bench: Bench) 
 def test_messages_that_are_not_there_are_not_counted(bench: Bench) -> None:
     """A commit that consumes what is not there is found out, whoever shares its transaction, and its inbox is right."""
     following = bench.begin("a", "b")
-    posts = [
-        PostMessage(request_id=name, message=OutMessage(instance=name, draft=Draft("x", b"")), mailbox_limit=9,
-                    mailbox_bytes=9) for name in ("a", "b")
-    ]  # fmt: skip
-    bench.do(*[(rules.post_message, post) for post in posts])
+    bench.do(*[(rules.post_message, post(name)) for name in ("a", "b")])
     wrong = attrs.evolve(following["a"], consumed=(77,))
     right = attrs.evolve(following["b"], consumed=(2, 2))
     answers = bench.do((rules.commit_turn, wrong), (rules.commit_turn, right))
@@ -324,12 +345,9 @@ def test_messages_that_are_not_there_are_not_counted(bench: Bench) -> None:
 def test_an_inbox_is_emptied_before_the_next_life_begins(bench: Bench) -> None:
     """An end that leaves messages, and the start that takes its place, may share a transaction: its message stays."""
     following = bench.begin("a")
-    post = PostMessage(
-        request_id="p", message=OutMessage(instance="a", draft=Draft("x", b"")), mailbox_limit=9, mailbox_bytes=9
-    )
     end = attrs.evolve(following["a"], state=State.COMPLETED, keep=None)
     replace = start("a", request_id="again", if_exists="replace_finished")
-    bench.do((rules.post_message, post), (rules.commit_turn, end), (rules.start_instance, replace))
+    bench.do((rules.post_message, post("a")), (rules.commit_turn, end), (rules.start_instance, replace))
     assert bench.count("BEGIN") == 1
     assert bench.ask("SELECT kind FROM message") == [("OrchestrationStarted",)]
     assert bench.ask("SELECT queued, state FROM instance") == [(1, "pending")]
@@ -359,6 +377,36 @@ def test_a_deleted_instance_is_not_remembered(bench: Bench) -> None:
     )
     assert deleted == 1
     assert (started.execution, started.created) == (2, True)
+
+
+def test_a_deletion_takes_what_was_not_written_yet(bench: Bench) -> None:
+    """A message that was posted in the same transaction goes with its instance."""
+    bench.do((rules.start_instance, start("a")))
+    bench.do(
+        (rules.post_message, post("a")),
+        (rules.delete_instances, DeleteInstances(request_id="delete", instances=("a",), force=True)),
+    )
+    assert bench.count("BEGIN") == 1
+    assert bench.ask("SELECT count(*) FROM message") == [(0,)]
+
+
+def test_messages_of_many_go_together_whatever_was_before(bench: Bench) -> None:
+    """Commits that share a transaction remove what they consumed in few statements, also after one that was alone."""
+    following = bench.begin(*NAMES)
+    bench.do(*[(rules.post_message, post(name)) for name in NAMES])
+    bench.do((rules.start_instance, start("z")))
+    bench.do(*[(rules.commit_turn, attrs.evolve(commit, consumed=(2,))) for commit in following.values()])
+    assert bench.count("DELETE FROM message") == 2
+    assert bench.ask("SELECT instance FROM message") == [("z",)]
+
+
+def test_whoever_writes_nothing_is_not_taken_for_the_one_before(bench: Bench) -> None:
+    """If COMMIT fails for somebody who only looked, after one who wrote, it is not in doubt what was written."""
+    bench.do((rules.start_instance, start("a")))
+    bench.do((rules.lock_turns, LockTurns(worker="w", limit=5, lease=60.0)))
+    bench.faults.fail("COMMIT", "SQLITE_IOERR")
+    (answer,) = bench.do((rules.lock_turns, LockTurns(worker="w", limit=5, lease=60.0)))
+    assert type(answer) is StoreUnavailable
 
 
 def test_nothing_is_kept_when_a_transaction_has_ended(bench: Bench) -> None:

@@ -136,7 +136,7 @@ class Client(Management):
         first_turn = None if delay or self.first_turn is None else self.first_turn(instance)
         word = functools.partial(
             StartInstance,
-            request_id=self.env.token(),
+            request_id=self.env.ordered_token(),
             instance=instance,
             name=name,
             version=version,
@@ -176,7 +176,7 @@ class Client(Management):
         )
 
     def _new_id(self, name: str) -> str:
-        return f"{name[:400]}-{self.env.token()[:12]}"
+        return f"{name[:400]}-{self.env.ordered_token()[:24]}"
 
     def handle(self, id: str) -> Handle[Any]:
         """A handle to an instance, which need not exist yet."""

@@ -116,7 +116,7 @@ class Steering:
             instance=self.checked(id), draft=draft_of(event, self.codec), control=control, mailbox=mailbox
         )
         request = PostMessage(
-            request_id=request_id or self.env.token(),
+            request_id=request_id or self.env.ordered_token(),
             message=message,
             mailbox_limit=self.app.limits.mailbox_events,
             mailbox_bytes=self.app.limits.mailbox_bytes,

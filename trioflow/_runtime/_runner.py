@@ -133,7 +133,7 @@ class TurnRunner:
                     continue  # asked for and given up in one turn: it never starts
                 if self.activities.may_begin(event.name, event.tag, event.session):
                     born[event.id] = BornLeased(
-                        worker=self.worker, token=self.env.token(), lease=self.options.activity_lease
+                        worker=self.worker, token=self.env.ordered_token(), lease=self.options.activity_lease
                     )
         return born
 

@@ -26,7 +26,7 @@ from trioflow.stores._rules._checks import (
     check_start as check_start,
     is_id as is_id,
 )
-from trioflow.stores._rules._needs import Needs as Needs
+from trioflow.stores._rules._needs import Needs as Needs, asks_for_several as asks_for_several
 from trioflow.stores._rules._reads import (
     ReadHistory as ReadHistory,
     read_clock as read_clock,
@@ -90,6 +90,7 @@ __all__ = (
     "Tables",
     "Tidying",
     "Work",
+    "asks_for_several",
     "check_commit",
     "check_message",
     "check_start",

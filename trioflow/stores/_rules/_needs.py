@@ -62,6 +62,11 @@ class Needs:
         self.instances[message.instance] = None
 
 
+def asks_for_several(request: Any) -> bool:
+    """Whether a verb with this request asks for many rows by itself."""
+    return len(getattr(request, "settle", ())) > 1 or len(getattr(request, "locks", ())) > 1
+
+
 def _start(needs: Needs, request: StartInstance) -> None:
     needs.requests[request.request_id] = None
     needs.starts(request)

@@ -122,7 +122,8 @@ def _append(work: Work, row: InstanceRow, request: CommitTurn) -> None:
     if request.events:
         work.tables.append_events(row.instance, row.execution, request.events)
         row.history_length += len(request.events)
-        row.history_bytes += sum(len(event.data) + len(event.payload or b"") for event in request.events)
+        for event in request.events:
+            row.history_bytes += len(event.data) + (0 if event.payload is None else len(event.payload))
 
 
 def _take_from_inbox(work: Work, row: InstanceRow, request: CommitTurn) -> None:

@@ -24,6 +24,7 @@ V = TypeVar("V")
 
 CANCELLED = ACTIVITY_COLUMNS.index("cancelled")
 activity_values = attrgetter(*ACTIVITY_COLUMNS)
+activity_key = attrgetter("instance", "execution", "event_id")
 
 
 def to_activity(row: Row) -> ActivityRow:
@@ -91,7 +92,7 @@ class SqliteActivities:
 
     def _add_items(self, pile: Pile, rows: Sequence[ActivityRow]) -> None:
         if rows:
-            found = [activity_values(row) for row in rows]
+            found = list(map(activity_values, rows))
             self.pending.items.update({row[:3]: row for row in found})
             self.pending.add(pile, found)
             self.pending.firsts = None
@@ -99,7 +100,7 @@ class SqliteActivities:
     def remove_activities(self, rows: Sequence[ActivityRow]) -> None:
         """See `Tables`."""
         if rows:
-            keys = [row.key for row in rows]
+            keys = list(map(activity_key, rows))
             self.pending.items.update(dict.fromkeys(keys))
             self.pending.add(self.pending.gone_items, keys)
             self.pending.firsts = None

@@ -20,7 +20,7 @@ import attrs
 import outcome
 
 from trioflow.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from trioflow.stores._rules import READS, Needs, Rule, Tidying, Work
+from trioflow.stores._rules import READS, Needs, Rule, Tidying, Work, asks_for_several
 from trioflow.stores._sqlite._errors import advice_on, translate
 from trioflow.stores._sqlite._gate import Gate
 from trioflow.stores._sqlite._opening import Settings, check_ours, configure, connect, migrate, prepare_file
@@ -143,18 +143,20 @@ class Database:
         db.execute(begin)
         assert self._tables is not None
         pending = self._tables.pending
+        pending.exact = False
         answers: list[outcome.Outcome[Any]] = []
         try:
             self._look_ahead(members)
+            now = self._settings.clock()
             for member in members:
                 pending.begin_member()
-                answer = self._attempt(member)
+                answer = self._attempt(member, now)
                 if isinstance(answer, outcome.Error) and not (db.in_transaction and pending.undo_member()):
                     self._rollback()
                     return False
                 answers.append(answer)
             pending.flush()
-        except sqlite3.Error:
+        except Exception:  # also what the driver does not take: whose it is shows when each runs alone
             self._rollback()
             return False
         self._commit(members, answers)
@@ -166,7 +168,7 @@ class Database:
         except (sqlite3.Error, StoreUnavailable) as exc:
             member.answer = outcome.Error(self._translated(exc, "beginning a transaction"))
             return
-        answer = self._attempt(member, alone=True)
+        answer = self._attempt(member, self._settings.clock(), alone=True)
         if isinstance(answer, outcome.Error):
             self._rollback()
             member.answer = answer
@@ -176,7 +178,6 @@ class Database:
     def _look_ahead(self, members: Sequence[Member]) -> None:
         """A transaction has begun: read together what its members are going to ask for."""
         assert self._tables is not None
-        self._tables.pending.exact = len(members) == 1
         needs = Needs()
         for member in members:
             needs.add(member.request)
@@ -187,13 +188,16 @@ class Database:
             if not self._connection.in_transaction:
                 raise
 
-    def _attempt(self, member: Member, *, alone: bool = False) -> outcome.Outcome[Any]:
-        settings, tables = self._settings, self._tables
+    def _attempt(self, member: Member, now: float, *, alone: bool = False) -> outcome.Outcome[Any]:
+        tables = self._tables
         assert tables is not None
-        work = Work(tables, settings.clock(), settings.env.token)
+        work = Work(tables, now, self._settings.env.token)
         try:
             if alone:
-                self._look_ahead([member])
+                tables.pending.exact = True
+                tables.pending.begin_member()
+                if asks_for_several(member.request):
+                    self._look_ahead([member])
             answer = member.rule(work, member.request)
             work.finish()
             if not member.reads:
@@ -222,7 +226,7 @@ class Database:
             return
         env.reached("sqlite.after_commit")
         assert self._tables is not None
-        self._tables.pending.clear()
+        self._tables.pending.forget()  # others write the file, too
         for member, answer in zip(members, answers, strict=True):
             member.answer = answer
         if any(member.wrote for member in members):
@@ -245,7 +249,7 @@ class Database:
     def _rollback(self) -> None:
         db = self._db
         if self._tables is not None:
-            self._tables.pending.clear()
+            self._tables.pending.drop()
         if db is not None and db.in_transaction:
             try:
                 db.execute("ROLLBACK")

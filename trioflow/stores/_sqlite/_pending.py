@@ -12,7 +12,7 @@ for rows. Read next: `_bulk.py`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -56,7 +56,7 @@ class Pile:
 
 @attrs.define(eq=False)
 class Pending:
-    """Of one connection; `clear` at the end of each transaction."""
+    """Of one connection; `flush` and `forget` at the end of each transaction, or `drop`."""
 
     _db: sqlite3.Connection
 
@@ -66,7 +66,7 @@ class Pending:
     tombstones: dict[str, Row | None] = attrs.field(factory=dict)
     firsts: Row | None = None  # times of the first items of two kinds, as long as none changes
     exact: bool = False  # whether one who removes messages has to be told how many there were
-    begun: dict[str, Row] = attrs.field(factory=dict)  # instances yet to be inserted: what was said at their start
+    begun: dict[str, Row] = attrs.field(factory=dict)  # instances of this transaction: what was said at their start
 
     new_instances: Pile = attrs.field(factory=lambda: Pile(_bulk.put_instances, key=1))
     changed_instances: Pile = attrs.field(factory=lambda: Pile(_bulk.change_instances, key=1))
@@ -82,13 +82,12 @@ class Pending:
     answers: Pile = attrs.field(factory=lambda: Pile(_bulk.put_requests))
     settled: Pile = attrs.field(factory=lambda: Pile(_bulk.put_settled))
 
-    _piles: tuple[Pile, ...] = attrs.field(
-        init=False
-    )  # what is new is there before it changes, and changes before it goes
-    _added: list[tuple[Pile, int]] = attrs.field(factory=list)  # by the member that is at work
+    _piles: tuple[Pile, ...] = attrs.field(init=False)  # in the order in which they are written
+    _added: list[Pile] = attrs.field(factory=list)  # what the member that is at work has put a row on, row by row
     _written: bool = False  # whether something of that member is in SQLite's hands already, or may be
 
     def __attrs_post_init__(self) -> None:
+        # What is new is there before it changes, and what changes before it goes.
         self._piles = (
             self.new_instances,
             self.changed_instances,
@@ -105,14 +104,11 @@ class Pending:
 
     # -- transactions
 
-    def clear(self) -> None:
-        """Nothing waits, and nothing is known: what is not written by now never will be."""
+    def drop(self) -> None:
+        """The transaction is undone: nothing waits, and nothing is known."""
         self.forget()
-        self.begin_member()
-        if any(pile.rows for pile in self._piles):
-            self.begun.clear()
-            for pile in self._piles:
-                pile.rows.clear()
+        for pile in self._piles:
+            pile.rows.clear()
 
     def begin_member(self) -> None:
         """What is added from now on may be taken back."""
@@ -129,8 +125,8 @@ class Pending:
         if self._written:
             return False
         if self._added:
-            for pile, count in reversed(self._added):
-                del pile.rows[-count:]
+            for pile in self._added:
+                pile.rows.pop()
             self._learn_anew()
         return True
 
@@ -138,70 +134,64 @@ class Pending:
         """What waits is known; whatever else was is read again."""
         self.forget()
         width = _bulk.INSTANCE_WIDTH
-        self.begun = {row[0]: row[width:] for row in self.new_instances.rows}
         self.instances.update({row[0]: row[:width] for row in self.new_instances.rows + self.changed_instances.rows})
         self.items.update({row[:3]: row for row in self.new_items.rows + self.changed_items.rows})
         self.items.update(dict.fromkeys(self.gone_items.rows))
         self.requests.update({row[0]: (row[0], *row[2:]) for row in self.answers.rows})
 
     def forget(self) -> None:
-        """What is known may not be true any more: much was removed at once."""
+        """What is known may not be true any more; it is read again."""
         self.instances.clear()
         self.items.clear()
         self.requests.clear()
         self.tombstones.clear()
+        self.begun.clear()
         self.firsts = None
 
     # -- writes
 
-    def add(self, pile: Pile, rows: Sequence[Row]) -> None:
+    def add(self, pile: Pile, rows: list[Row]) -> None:
         """Have rows written sooner or later."""
-        if rows:
-            pile.rows += rows
-            self._added.append((pile, len(rows)))
+        pile.rows += rows
+        self._added += [pile] * len(rows)
 
     def flush(self) -> None:
         """Write all that waits."""
-        self._flush(*self._piles)
+        self._flush(self._piles)
 
     def flush_instances(self) -> None:
         """Write what waits of instances: a statement is about to look for some."""
-        self._flush(self.new_instances, self.changed_instances)
+        self._flush((self.new_instances, self.changed_instances))
 
     def flush_items(self) -> None:
         """Write what waits of items: a statement is about to look for some."""
-        self._flush(self.new_items, self.changed_items, self.gone_items)
+        self._flush((self.new_items, self.changed_items, self.gone_items))
 
     def flush_events(self) -> None:
         """Write the events that wait."""
-        self._flush(self.events)
+        self._flush((self.events,))
 
     def flush_messages(self) -> None:
         """Write what waits of messages: a statement is about to look for some."""
-        self._flush(self.messages, self.taken, self.emptied)
+        self._flush((self.messages, self.taken, self.emptied))
 
     def flush_answers(self) -> None:
         """Write what waits of answers to clients and of tokens."""
-        self._flush(self.answers, self.settled)
+        self._flush((self.answers, self.settled))
 
-    def _flush(self, *piles: Pile) -> None:
+    def _flush(self, piles: Iterable[Pile]) -> None:
         for pile in piles:
             if pile.rows:
-                self._write_pile(pile)
-
-    def _write_pile(self, pile: Pile) -> None:
-        written = self._written or any(one is pile for one, _ in self._added)
-        self._written = True  # should this fail, nobody knows whose rows are there
-        meant, found = len(pile.rows), pile.write(self._db)
-        if pile is self.taken and found != meant:
-            raise NotThere
-        if pile is self.new_instances:
-            self.begun.clear()
-        self._written = written
+                written = self._written or pile in self._added
+                self._written = True  # should this fail, nobody knows whose rows are there
+                meant, found = len(pile.rows), pile.write(self._db)
+                if pile is self.taken and found != meant:
+                    raise NotThere
+                self._written = written
 
     def remove_messages(self, instance: str, seqs: Sequence[int]) -> int:
         """Remove messages; how many of them were there, or are believed to be: a flush finds out."""
-        rows = [(instance, seq) for seq in dict.fromkeys(seqs)]
+        rows: list[Row] = [(instance, seq) for seq in dict.fromkeys(seqs)]
         if not self.exact:
             self.add(self.taken, rows)
             return len(rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -92,10 +92,13 @@ class ActivityOptions:
             raise HistoryError(f"an activity's item holds options that this release cannot read: {exc}") from exc
 
 
+_text_of: Final = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` makes one for each text
+
+
 def encode_options(plain: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
     """An item's `data`."""
     whole = {"options": plain, "headers": headers} if headers else {"options": plain}
-    return json.dumps(whole, separators=(",", ":")).encode()
+    return _text_of(whole).encode()
 
 
 def decode_options(data: bytes) -> tuple[ActivityOptions, dict[str, str]]:

@@ -26,6 +26,8 @@ class Spans:
     _pen: Pen
     starts: Starts = attrs.field(init=False)
     attempts: Attempts = attrs.field(init=False)
+    # Who asked for headers last, and was given which, by part: a turn that asks for one activity often asks for more.
+    _asked: tuple[Subject, dict[str, dict[str, str]]] | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.starts = Starts(self._pen)
@@ -33,8 +35,19 @@ class Spans:
 
     def activity_headers(self, subject: Subject, within: str) -> dict[str, str]:
         """The part of the execution that asks for an activity: its attempts are beneath that."""
-        traced = Traced.of(subject)
-        return {} if traced is None else headers_of(traced.part(within))
+        asked = self._asked
+        if asked is None or asked[0] is not subject:
+            asked = self._asked = subject, {}
+        given = asked[1]
+        if within not in given:
+            given[within] = self._headers_within(Traced.of(subject), within)
+        return given[within]
+
+    def _headers_within(self, traced: Traced | None, within: str) -> dict[str, str]:
+        """Where nothing is recorded, the trace alone is passed on."""
+        if traced is None:
+            return {}
+        return headers_of(traced.part(within) if traced.recorded else traced.given)
 
     def saw(self, fact: Fact) -> None:
         """Draw what it shows."""

@@ -12,7 +12,7 @@ import attrs
 
 from trioflow.abc import Administered, AttemptEnded, Fact, StartAnswered, Subject, TurnRan
 from trioflow.telemetry._attempts import Attempts
-from trioflow.telemetry._context import headers_of
+from trioflow.telemetry._context import context_of, headers_of
 from trioflow.telemetry._executions import spans_of_administration, spans_of_turn
 from trioflow.telemetry._pen import Drawn, Pen
 from trioflow.telemetry._starts import Starts
@@ -40,14 +40,9 @@ class Spans:
             asked = self._asked = subject, {}
         given = asked[1]
         if within not in given:
-            given[within] = self._headers_within(Traced.of(subject), within)
+            traced = Traced.recorded(subject)
+            given[within] = _as_given(subject) if traced is None else headers_of(traced.part(within))
         return given[within]
-
-    def _headers_within(self, traced: Traced | None, within: str) -> dict[str, str]:
-        """Where nothing is recorded, the trace alone is passed on."""
-        if traced is None:
-            return {}
-        return headers_of(traced.part(within) if traced.recorded else traced.given)
 
     def saw(self, fact: Fact) -> None:
         """Draw what it shows."""
@@ -57,8 +52,8 @@ class Spans:
             case AttemptEnded():
                 self.attempts.ended(fact)
             case TurnRan() | Administered():
-                traced = Traced.of(fact.subject)
-                if traced is not None and traced.recorded:
+                traced = Traced.recorded(fact.subject)
+                if traced is not None:
                     self._draw(self._spans_of(traced, fact))
 
     def _spans_of(self, traced: Traced, fact: TurnRan | Administered) -> Iterable[Drawn]:
@@ -69,3 +64,9 @@ class Spans:
     def _draw(self, spans: Iterable[Drawn]) -> None:
         for drawn in spans:
             self._pen.draw(drawn)
+
+
+def _as_given(subject: Subject) -> dict[str, str]:
+    """Of an execution that is not recorded: its attempts learn just that."""
+    given = context_of(subject.headers)
+    return {} if given is None else headers_of(given)

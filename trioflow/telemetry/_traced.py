@@ -48,10 +48,11 @@ class Traced:
         given = context_of(subject.headers)
         return None if given is None else cls(subject, given)
 
-    @property
-    def recorded(self) -> bool:
-        """What was decided when the trace began."""
-        return self.given.trace_flags.sampled
+    @classmethod
+    def recorded(cls, subject: Subject) -> Traced | None:
+        """None, too, if it was decided when the trace began that nothing of it is drawn."""
+        given = context_of(subject.headers)
+        return None if given is None or not given.trace_flags.sampled else cls(subject, given)
 
     def part(self, key: str) -> SpanContext:
         """The span of a part of it that others may be within; "" is the execution itself."""

@@ -29,6 +29,12 @@ def await_frames(awaitable: Any) -> Iterator[tuple[FrameType, int]]:
             yield frame, frame.f_lineno
 
 
+def stands_in_user_code(awaitable: Any) -> bool:
+    """Whether any of its frames is neither ours nor in nobody's name; `standing` says where."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in await_frames(awaitable))
+    return any(module != "contextlib" and not module.startswith("trioflow.") for module in modules)
+
+
 def standing(awaitable: Any) -> tuple[str | None, str | None]:
     """Where user code stands, as ``file:line in function``, and the verb of ours that it waits in, such as
     ``Event.wait``; None for what is not there.

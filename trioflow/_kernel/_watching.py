@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from outcome import Outcome
 
 from trioflow._kernel._cancelled import CancelSource
-from trioflow._kernel._frames import standing
+from trioflow._kernel._frames import stands_in_user_code
 from trioflow._kernel._scope import CancelScope
 from trioflow._kernel._task import Task
 
@@ -80,4 +80,4 @@ def cancelled_by(scope: CancelScope) -> CancelSource | None:
 
 def runs_user_code(task: Task) -> bool:
     """Whether code of the user stands in a waiting task, or it is nothing but a verb or a step of ours."""
-    return standing(task.coro)[0] is not None
+    return stands_in_user_code(task.coro)

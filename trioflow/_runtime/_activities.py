@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -96,7 +97,10 @@ class Activities:
     limiter: trio.CapacityLimiter = attrs.field(init=False)  # of threads that run user code, and nothing else
     running: dict[str, Attempt] = attrs.field(factory=dict, init=False)  # token -> attempt
     _here: dict[tuple[str, int], int] = attrs.field(factory=dict, init=False)  # execution -> how many run here
-    _known_options: dict[bytes, ActivityOptions] = attrs.field(factory=dict, init=False)  # by an item's `data`
+    # Options and headers in an item's `data`: most items of an activity, or of a part of a trace, say the same.
+    _read_options: Callable[[bytes], tuple[ActivityOptions, Mapping[str, str]]] = attrs.field(
+        factory=lambda: lru_cache(KNOWN_OPTIONS)(decode_options), init=False
+    )
     _early: dict[str, None] = attrs.field(factory=dict, init=False)  # tokens whose end was asked for, not running here
     _none: trio.Event = attrs.field(factory=trio.Event, init=False)  # set when nothing runs any more
     tags: TagFilter = attrs.field(init=False)
@@ -230,7 +234,7 @@ class Activities:
         if item.fetches > options.max_attempts:
             return poisoned(item, options.max_attempts)
         try:
-            attempt.options, headers = self._options_of(item.data)
+            attempt.options, headers = self._read_options(item.data)
         except HistoryError as exc:
             return unreadable(item, exc, self.app)
         if headers:
@@ -263,16 +267,6 @@ class Activities:
         inside = nullcontext() if attempt.fact is None else self.teller.inside(attempt.fact)
         with listening(attempt, self.env, self.work), inside:
             return await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
-
-    def _options_of(self, data: bytes) -> tuple[ActivityOptions, Mapping[str, str]]:
-        """The options and headers in an item; without headers, most items of an activity say the same."""
-        known = self._known_options.get(data)
-        if known is not None:
-            return known, {}
-        options, headers = decode_options(data)
-        if not headers and len(self._known_options) < KNOWN_OPTIONS:
-            self._known_options[data] = options
-        return options, headers
 
     def _elapsed(self, item: LockedActivity) -> float:
         return max(self.clock.now() - item.scheduled_at, 0.0)

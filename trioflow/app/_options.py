@@ -101,6 +101,7 @@ class ActivityOptions:
 USUAL: Final = ActivityOptions()
 USUAL_DATA: Final = b'{"options":{}}'
 """Most items say nothing but this."""
+_text_of: Final = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` makes one for each text
 
 
 def encode_options(plain: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
@@ -108,7 +109,7 @@ def encode_options(plain: Mapping[str, Any], headers: Mapping[str, str]) -> byte
     if not plain and not headers:
         return USUAL_DATA
     whole = {"options": plain, "headers": headers} if headers else {"options": plain}
-    return json.dumps(whole, separators=(",", ":")).encode()
+    return _text_of(whole).encode()
 
 
 def decode_options(data: bytes) -> tuple[ActivityOptions, dict[str, str]]:

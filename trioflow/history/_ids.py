@@ -15,8 +15,6 @@ _PERSON: Final = b"trioflow"  # separates our hashes from anybody else's of the 
 
 def derive(seed: str, *parts: str | int, size: int = 32) -> bytes:
     """Bytes that depend on the seed (hex, from OrchestrationStarted) and the parts, and on nothing else."""
-    digest = hashlib.blake2b(digest_size=size, key=bytes.fromhex(seed)[:64], person=_PERSON)
-    for part in parts:
-        text = str(part).encode()
-        digest.update(b"%d:%b" % (len(text), text))
-    return digest.digest()
+    texts = [str(part).encode() for part in parts]
+    whole = b"".join([b"%d:%b" % (len(text), text) for text in texts])
+    return hashlib.blake2b(whole, digest_size=size, key=bytes.fromhex(seed)[:64], person=_PERSON).digest()

@@ -73,12 +73,12 @@ class Attempts:
     def ended(self, fact: AttemptEnded) -> None:
         """Its end is recorded. One whose body was never called is drawn now."""
         attempt = fact.attempt
+        parent = context_of(attempt.headers)
+        if parent is None or not parent.trace_flags.sampled:
+            return
         span, ending = self._pending.take(_key(attempt)), _ending(fact)
         if span is not None and fact.how != "given back":
             self._pen.finish(span, ending)
-            return
-        parent = context_of(attempt.headers)
-        if parent is None or not parent.trace_flags.sampled:
             return
         drawn = _over(_drawn(attempt, parent), ending)
         if fact.how == "given back":

@@ -9,7 +9,8 @@ Must never know: OpenTelemetry. Who calls it: `_meter.py`; the documentation sho
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal, assert_never
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple, assert_never
 
 import attrs
 
@@ -70,13 +71,15 @@ class Metric:
     bounds: tuple[float, ...] = ()
 
 
-@attrs.frozen
-class Measurement:
+UNLABELLED: Final[Attributes] = MappingProxyType({})
+
+
+class Measurement(NamedTuple):
     """So much of it."""
 
     metric: Metric
     value: float
-    labels: Attributes = attrs.field(factory=dict)
+    labels: Attributes = UNLABELLED
 
 
 WHAT: Final = (NAME, VERSION)

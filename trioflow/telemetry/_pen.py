@@ -67,6 +67,7 @@ class Pen:
 
     tracer: Any
     messages: bool
+    _above: tuple[SpanContext, Context] | None = attrs.field(default=None, init=False)  # the last parent, as a context
 
     def draw(self, drawn: Drawn) -> None:
         """One that is over."""
@@ -77,7 +78,14 @@ class Pen:
         given = Given(drawn.span.span_id)
         if drawn.parent is None:
             given.trace_id, given.parent = drawn.span.trace_id, beneath(drawn.span)
-        return self._begun(drawn, given, Context() if drawn.parent is None else beneath(drawn.parent))
+        return self._begun(drawn, given, Context() if drawn.parent is None else self._beneath(drawn.parent))
+
+    def _beneath(self, parent: SpanContext) -> Context:
+        """Spans are often drawn beneath the same as the one before."""
+        above = self._above
+        if above is None or above[0] is not parent:
+            above = self._above = parent, beneath(parent)
+        return above[1]
 
     def begin_here(self, drawn: Drawn) -> Span:
         """One beneath the span that is current; where none is, it begins a trace, and the sampler decides."""

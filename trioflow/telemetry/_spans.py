@@ -12,7 +12,7 @@ import attrs
 
 from trioflow.abc import Administered, AttemptEnded, Fact, StartAnswered, Subject, TurnRan
 from trioflow.telemetry._attempts import Attempts
-from trioflow.telemetry._context import headers_of
+from trioflow.telemetry._context import context_of, headers_of
 from trioflow.telemetry._executions import spans_of_administration, spans_of_turn
 from trioflow.telemetry._pen import Drawn, Pen
 from trioflow.telemetry._starts import Starts
@@ -26,6 +26,8 @@ class Spans:
     _pen: Pen
     starts: Starts = attrs.field(init=False)
     attempts: Attempts = attrs.field(init=False)
+    # Who asked for headers last, and was given which, by part: a turn that asks for one activity often asks for more.
+    _asked: tuple[Subject, dict[str, dict[str, str]]] | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.starts = Starts(self._pen)
@@ -33,8 +35,14 @@ class Spans:
 
     def activity_headers(self, subject: Subject, within: str) -> dict[str, str]:
         """The part of the execution that asks for an activity: its attempts are beneath that."""
-        traced = Traced.of(subject)
-        return {} if traced is None else headers_of(traced.part(within))
+        asked = self._asked
+        if asked is None or asked[0] is not subject:
+            asked = self._asked = subject, {}
+        given = asked[1]
+        if within not in given:
+            traced = Traced.recorded(subject)
+            given[within] = _as_given(subject) if traced is None else headers_of(traced.part(within))
+        return given[within]
 
     def saw(self, fact: Fact) -> None:
         """Draw what it shows."""
@@ -44,8 +52,8 @@ class Spans:
             case AttemptEnded():
                 self.attempts.ended(fact)
             case TurnRan() | Administered():
-                traced = Traced.of(fact.subject)
-                if traced is not None and traced.recorded:
+                traced = Traced.recorded(fact.subject)
+                if traced is not None:
                     self._draw(self._spans_of(traced, fact))
 
     def _spans_of(self, traced: Traced, fact: TurnRan | Administered) -> Iterable[Drawn]:
@@ -56,3 +64,9 @@ class Spans:
     def _draw(self, spans: Iterable[Drawn]) -> None:
         for drawn in spans:
             self._pen.draw(drawn)
+
+
+def _as_given(subject: Subject) -> dict[str, str]:
+    """Of an execution that is not recorded: its attempts learn just that."""
+    given = context_of(subject.headers)
+    return {} if given is None else headers_of(given)

@@ -32,6 +32,7 @@ class Traced:
     given: SpanContext
     begins: bool = attrs.field(init=False)
     anchor: SpanContext = attrs.field(init=False)
+    _parts: dict[str, SpanContext] = attrs.field(factory=dict, init=False, eq=False)  # that were asked for
 
     @begins.default
     def _begins(self) -> bool:
@@ -47,14 +48,20 @@ class Traced:
         given = context_of(subject.headers)
         return None if given is None else cls(subject, given)
 
-    @property
-    def recorded(self) -> bool:
-        """What was decided when the trace began."""
-        return self.given.trace_flags.sampled
+    @classmethod
+    def recorded(cls, subject: Subject) -> Traced | None:
+        """None, too, if it was decided when the trace began that nothing of it is drawn."""
+        given = context_of(subject.headers)
+        return None if given is None or not given.trace_flags.sampled else cls(subject, given)
 
     def part(self, key: str) -> SpanContext:
         """The span of a part of it that others may be within; "" is the execution itself."""
-        return self.span("part", key) if key else self.anchor
+        if not key:
+            return self.anchor
+        part = self._parts.get(key)
+        if part is None:
+            part = self._parts[key] = self.span("part", key)
+        return part
 
     def span(self, *what: str | int) -> SpanContext:
         """Any span of it. By its seed, since one trace may lead through several stores, which know the same id."""

@@ -127,3 +127,33 @@ async def test_a_start_that_is_under_way_when_the_runtime_leaves(
         async with running(flow(probe), store) as other:
             [found] = [info async for info in other.list()]
             assert await other.handle(found.id).result() == 7
+
+
+async def test_an_end_that_was_committed_here_is_not_read(probe: Probe, autojump_clock: trio.testing.MockClock) -> None:
+    """Who waits for a result is told it by the runtime beside him, however it ended, and leaves nothing behind."""
+    store = FaultyStore(virtual_store())
+    async with running(flow(probe), store) as client:
+        handle = await client.start("main", 7)
+        assert await handle.result() == 7
+        patient = await client.start("patient")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(patient.cancel)
+            with pytest.raises(trioflow.OrchestrationCancelled):
+                await patient.result()
+        assert "read_instance" not in store.calls
+        assert not store.signals.answers
+        assert not store.signals.bells
+        assert await handle.result() == 7  # what ended before is read
+        assert store.calls["read_instance"] == 1
+
+
+async def test_an_end_that_came_before_the_question_is_found(
+    probe: Probe, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A handle that has just started something does not wait for a hint that has come already."""
+    async with running(flow(probe), virtual_store()) as client:
+        handle = await client.start("main", 7)
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        assert await handle.result() == 7
+        assert trio.current_time() == began

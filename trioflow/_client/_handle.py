@@ -19,7 +19,7 @@ from trioflow._client._executions import ExecutionInfo
 from trioflow._client._info import InstanceInfo, plain, result_of
 from trioflow._client._lookout import Lookout
 from trioflow._client._tree import InstanceTree
-from trioflow._client._waiting import read_value, wait_ended, wait_for_value
+from trioflow._client._waiting import read_value, wait_for_outcome, wait_for_value
 from trioflow.abc import InstanceRecord, instance_topic
 from trioflow.history import Event
 
@@ -62,8 +62,8 @@ class Handle(Generic[R]):
             trio.TooSlowError: `timeout` has passed.
         """
         with trio.fail_after(checked_timeout(timeout)):
-            record = await wait_ended(self.client, self.id, wait_parked=wait_parked, seen_ends=self._seen_ends)
-        return cast(R, result_of(record, self.client.app, self.client.codec))
+            end = await wait_for_outcome(self.client, self.id, wait_parked=wait_parked, seen_ends=self._seen_ends)
+        return cast(R, result_of(end, self.client.app, self.client.codec))
 
     @overload
     async def status(self, type: type[T]) -> T | None: ...

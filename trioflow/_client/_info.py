@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from trioflow.abc import Draft, EventRow, InstanceRecord, State
+from trioflow.abc import Draft, Ended, EventRow, InstanceRecord, State
 from trioflow.app import App
 from trioflow.errors import (
     HistoryError,
@@ -133,7 +133,7 @@ def _unread_event(event: CarriedEvent, app: App) -> UnreadEvent:
 # -- how it ended -----------------------------------------------------------------------------------------------------
 
 
-def result_of(record: InstanceRecord, app: App, codec: EventCodec) -> Any:
+def result_of(record: InstanceRecord | Ended, app: App, codec: EventCodec) -> Any:
     """The result of an instance that has ended or is parked; raises what any other end means."""
     whole = f"orchestration {record.name!r}, instance {record.instance!r}"
     last = None if record.last_event is None else decode_row(codec, record.last_event)
@@ -169,7 +169,7 @@ def failed(failure: Failure, whole: str, app: App) -> OrchestrationFailed:
     return error
 
 
-def _return_type(record: InstanceRecord, app: App) -> Any:
+def _return_type(record: InstanceRecord | Ended, app: App) -> Any:
     """The declared type of the result, or Any where the orchestration is not known here."""
     try:
         return app.find_orchestration(record.name, record.version).spec.returns

@@ -8,7 +8,7 @@ Must never know: runtimes. Who calls it: `_handle.py`, `_restarting.py`. Read ne
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 
@@ -19,7 +19,7 @@ from trioflow._client._checks import checked_timeout
 from trioflow._client._info import result_of
 from trioflow._client._lookout import Lookout
 from trioflow._client._requests import until_answered
-from trioflow.abc import InstanceRecord, State, WaitEnded, end_topic, instance_topic
+from trioflow.abc import Ended, InstanceRecord, State, WaitEnded, end_topic, instance_topic
 from trioflow.errors import InstanceFinished
 
 if TYPE_CHECKING:
@@ -42,22 +42,25 @@ async def wait_until(
     topic: Callable[[str], str] = instance_topic,
     *,
     seen_ends: tuple[int, int] | None = None,
+    told: Sequence[T] = (),
 ) -> T:
     """What `look` finds, now or once the instance has moved, as hints of that topic tell. Raises InstanceNotFound, and
-    what `look` raises. `seen_ends`: while no more was heard of ends than that, there is nothing to find.
+    what `look` raises. `seen_ends`: while no more was heard of ends than that, there is nothing to find. `told`: it may
+    be found here instead.
     """
     signals = client.store.signals
     with Lookout(signals, topic(id), client.poll_interval) as lookout, _told(client):
         if signals.seen_ends() == seen_ends:
             lookout.about_to_look()
             await lookout.until_next(0)
-        while True:
+        while not told:
             lookout.about_to_look()
             record = await client.read(id)
             found = await look(record)
             if found is not None:
                 return found.value
             await lookout.until_next(record.revision)
+        return told[-1]
 
 
 @contextmanager
@@ -78,18 +81,28 @@ def _told(client: Steering) -> Iterator[None]:
             client.instruments.saw(WaitEnded(seconds=client.env.monotonic() - since, how=how))
 
 
-async def wait_ended(
-    client: Steering, id: str, *, wait_parked: bool = True, seen_ends: tuple[int, int] | None = None
-) -> InstanceRecord:
-    """The record once the instance has ended, or, unless `wait_parked`, stands still and nobody acts. `seen_ends`: what
-    had been heard of ends before it was started, where that is known.
-    """
+async def wait_ended(client: Steering, id: str) -> InstanceRecord:
+    """The record once the instance has ended."""
 
     async def look(record: InstanceRecord) -> Found[InstanceRecord] | None:
-        ended = record.state.ended or (is_stuck(record) and not wait_parked)
-        return Found(record) if ended else None
+        return Found(record) if record.state.ended else None
 
-    return await wait_until(client, id, look, end_topic, seen_ends=seen_ends)
+    return await wait_until(client, id, look, end_topic)
+
+
+async def wait_for_outcome(
+    client: Steering, id: str, *, wait_parked: bool, seen_ends: tuple[int, int] | None
+) -> InstanceRecord | Ended:
+    """How the instance has ended, or, unless `wait_parked`, that it stands still and nobody acts. What a runtime here
+    has just committed need not be read. `seen_ends`: what had been heard of ends before it was started, if known.
+    """
+    with client.store.signals.await_end(id) as told:
+
+        async def look(record: InstanceRecord) -> Found[InstanceRecord | Ended] | None:
+            ended = record.state.ended or (is_stuck(record) and not wait_parked)
+            return Found(record) if ended else None
+
+        return await wait_until(client, id, look, end_topic, seen_ends=seen_ends, told=told)
 
 
 def is_stuck(record: InstanceRecord) -> bool:

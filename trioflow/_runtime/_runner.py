@@ -33,6 +33,7 @@ from trioflow.abc import (
     ActivityLock,
     BornLeased,
     CommitTurn,
+    Ended,
     Env,
     EventRow,
     LockedActivity,
@@ -182,6 +183,15 @@ class TurnRunner:
             self.keeper.keep(hold, since)
         if result.ended:
             self.evaluator.drop(hold)
+        if request.state.ended:
+            end = Ended(
+                instance=hold.lock.instance,
+                name=hold.turn.name,
+                version=hold.version,
+                state=request.state,
+                last_event=request.events[-1],
+            )
+            self.store.signals.tell_end(end)
 
     # -- what takes a turn's place
 

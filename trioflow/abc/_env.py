@@ -18,7 +18,7 @@ import trio
 T = TypeVar("T")
 
 
-TOKENS = 256
+TOKENS = 1_024
 """Tokens drawn at once: each trip to the system's source lets other threads take the interpreter."""
 
 

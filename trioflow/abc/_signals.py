@@ -9,11 +9,14 @@ Must run in one trio thread. Who bumps: stores, after their commits. Who waits: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Self
 
 import attrs
 import trio
+
+from trioflow.abc._records import EventRow, State
 
 TURNS = "turns"
 """Topic: an instance may have become eligible."""
@@ -43,6 +46,17 @@ def activity_topic(token: str) -> str:
     return f"activity/{token}"
 
 
+@attrs.frozen(kw_only=True)
+class Ended:
+    """How an execution has ended, as its record tells, too."""
+
+    instance: str
+    name: str
+    version: str | None
+    state: State
+    last_event: EventRow
+
+
 @attrs.define(eq=False)
 class Signals:
     """Counters by topic; `bump_all` stands for "anything may have changed" (another process wrote)."""
@@ -53,6 +67,7 @@ class Signals:
     waiting: dict[str, dict[trio.Event, None]] = attrs.field(factory=dict)  # topic -> to be set at its next bump
     watchers: dict[str, int] = attrs.field(factory=dict)  # topic -> how many watch it; absent means nobody
     bells: dict[str, Callable[[], object]] = attrs.field(factory=dict)  # topic -> to be called at each of its bumps
+    answers: dict[str, list[list[Ended]]] = attrs.field(factory=dict)  # by instance: to be filled when it ends
     on_commit: list[Callable[[int, float], None]] = attrs.field(factory=list)  # told of operations and seconds
 
     def watch(self, *topics: str) -> Watch:
@@ -74,6 +89,24 @@ class Signals:
     def seen_ends(self) -> tuple[int, int]:
         """What has been heard of ends so far: while it is the same, nothing that was there has ended."""
         return self.everything, self.ends
+
+    def tell_end(self, end: Ended) -> None:
+        """Whoever waits for this end need not read it: it was committed here."""
+        for answer in self.answers.get(end.instance, ()):
+            answer.append(end)
+
+    @contextmanager
+    def await_end(self, instance: str) -> Iterator[list[Ended]]:
+        """A list that holds the ends which are told of meanwhile; some are not, and have to be read."""
+        answer: list[Ended] = []
+        self.answers.setdefault(instance, []).append(answer)
+        try:
+            yield answer
+        finally:
+            waiting = self.answers[instance]
+            waiting[:] = [one for one in waiting if one is not answer]
+            if not waiting:
+                del self.answers[instance]
 
     def committed(self, operations: int, seconds: float) -> None:
         """A transaction with so many operations was made durable in so many seconds."""

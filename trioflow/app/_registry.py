@@ -108,6 +108,8 @@ class Registry:
         own = self.orchestrations.get(name, {})
         if version in own:  # nearly every one that has begun
             return own[version]
+        if version is None and len(own) == 1 and not self.included:  # nearly every one that begins
+            return next(iter(own.values()))
         versions = {
             number: definition
             for prefix, registry in self.walk()

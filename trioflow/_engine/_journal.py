@@ -27,12 +27,11 @@ class Journal:
     length: int = 0  # id of the last event
     size: int = 0  # bytes of all events, about
     at: float = 0.0  # time of the last delivered event
-    opening: Event | None = None  # that event, which is being evaluated
+    opened: tuple[int, int] = (0, 0)  # `length` and `size` with that event, which is being evaluated
     segment: Segment | None = None  # what the history says follows; None while live
     events: list[Event] = attrs.field(factory=list)  # new ones of this turn
     actions: list[Action] = attrs.field(factory=list)
     logs: list[LogEntry] = attrs.field(factory=list)
-    _before: int = 0  # `size` without the segment
     _disagreements: list[NondeterminismError] = attrs.field(factory=list)
 
     @property
@@ -40,18 +39,12 @@ class Journal:
         """Whether what is asked for now was asked for before."""
         return self.segment is not None
 
-    @property
-    def opened(self) -> tuple[int, int]:
-        """`length` and `size` with the delivered event that is being evaluated."""
-        assert self.opening is not None
-        return self.opening.id, self._before + size_of(self.opening)
-
     # -- a segment
 
     def open(self, event: Event, segment: Segment | None = None) -> None:
         """Begin with a delivered event: recorded (its segment given) or new."""
         self.segment = segment
-        self.opening, self._before = event, self.size
+        self.opened = event.id, self.size + size_of(event)
         self.at = event.at
         if segment is None:
             self._append(event)

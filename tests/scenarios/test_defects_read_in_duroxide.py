@@ -397,6 +397,11 @@ async def test_tokens_and_uuids_can_be_guessed(autojump_clock: Clock) -> None:
             seen.extend(turn.lock.token[12:] for turn in answer.turns)
             return answer
 
+        async def start_instance(self, request: Any) -> Any:
+            answer = await super().start_instance(request)
+            seen.extend([answer.turn.lock.token[12:]] if answer.turn else [])
+            return answer
+
     async with running(app, Spy(store)) as client:
         handles = [await client.start(main, id=f"i{number}") for number in range(60)]
         ids = [await handle.result() for handle in handles]

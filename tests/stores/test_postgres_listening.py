@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ class Ear:
     """What a listener was told, in order; None where hints may have been lost."""
 
     told: list[str | None] = attrs.field(factory=list)
-    failures: Callable[[], int] = lambda: 0  # of the listener since it last listened
+    listener: Listener = attrs.field(init=False)
     _news: trio.Event = attrs.field(factory=trio.Event)
 
     def heard(self, topic: str) -> None:
@@ -42,6 +42,9 @@ class Ear:
         self._news.set()
         self._news = trio.Event()
 
+    def joined(self) -> None:
+        """Somebody else listens from now on: nothing that the tests of what is heard look at."""
+
     async def until(self, count: int) -> None:
         """Wait until so many were told."""
         while len(self.told) < count:
@@ -53,18 +56,19 @@ async def listening(address: str, channel: str, ourselves: str = "us") -> AsyncI
     """A listener that has begun to listen."""
     ear = Ear()
     async with trio.open_nursery() as nursery:
-        listener = Listener(address, channel, ourselves, ear.heard, ear.lost)
-        ear.failures = lambda: listener._failures
-        nursery.start_soon(listener.run)
+        ear.listener = Listener(address, channel, ourselves, ear.heard, ear.lost, ear.joined)
+        nursery.start_soon(ear.listener.run)
         await ear.until(1)
         yield ear
         nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def announcing(pool: Pool, channel: str, ourselves: str = "others") -> AsyncIterator[Announcer]:
+async def announcing(
+    pool: Pool, channel: str, ourselves: str = "others", listener: Listener | None = None
+) -> AsyncIterator[Announcer]:
     """An announcer at work."""
-    announcer = Announcer(pool, channel, ourselves)
+    announcer = Announcer(pool, channel, ourselves, listener)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(announcer.run)
         yield announcer
@@ -176,6 +180,61 @@ def test_a_topic_that_cannot_be_said(topic: str) -> None:
     assert payloads("us", ["a", topic]) == ["us\n*"]
 
 
+# -- whether there is anybody to tell
+
+
+async def until_alone(listener: Listener) -> None:
+    """Wait until it knows that nobody else listens."""
+    while not listener.is_alone:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_nobody_is_told_where_nobody_listens() -> None:
+    """Not a statement is sent. Whoever begins to listen is told that it may have missed something, and then hears."""
+    channel = fresh_schema()
+    async with (
+        Pool(shared_url()) as pool,
+        listening(shared_url(), channel, "others") as sender,
+        announcing(pool, channel, listener=sender.listener) as announcer,
+    ):
+        sender.listener._joined = announcer.announce_everything
+        await until_alone(sender.listener)
+        announcer.announce("unheard")
+        await trio.testing.wait_all_tasks_blocked()
+        assert repr(pool).endswith("[busy 0 | idle 0 | of 8]>")
+        async with listening(shared_url(), channel) as ear:
+            await ear.until(2)
+            assert ear.told == [None, None]
+            announcer.announce("turns")
+            await ear.until(3)
+            assert not ear.listener.is_alone
+        assert ear.told == [None, None, "turns"]
+
+
+async def test_who_has_gone_is_told_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After something was told to nobody, who listened is looked for again; one who only sends is no listener."""
+    channel = fresh_schema()
+    async with (
+        Pool(shared_url()) as pool,
+        listening(shared_url(), channel) as ear,
+        announcing(pool, channel, "us", ear.listener) as announcer,
+        announcing(pool, channel, "deaf") as deaf,
+    ):
+        async with listening(shared_url(), channel, "guest"):
+            while ear.listener.is_alone:
+                await trio.lowlevel.checkpoint()
+        monkeypatch.setattr(_listening, "LOOK_EVERY", 0.0)
+        while not ear.listener.is_alone:  # its backend takes a moment to go
+            announcer.announce("turns")
+            await trio.lowlevel.checkpoint()
+        monkeypatch.setattr(_listening, "LOOK_EVERY", 30.0)
+        told = len(ear.told)
+        deaf.announce("said")
+        await ear.until(told + 1)
+        assert ear.told[-1] == "said"
+        assert ear.listener.is_alone
+
+
 # -- losing the line
 
 
@@ -191,7 +250,7 @@ async def test_a_listener_that_is_cut_off_listens_again(tcp_server: Server) -> N
         for number in range(2, 4):
             proxy.cut()
             await ear.until(number)
-            assert ear.failures() == 0
+            assert ear.listener._failures == 0
         announcer.announce("turns")
         await ear.until(4)
         assert ear.told == [None, None, None, "turns"]
@@ -201,7 +260,11 @@ async def test_a_listener_whose_backend_is_ended_listens_again() -> None:
     """The same when the server ends it and says so."""
     channel = fresh_schema()
     async with watcher(shared_url()) as other, listening(shared_url(), channel) as ear:
-        pid = await other.value("SELECT pid FROM pg_stat_activity WHERE query LIKE %s", (f'LISTEN "{channel}"',))
+        pid = await other.value(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' "
+            "AND classid::bigint << 32 | objid::bigint = hashtextextended(%s, 1)",
+            (channel,),
+        )
         await other.terminate(pid)
         await ear.until(2)
 
@@ -218,7 +281,7 @@ async def test_a_server_that_is_gone_is_looked_for_patiently(autojump_clock: tri
 
     ear = Ear()
     with trio.move_on_after(20.0):
-        await Deaf("", "c", "us", ear.heard, ear.lost).run()
+        await Deaf("", "c", "us", ear.heard, ear.lost, ear.joined).run()
     assert [round(after - before, 3) for before, after in itertools.pairwise(at)] == [0.1, 0.5, 1.0, 2.0, 5.0, 5.0, 5.0]
     assert ear.told == []
 
@@ -243,7 +306,7 @@ async def test_a_server_that_does_not_answer_is_given_up(
     async with open_proxy(tcp_server.port) as proxy, trio.open_nursery() as nursery:
         if stage == "connecting":
             proxy.answers.hold()
-        nursery.start_soon(Listener(tcp_server.tcp(proxy.port), "c", "us", ear.heard, ear.lost).run)
+        nursery.start_soon(Listener(tcp_server.tcp(proxy.port), "c", "us", ear.heard, ear.lost, ear.joined).run)
         while proxy.connections < (2 if stage == "connecting" else 3):  # one asks the server to end the statement
             await trio.lowlevel.checkpoint()
         assert ear.told == []

@@ -2,14 +2,16 @@
 
 Laws: a hint may be lost, so nothing depends on one; it is sent after the commit, from one connection at a time, many
 topics in one, since PostgreSQL lets one transaction with a notification commit at a time; whoever could not listen for
-a while is told that anything may have changed; silence costs nothing. Whoever listens holds the names of its workers,
-by locks of the session that the server gives up with the connection.
+a while is told that anything may have changed; silence costs nothing, and nobody speaks where nobody else listens.
+Whoever listens says so, and holds that and the names of its workers by locks of the session that the server gives up
+with the connection.
 
 Who calls it: `_store.py`. Read next: `trioflow.abc.Signals`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import attrs
@@ -26,6 +28,7 @@ MOST = 100  # topics of one flush, beyond which "everything" says it shorter
 PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)  # seconds before the next attempt to listen
 PATIENCE = 10.0  # seconds for an attempt to listen
 CLAIM_PATIENCE = 4.0  # seconds for an answer to a claim: to connect, and to wait for a lock
+LOOK_EVERY = 30.0  # seconds between looks at whether those who listened have gone, while there is something to tell
 EVERYTHING = "*"
 
 
@@ -37,6 +40,10 @@ SESSION = """
 # in the connection.
 LOCK = "SELECT pg_advisory_lock(hashtextextended(%s, 0))"
 UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+# All who listen share a lock, so that whoever could have it alone is alone.
+JOIN = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 1))"
+IS_ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 1))"
+NOTIFY = "SELECT pg_notify(%s, %s)"
 
 
 @attrs.define(eq=False)
@@ -56,13 +63,25 @@ class Listener:
         ourselves: whose notifications are none for us.
         heard: called with each topic.
         lost: called whenever anything may have been missed: when listening begins, and begins again.
+        joined: called when somebody begins to listen who may have missed what nobody was told.
+
+    Attributes:
+        is_alone: nobody else listens. Until that is known, somebody may.
     """
 
     def __init__(
-        self, conninfo: str, channel: str, ourselves: str, heard: Callable[[str], None], lost: Callable[[], None]
+        self,
+        conninfo: str,
+        channel: str,
+        ourselves: str,
+        heard: Callable[[str], None],
+        lost: Callable[[], None],
+        joined: Callable[[], None],
     ) -> None:
         self._conninfo, self._channel, self._ourselves = conninfo, channel, ourselves
-        self._heard, self._lost = heard, lost
+        self._heard, self._lost, self._joined = heard, lost, joined
+        self.is_alone = False
+        self._looked = -math.inf  # when it was last seen whether it is so
         self._failures = 0  # since it last listened
         self._claims: dict[str, Claim] = {}  # by the name of a worker
         self._hearing = trio.CancelScope()  # ended when claims have changed
@@ -85,6 +104,11 @@ class Listener:
         self._claims.pop(worker, None)
         self._look_at_claims()
 
+    def look_around(self) -> None:
+        """Others were told: see now and then whether they are still there."""
+        if trio.current_time() - self._looked >= LOOK_EVERY:
+            self._look_at_claims()
+
     def _look_at_claims(self) -> None:
         self._changed = True
         self._hearing.cancel()
@@ -105,6 +129,9 @@ class Listener:
             with trio.move_on_after(PATIENCE) as patience:
                 await connection.execute(SESSION)
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+                await connection.execute(JOIN, (self._channel,))
+                await connection.execute(NOTIFY, (self._channel, self._ourselves))
+                await self._look(connection)
             if patience.cancelled_caught:
                 return
             self._failures = 0
@@ -112,6 +139,7 @@ class Listener:
             held: dict[str, None] = {}
             while True:
                 self._changed = False
+                await self._look(connection)
                 await self._settle(connection, held)
                 with trio.CancelScope() as self._hearing:
                     if self._changed:
@@ -119,7 +147,14 @@ class Listener:
                     async for notification in connection.notifies():
                         self._hear(notification.payload)
         finally:
+            self.is_alone, self._looked = False, -math.inf
             connection.drop()
+
+    async def _look(self, connection: TrioConnection) -> None:
+        """See whether somebody else listens. Whoever joins later says so later, and is heard after this."""
+        if not self.is_alone and trio.current_time() - self._looked >= LOOK_EVERY:
+            cursor = await connection.execute(IS_ALONE, (self._channel,))
+            self.is_alone, self._looked = await cursor.fetchone() == (True,), trio.current_time()
 
     async def _settle(self, connection: TrioConnection, held: dict[str, None]) -> None:
         """Lock and unlock until what this connection holds is what is claimed, as far as others let it."""
@@ -144,6 +179,9 @@ class Listener:
         sender, *topics = payload.split("\n")
         if sender == self._ourselves:
             return
+        if not topics and self.is_alone:
+            self.is_alone = False
+            self._joined()
         for topic in topics:
             if topic == EVERYTHING:
                 self._lost()
@@ -158,17 +196,23 @@ class Announcer:
         pool: for one statement at a time.
         channel: where.
         ourselves: who sends.
+        listener: who knows whether anybody else listens.
     """
 
-    def __init__(self, pool: Pool, channel: str, ourselves: str) -> None:
-        self._pool, self._channel, self._ourselves = pool, channel, ourselves
+    def __init__(self, pool: Pool, channel: str, ourselves: str, listener: Listener | None = None) -> None:
+        self._pool, self._channel, self._ourselves, self._listener = pool, channel, ourselves, listener
         self._topics: dict[str, None] = {}
         self._some = trio.Event()
 
     def announce(self, topic: str) -> None:
-        """Tell it soon, together with what comes meanwhile."""
-        self._topics[topic] = None
-        self._some.set()
+        """Tell it soon, together with what comes meanwhile, if there is anybody to tell."""
+        if self._listener is None or not self._listener.is_alone:
+            self._topics[topic] = None
+            self._some.set()
+
+    def announce_everything(self) -> None:
+        """Tell that anything may have changed."""
+        self.announce(EVERYTHING)
 
     async def run(self) -> None:
         """Tell what was announced, until cancelled. What cannot be told is forgotten."""
@@ -179,9 +223,11 @@ class Announcer:
             try:
                 for payload in payloads(self._ourselves, topics):
                     # Twice does no harm, so it is repeated like a read if its answer is lost.
-                    await self._pool.call("SELECT pg_notify(%s, %s)", (self._channel, payload), reads=True)
+                    await self._pool.call(NOTIFY, (self._channel, payload), reads=True)
             except StoreError:
                 pass  # others find out when they look by themselves
+            if self._listener is not None:
+                self._listener.look_around()
 
 
 def payloads(sender: str, topics: Iterable[str]) -> list[str]:

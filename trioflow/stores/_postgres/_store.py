@@ -99,8 +99,10 @@ class PostgresStore(PostgresVerbs):
         channel, ourselves = f"trioflow/{schema}", self._env.token()
         self._listener = None
         if where is not None:
-            self._listener = driver.Listener(where, channel, ourselves, self._signals.bump, self._signals.bump_all)
-        self._announcer = driver.Announcer(self._pool, channel, ourselves)
+            self._listener = driver.Listener(
+                where, channel, ourselves, self._signals.bump, self._signals.bump_all, self._greet
+            )
+        self._announcer = driver.Announcer(self._pool, channel, ourselves, self._listener)
         self._lodger = Lodger(self._exchange_hints)
 
     @property
@@ -144,6 +146,9 @@ class PostgresStore(PostgresVerbs):
                     self._is_open = False
                     await self._pool.__aexit__(None, None, None)
                 self._users -= 1
+
+    def _greet(self) -> None:
+        self._announcer.announce_everything()
 
     async def _exchange_hints(self) -> None:
         async with trio.open_nursery() as nursery:

@@ -89,6 +89,8 @@ async def test_a_start_that_was_not_carried_out_leaves_nothing(
         with pytest.raises(StoreClosed):
             await client.start("main", 7)
         assert await (await client.start("main", 8)).result() == 8
+        assert "release_turn" not in store.calls
+        assert "read_instance" not in store.calls  # a refusal leaves nothing to look for
 
 
 async def test_a_taken_id_leaves_the_room_free(probe: Probe, autojump_clock: trio.testing.MockClock) -> None:

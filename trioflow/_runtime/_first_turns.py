@@ -17,6 +17,7 @@ import attrs
 from trioflow._runtime._conductor import Conductor
 from trioflow._runtime._troubles import persistently
 from trioflow.abc import BornLeased, ReleaseTurn, Started, TurnLock
+from trioflow.errors import OutcomeUnknown, StoreUnavailable
 
 
 @attrs.define(eq=False)
@@ -44,9 +45,9 @@ class FirstTurn:
         conductor.slots.give()
         if conductor.over:
             return  # its leases end with it
-        if answer is None:
+        if answer is None and not _is_refusal(exc):
             conductor.work.start_soon(self._let_go, name=f"letting go of {self._instance}")
-        elif answer.turn is not None:
+        if answer is not None and answer.turn is not None:
             conductor.begin(answer.turn, self._since)
 
     async def _let_go(self) -> None:
@@ -56,6 +57,11 @@ class FirstTurn:
         if record is not None:
             lock = TurnLock(self._instance, record.execution, self.born.token)
             await persistently("giving a turn back", lambda: store.release_turn(ReleaseTurn(lock=lock)))
+
+
+def _is_refusal(exc: BaseException | None) -> bool:
+    """Whether it says for certain that nothing was started."""
+    return isinstance(exc, Exception) and not isinstance(exc, OutcomeUnknown | StoreUnavailable)
 
 
 def first_turn(conductor: Conductor, instance: str) -> FirstTurn | None:

@@ -1,7 +1,8 @@
 """The store in PostgreSQL: many processes on many machines share a schema.
 
 Laws: a verb is one statement, so it is carried out or it is not, and no transaction is ever open between two round
-trips, whoever shares it; all times are the server's; a hint to other processes is sent after the commit, apart from it, and may be lost.
+trips, whoever shares it; all times are the server's; a hint to other processes is sent after the commit, apart from it,
+and may be lost.
 
 Must never know: SQL beyond the name of a function. Who calls it: runtimes and clients. Read next: `_verbs.py`,
 `_pool.py`.

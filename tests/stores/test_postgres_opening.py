@@ -33,7 +33,7 @@ async def test_one_enters_while_the_last_one_leaves(store: PostgresStore, steps:
         async with store:
             for _ in range(20):  # until the other one is gone
                 await store.read_clock()
-            assert store._pool._free.value == store._pool._size
+            assert store._pool._line.free == store._pool._size
             used.set()
 
     async with trio.open_nursery() as nursery:

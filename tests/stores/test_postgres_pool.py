@@ -14,6 +14,7 @@ from tests.postgres_server import Server, free_port, fresh_schema, shared_url
 from tests.stores.postgres_drill import Watcher, watcher
 from tests.stores.proxy import open_proxy
 from trioflow.errors import OutcomeUnknown, StoreClosed, StoreUnavailable
+from trioflow.stores._postgres._asking import Question
 from trioflow.stores._postgres._connection import LAST_WORDS, TrioConnection
 from trioflow.stores._postgres._pool import Pool
 
@@ -45,13 +46,13 @@ def blocked(fn: Callable[..., Awaitable[Any]], *args: Any, error: type[Exception
 async def test_a_call() -> None:
     """Rows come back as Python values; a statement without rows gives none; what is to come before comes before."""
     async with Pool(shared_url()) as pool:
-        assert await pool.call("SELECT %s::bigint, %s, %b", (2**40, "text", b"\x00\xff")) == [
+        assert await pool.call("SELECT %s::bigint, %s, %s::bytea", (2**40, "text", b"\x00\xff")) == [
             (2**40, "text", b"\x00\xff")
         ]
         assert await pool.call("SET application_name = 'a'") == []
-        assert await pool.call("SELECT current_setting('a.b')", before="SELECT set_config('a.b', 'c', false)") == [
-            ("c",)
-        ]
+        assert await pool.call(
+            "SELECT current_setting('a.b')", before=Question("SELECT set_config('a.b', 'c', false)")
+        ) == [("c",)]
         await pool.run_script("BEGIN; SELECT 1; SELECT 2; COMMIT;")
 
 

@@ -25,6 +25,7 @@ from trioflow.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from trioflow.stores._postgres._asking import Question
 from trioflow.stores._postgres._errors import address_of, translate
 from trioflow.stores._postgres._pool import ATTEMPTS, Pool, _pause
 
@@ -158,7 +159,7 @@ async def test_what_comes_before_is_not_the_call(tcp_server: Server) -> None:
         await pid(pool)
 
         async def write() -> None:
-            error = await refused(lambda: pool.call("SELECT 1", before="SELECT 2"))
+            error = await refused(lambda: pool.call("SELECT 1", before=Question("SELECT 2")))
             assert type(error) is StoreUnavailable
 
         await cut_in("answer", proxy, write)

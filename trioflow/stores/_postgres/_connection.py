@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import select
 import socket
+from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
 import psycopg
@@ -19,10 +20,13 @@ import trio
 from psycopg import errors as e
 from psycopg._conninfo_utils import get_param, split_attempts
 from psycopg.abc import ConnDict, PQGen, PQGenConn
+from psycopg.adapt import Transformer
 from psycopg.conninfo import conninfo_attempts, conninfo_to_dict, make_conninfo, timeout_from_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg.waiting import Ready, Wait
+
+from trioflow.stores._postgres._asking import Asking, Question
 
 RV = TypeVar("RV")
 Row = tuple[Any, ...]
@@ -107,6 +111,7 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         self.lock = trio.Lock()  # type: ignore[assignment]  # used by `async with` only, there and here
         self._autocommit = True  # here, and not in `connect`: after that nothing may be interrupted
         self._interrupted = False  # whether a request to cancel is on its way, which may hit a later statement
+        self._asking = Asking(self.pgconn, Transformer(psycopg.adapters))
 
     @classmethod
     async def connect(  # type: ignore[override]  # fewer options than there
@@ -149,6 +154,20 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         where = attempt.get("hostaddr") or attempt.get("host") or "the local socket"
         raise e.ConnectionTimeout(f"no answer from {where} within {seconds:.3g} seconds")
 
+    async def ask(self, question: Question) -> list[Row]:
+        """Carry out a statement and fetch its rows, as `execute` would with less around it; by one task at a time. A
+        checkpoint, cancellable as `wait` is.
+        """
+        return await self.wait(self._asking.one(question, keep=self.prepare_threshold is not None))
+
+    async def ask_together(self, questions: Sequence[Question]) -> list[list[Row]]:
+        """The same for several, in one transaction and one trip. The server has to keep the statements of all."""
+        return await self.wait(self._asking.together(questions))
+
+    def keeps(self, question: Question) -> bool:
+        """Whether the server keeps the statement."""
+        return self._asking.keeps(question)
+
     async def wait(
         self,
         gen: PQGen[RV],
@@ -163,21 +182,26 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
 
         Raises `_WaitTimeout` after `timeout` seconds.
         """
-        with trio.move_on_after(math.inf if timeout is None else timeout):
-            try:
-                wanted = next(gen)
-            except StopIteration as done:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                early: RV = done.value
-                return early
-            try:
-                return await self._go_on(gen, wanted)
-            except BaseException as exc:
-                active = not self.closed and self.pgconn.transaction_status == TransactionStatus.ACTIVE
-                if isinstance(exc, Exception) or not active:
-                    raise
-                return await self._ask_back(gen, exc)
+        if timeout is None:
+            return await self._carry_out(gen)
+        with trio.move_on_after(timeout):
+            return await self._carry_out(gen)
         raise e._WaitTimeout("the wait was over")  # noqa: SLF001 - `notifies` catches it
+
+    async def _carry_out(self, gen: PQGen[RV]) -> RV:
+        try:
+            wanted = next(gen)
+        except StopIteration as done:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            early: RV = done.value
+            return early
+        try:
+            return await self._go_on(gen, wanted)
+        except BaseException as exc:
+            active = not self.closed and self.pgconn.transaction_status == TransactionStatus.ACTIVE
+            if isinstance(exc, Exception) or not active:
+                raise
+            return await self._ask_back(gen, exc)
 
     async def _go_on(self, gen: PQGen[RV], wanted: Wait) -> RV:
         try:
@@ -221,11 +245,16 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         raise e.CancellationTimeout(f"the server did not take the cancellation within {timeout:g} seconds")
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it has done what it was asked, and nothing is on its way that was meant for an earlier statement."""
+        return not self._interrupted and not self.closed and self.pgconn.transaction_status == TransactionStatus.IDLE
+
+    @property
     def is_usable(self) -> bool:
-        """Whether another statement may be sent: it is idle, alive as far as can be seen without asking the server,
-        and nothing is on its way that was meant for an earlier statement.
+        """Whether another statement may be sent: it is idle, and alive as far as can be seen without asking the
+        server.
         """
-        if self._interrupted or self.closed or self.pgconn.transaction_status != TransactionStatus.IDLE:
+        if not self.is_idle:
             return False
         poll = select.poll()
         poll.register(self.pgconn.socket, select.POLLIN)

@@ -1,16 +1,16 @@
 """Some connections, and the one way to use them: a statement that is sent is waited for.
 
-Laws: a call is one statement in autocommit, so it is carried out or it is not; it can be cancelled until it is sent and
-not afterwards; an answer from a connection that lives on says what was done, a connection that is lost on the way means
-that nobody knows; there are never more than `size` connections, however many ask, and none is opened before it is used.
+Laws: a call is one statement, in a transaction of its own or with others that wait at the same moment, so it is carried
+out or it is not; it can be cancelled until it is sent and not afterwards; an answer from a connection that lives on
+says what was done, a connection that is lost on the way means that nobody knows; there are never more than `size`
+connections, however many ask, and none is opened before it is used.
 
-Must never know: what a statement means. Who calls it: `_store.py`. Read next: `_connection.py`, `_errors.py`.
+Must never know: what a statement means. Who calls it: `_store.py`. Read next: `_line.py`, `_sending.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,8 +19,11 @@ import psycopg
 import trio
 
 from trioflow.errors import OutcomeUnknown, StoreClosed, StoreError, StoreUnavailable
+from trioflow.stores._postgres._asking import Question
 from trioflow.stores._postgres._connection import LAST_WORDS, TrioConnection
 from trioflow.stores._postgres._errors import AGAIN, STALE, address_of, translate
+from trioflow.stores._postgres._line import Call, Line
+from trioflow.stores._postgres._sending import Sender
 
 Row = tuple[Any, ...]
 ATTEMPTS = 6  # of a statement that the server undid because of others
@@ -65,14 +68,15 @@ class Pool:
         self._conninfo, self._size, self._patience, self._limit = conninfo, size, patience, limit
         self._prepare_threshold = PREPARE_AFTER if prepare else None
         self._setup = setup
+        self._sender = Sender(self.address, limit)
         self._open = False
-        self._free = trio.Semaphore(size)  # a place for each connection that may be in use
+        self._line = Line(size)  # a place for each connection that may be in use
         self._idle: list[Idle] = []  # the one used last is at the end
         self._busy: dict[TrioConnection, None] = {}
 
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
-        self._free = trio.Semaphore(self._size)
+        self._line = Line(self._size)
         self._open = True
         return self
 
@@ -83,14 +87,20 @@ class Pool:
         self._open = False
         with trio.CancelScope(shield=True), trio.move_on_after(self._limit + LAST_WORDS):
             for _ in range(self._size):  # those who wait for a place are before us, and are told that it is closed
-                await self._free.acquire()
+                await self._line.take_place(Call((), reads=False, key=None))
         for connection in (*self._busy, *(entry.connection for entry in self._idle)):
             connection.drop()
         self._busy.clear()
         self._idle.clear()
 
     async def call(
-        self, statement: str, parameters: Sequence[object] = (), *, reads: bool = False, before: str | None = None
+        self,
+        statement: str,
+        parameters: Sequence[object] = (),
+        *,
+        reads: bool = False,
+        before: Question | None = None,
+        key: str | None = None,
     ) -> list[Row]:
         """Carry out one statement and fetch its rows. A checkpoint; cancellable until it is sent.
 
@@ -98,7 +108,8 @@ class Pool:
             statement: with %s for each parameter.
             parameters: their values.
             reads: it changes nothing, so if its answer is lost it is sent again, once.
-            before: a statement to send before, on the same connection.
+            before: what to say before, on the same connection.
+            key: of all rows that it locks. If it has to wait it may then go along with others, in their transaction.
 
         Raises:
             StoreUnavailable: there is no connection, or the server could not do it now; nothing was done.
@@ -106,25 +117,59 @@ class Pool:
             StoreClosed: the pool is closed; nothing was done.
             StoreError: the server refused; nothing was done.
         """
-        async with self._place():
-            tries, fresh = 1, False
-            while True:
-                async with self._connection(fresh=fresh) as connection:
-                    if before is not None:
-                        await self._prepare_for(connection, before)
-                    try:
-                        return await self._execute(connection, statement, parameters)
-                    except psycopg.Error as exc:
-                        lost = connection.closed  # then the error says nothing about the statement
-                        fresh = lost or exc.sqlstate in STALE
-                        again = reads if lost else fresh or exc.sqlstate in AGAIN
-                        if not again or tries == (2 if fresh else ATTEMPTS):
-                            raise self._verdict(exc, lost=lost, repeatable=reads) from exc
-                        pause = _pause(connection, tries)
-                        if fresh:
-                            connection.drop()
-                await trio.sleep(pause)
-                tries += 1
+        question = Question(statement, parameters)
+        questions = (question,) if before is None else (before, question)
+        call = Call(questions, reads, key if self._prepare_threshold is not None else None)
+        while True:
+            line = self._line  # a pool that is opened again has another
+            if await self._place(line, call):
+                try:
+                    self._check_open()
+                    return await self._carry_out(line, call)
+                finally:
+                    line.give_back()
+            if call.rows is not None:
+                return call.rows
+            if call.failure is not None and not reads:
+                raise self._verdict(call.failure, lost=True, repeatable=False) from call.failure
+            call = Call(questions, reads, None)
+
+    async def _place(self, line: Line, call: Call) -> bool:
+        """See `Line.take_place`. Raises StoreUnavailable if all are in use for too long."""
+        self._check_open()
+        if line.free:
+            return await line.take_place(call)
+        with trio.move_on_after(self._patience):
+            return await line.take_place(call)
+        raise StoreUnavailable(
+            f"{self.address}: all {self._size} connections were busy for {self._patience:g} seconds; nothing was "
+            "done. Open the store with more `connections`, or ask less of it at once."
+        )
+
+    async def _carry_out(self, line: Line, call: Call) -> list[Row]:
+        """With a place: send it until it is done or refused for good."""
+        tries, fresh = 1, False
+        while True:
+            connection = self._take_idle() if not fresh else None
+            if connection is None:
+                connection = await self._connect()
+            self._busy[connection] = None
+            try:
+                return await self._sender.send(connection, line, call)
+            except psycopg.Error as exc:
+                lost = connection.closed  # then the error says nothing about the statement
+                fresh = lost or exc.sqlstate in STALE
+                again = call.reads if lost else fresh or exc.sqlstate in AGAIN
+                if not again or tries == (2 if fresh else ATTEMPTS):
+                    raise self._verdict(exc, lost=lost, repeatable=call.reads) from exc
+                pause = _pause(connection, tries)
+                if fresh:
+                    connection.drop()
+            finally:
+                self._busy.pop(connection, None)
+                self._give_back(connection)
+            await trio.sleep(pause)
+            tries += 1
 
     async def run_script(self, script: str) -> None:
         """Carry out several statements that begin and commit a transaction of their own, and may be repeated. A
@@ -135,49 +180,25 @@ class Pool:
             StoreClosed: the pool is closed; nothing was done.
             StoreError: the server refused; nothing was done.
         """
-        async with self._place(), self._connection(fresh=False) as connection:
+        line = self._line
+        await self._place(line, Call((), reads=False, key=None))
+        try:
+            self._check_open()
+            connection = self._take_idle() or await self._connect()
+            self._busy[connection] = None
             try:
                 await connection.execute(script)
             except psycopg.Error as exc:
                 raise self._verdict(exc, lost=connection.closed, repeatable=True) from exc
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """The right to use a connection. Raises StoreUnavailable if all are in use for too long."""
-        free = self._free  # a pool that is opened again has other places
-        self._check_open()
-        with trio.move_on_after(self._patience) as patience:
-            await free.acquire()
-        if patience.cancelled_caught:
-            raise StoreUnavailable(
-                f"{self.address}: all {self._size} connections were busy for {self._patience:g} seconds; nothing was "
-                "done. Open the store with more `connections`, or ask less of it at once."
-            )
-        try:
-            self._check_open()
-            yield
+            finally:
+                self._busy.pop(connection, None)
+                self._give_back(connection)
         finally:
-            free.release()
+            line.give_back()
 
     def _check_open(self) -> None:
         if not self._open:
             raise StoreClosed(f"{self.address}: the store is closed; nothing was done. Open it again.")
-
-    @asynccontextmanager
-    async def _connection(self, *, fresh: bool) -> AsyncIterator[TrioConnection]:
-        """A connection for one statement: the one used last if it is alive, or a new one.
-
-        Whoever asks for a fresh one has dropped another, so there are never more than places.
-        """
-        connection = None if fresh else self._take_idle()
-        if connection is None:
-            connection = await self._connect()
-        self._busy[connection] = None
-        try:
-            yield connection
-        finally:
-            self._busy.pop(connection, None)
-            self._give_back(connection)
 
     def _take_idle(self) -> TrioConnection | None:
         while self._idle:
@@ -211,30 +232,13 @@ class Pool:
                 raise
 
     def _give_back(self, connection: TrioConnection) -> None:
-        if not self._open or not connection.is_usable:
+        if not self._open or not connection.is_idle:
             connection.drop()
             return
         now = trio.current_time()
         self._idle.append(Idle(connection, now))
         while now - self._idle[0].since > KEEP_IDLE:
             self._idle.pop(0).connection.drop()
-
-    async def _prepare_for(self, connection: TrioConnection, before: str) -> None:
-        try:
-            await self._execute(connection, before, ())
-        except psycopg.Error as exc:
-            raise translate(exc, self.address, "a statement") from exc  # whatever became of it, the call was not sent
-
-    async def _execute(self, connection: TrioConnection, statement: str, parameters: Sequence[object]) -> list[Row]:
-        """Send a statement and wait for the answer. Raises psycopg's `Error`."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        with trio.CancelScope(shield=True), trio.move_on_after(self._limit):
-            cursor = connection.cursor(binary=True)
-            await cursor.execute(statement, parameters)
-            return [] if cursor.description is None else await cursor.fetchall()
-        # The server has confirmed that it ended the statement, or the connection was closed.
-        cls = psycopg.OperationalError if connection.closed else psycopg.errors.QueryCanceled
-        raise cls(f"no answer within {self._limit:g} seconds")
 
     def _verdict(self, exc: psycopg.Error, *, lost: bool, repeatable: bool) -> StoreError:
         """What to raise for an error of a statement that was sent."""

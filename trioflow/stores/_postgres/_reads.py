@@ -36,8 +36,10 @@ class PostgresReads(ABC):
     """See `trioflow.abc.Store`, where each verb's promise is written."""
 
     @abstractmethod
-    async def _call(self, verb: str, *parameters: object, reads: bool = False) -> list[Row]:
-        """Send a verb's statement. Reading may be repeated whatever happened to the first try."""
+    async def _call(self, verb: str, *parameters: object, reads: bool = False, key: str | None = None) -> list[Row]:
+        """Send a verb's statement. Reading may be repeated whatever happened to the first try; what locks no more
+        than the rows of one instance, its key, may share a transaction with others.
+        """
 
     @abstractmethod
     def _tell(self, topics: Iterable[str]) -> None:
@@ -97,7 +99,7 @@ class PostgresReads(ABC):
         """See `Store`."""
         if not is_id(instance):
             return None
-        rows = await self._call("read_instance", instance, reads=True)
+        rows = await self._call("read_instance", instance, reads=True, key=instance)
         return answers.instance_record(rows[0]) if rows else None
 
     async def read_history(

@@ -1,7 +1,8 @@
 """The store in PostgreSQL: many processes on many machines share a schema.
 
 Laws: a verb is one statement, so it is carried out or it is not, and no transaction is ever open between two round
-trips; all times are the server's; a hint to other processes is sent after the commit, apart from it, and may be lost.
+trips, whoever shares it; all times are the server's; a hint to other processes is sent after the commit, apart from it,
+and may be lost.
 
 Must never know: SQL beyond the name of a function. Who calls it: runtimes and clients. Read next: `_verbs.py`,
 `_pool.py`.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from trioflow.stores._postgres._connection import TrioConnection
 
 Row = tuple[Any, ...]
+SET_CLOCK = "SELECT set_config('trioflow.now', %s, false)"
 
 
 @final
@@ -89,6 +91,7 @@ class PostgresStore(PostgresVerbs):
         self._token: trio.lowlevel.TrioToken | None = None  # of the trio run that has it open
         self._tidied = -math.inf
         driver = _driver()
+        self._question = driver.Question
         self._pool = driver.Pool(
             conninfo, size=connections, patience=patience, limit=limit, prepare=not pooled,
             setup=_relax if durability == "fast" and not pooled else None,
@@ -169,12 +172,13 @@ class PostgresStore(PostgresVerbs):
 
     # -- calls
 
-    async def _call(self, verb: str, *parameters: object, reads: bool = False) -> list[Row]:
+    async def _call(self, verb: str, *parameters: object, reads: bool = False, key: str | None = None) -> list[Row]:
         if self._token is not trio.lowlevel.current_trio_token() or not self._users:
             raise StoreError(f"{self!r} is not open here. Use it inside `async with store:`.")
-        before = None if self._clock is None else f"SELECT set_config('trioflow.now', '{self._clock()!r}', false)"
+        before = None if self._clock is None else self._question(SET_CLOCK, (repr(self._clock()),))
         began = self._env.ticks()
-        rows: list[Row] = await self._pool.call(self._texts[verb], parameters, reads=reads, before=before)
+        text = self._texts[verb]
+        rows: list[Row] = await self._pool.call(text, parameters, reads=reads, before=before, key=key)
         if not reads:
             self._signals.committed(1, self._env.ticks() - began)
         return rows

@@ -49,6 +49,10 @@ L = TypeVar("L")
 class PostgresVerbs(PostgresReads):
     """See `trioflow.abc.Store`, where each verb's promise is written."""
 
+    # Whether items of sessions were leased here. Settling one locks the session's row, which is no instance's: from
+    # then on nobody settles in a transaction with others, or two of those would lock sessions in different orders.
+    _has_sessions = False
+
     @abstractmethod
     def _random_token(self) -> str:
         """What tokens are made of."""
@@ -57,12 +61,17 @@ class PostgresVerbs(PostgresReads):
     async def _tidy(self) -> None:
         """Now and then: forget what was answered an hour ago."""
 
+    def _only_instance(self, request: CommitTurn) -> str | None:
+        """The instance of a turn, if it locks nothing of others."""
+        others = request.starts or any(message.child_of is not None for message in request.messages)
+        return None if others or (request.settle and self._has_sessions) else request.lock.instance
+
     # -- clients
 
     async def start_instance(self, request: StartInstance) -> Started:
         """See `Store`."""
         check_start(request)
-        (row,) = await self._call("start_instance", *requests.start_instance(request))
+        (row,) = await self._call("start_instance", *requests.start_instance(request), key=request.instance)
         answer = answers.started(request, row)
         if answer.created:
             self._tell((TURNS if answer.turn is None else LEASED, instance_topic(request.instance)))
@@ -71,9 +80,10 @@ class PostgresVerbs(PostgresReads):
     async def post_message(self, request: PostMessage) -> None:
         """See `Store`."""
         check_message(request.message)
-        (row,) = await self._call("post_message", *requests.post_message(request))
+        instance = request.message.instance
+        (row,) = await self._call("post_message", *requests.post_message(request), key=instance)
         answers.check_posted(request, row)
-        self._tell((TURNS, instance_topic(request.message.instance)))
+        self._tell((TURNS, instance_topic(instance)))
 
     # -- turns
 
@@ -87,7 +97,8 @@ class PostgresVerbs(PostgresReads):
     async def commit_turn(self, request: CommitTurn) -> TurnCommitted:
         """See `Store`."""
         check_commit(request)
-        (row,) = await self._call("commit_turn", *requests.commit_turn(request))
+        self._has_sessions |= any(new.session is not None for new in request.activities)
+        (row,) = await self._call("commit_turn", *requests.commit_turn(request), key=self._only_instance(request))
         answer = answers.committed(request, row)
         reached, turns = row[8], row[9]
         topics = dict.fromkeys(instance_topic(instance) for instance in (request.lock.instance, *(reached or ())))
@@ -123,12 +134,17 @@ class PostgresVerbs(PostgresReads):
         """See `Store`."""
         rows = await self._call("lock_activities", *requests.lock_activities(request, self._random_token()))
         self._tell_reached(rows[0][2])
-        return answers.locked_activities(rows)
+        answer = answers.locked_activities(rows)
+        self._has_sessions |= any(activity.session is not None for activity in answer.activities)
+        return answer
 
     async def commit_activities(self, request: CommitActivities) -> ActivitiesCommitted:
         """See `Store`."""
+        instances = dict.fromkeys(settle.lock.instance for settle in request.settle)
         ((now, lost, reached, retried),) = await self._call(
-            "commit_activities", *requests.commit_activities(request.settle)
+            "commit_activities",
+            *requests.commit_activities(request.settle),
+            key=next(iter(instances)) if len(instances) == 1 and not self._has_sessions else None,
         )
         self._tell_reached(reached)
         if retried:

@@ -1,7 +1,8 @@
 -- What the verbs have in common: the time, whether an instance has something to do, and how a message is delivered.
 --
--- Laws of all functions: a verb is one call and so one transaction; rows are locked in one statement and looked at in
--- the next, so that what is seen is never older than the lock; nothing waits for a row of another instance.
+-- Laws of all functions: a verb is one call, in a transaction of its own or with others that lock other rows; rows are
+-- locked in one statement and looked at in the next, so that what is seen is never older than the lock; nothing waits
+-- for a row of another instance.
 
 -- The store's time. Tests set it for their session.
 CREATE FUNCTION clock() RETURNS float8 LANGUAGE sql VOLATILE AS $$

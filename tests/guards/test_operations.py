@@ -29,8 +29,8 @@ class Allowed:
     encoded: int  # bytes in histories, exactly
 
 
-# What is started takes its first turn along, and its end is told, so nobody looks. One look is allowed: that of a runtime
-# which opens may still be on its way.
+# What is started takes its first turn along, and its end is told, so nobody looks. One look is allowed: of a runtime
+# that opens, it may still be on its way.
 HELLO = Allowed(
     workload=run_one,
     name="chain",

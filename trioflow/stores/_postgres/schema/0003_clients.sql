@@ -50,22 +50,25 @@ END
 $$;
 
 -- Where nobody has the id. Its execution, or null if somebody else was first. It goes on from the last one of an
--- instance that was deleted, which is looked up when that is done: the insertion may have waited for it.
+-- instance that was deleted, which is looked up when that is done: the insertion may have waited for it. It may be born
+-- leased.
 CREATE FUNCTION insert_instance(_start jsonb, _now float8) RETURNS bigint LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
     _id text := _start ->> 'instance';
     _wake_at float8 := CASE WHEN (_start ->> 'delay')::float8 > 0 THEN _now + (_start ->> 'delay')::float8 END;
+    _until float8 := _now + (_start -> 'born' ->> 'lease')::float8;
     _execution bigint;
 BEGIN
     INSERT INTO instance (
         instance, execution, first_execution, name, version, semantics, state, revision, unread, unread_bytes,
-        history_length, history_bytes, wake_at, not_before, due_at, lock_until, attempts, created_at, updated_at,
-        parent, parent_id, attributes
+        history_length, history_bytes, wake_at, not_before, due_at, lock_token, lock_worker, lock_until, attempts,
+        created_at, updated_at, parent, parent_id, attributes
     ) VALUES (
         _id, 1, 1, _start ->> 'name', _start ->> 'version', (_start ->> 'semantics')::integer, 'pending', 0, 0, 0,
-        0, 0, _wake_at, 0, coalesce(_wake_at, _now), 0, 0, _now, _now,
-        _start ->> 'parent', _start ->> 'parent_id', _start -> 'attributes'
+        0, 0, _wake_at, 0, greatest(coalesce(_wake_at, _now), _until), _start -> 'born' ->> 'token',
+        _start -> 'born' ->> 'worker', coalesce(_until, 0), (_until IS NOT NULL)::integer,
+        _now, _now, _start ->> 'parent', _start ->> 'parent_id', _start -> 'attributes'
     )
     ON CONFLICT (instance) DO NOTHING
     RETURNING execution INTO _execution;
@@ -86,6 +89,7 @@ SET search_path FROM CURRENT AS $$
 DECLARE
     _id text := _start ->> 'instance';
     _wake_at float8 := CASE WHEN (_start ->> 'delay')::float8 > 0 THEN _now + (_start ->> 'delay')::float8 END;
+    _until float8 := _now + (_start -> 'born' ->> 'lease')::float8;
     _execution bigint;
 BEGIN
     PERFORM FROM instance i WHERE i.instance = _id FOR UPDATE;
@@ -93,8 +97,9 @@ BEGIN
         execution = i.execution + 1, first_execution = i.execution + 1, name = _start ->> 'name',
         version = _start ->> 'version', semantics = (_start ->> 'semantics')::integer, state = 'pending',
         last_commit = NULL, unread = 0, unread_bytes = 0, history_length = 0, history_bytes = 0, wake_at = _wake_at, not_before = 0,
-        due_at = coalesce(_wake_at, _now), lock_token = NULL, lock_worker = NULL, lock_until = 0, attempts = 0,
-        created_at = _now, updated_at = _now, ended_at = NULL, parent = _start ->> 'parent',
+        due_at = greatest(coalesce(_wake_at, _now), _until), lock_token = _start -> 'born' ->> 'token',
+        lock_worker = _start -> 'born' ->> 'worker', lock_until = coalesce(_until, 0),
+        attempts = (_until IS NOT NULL)::integer, created_at = _now, updated_at = _now, ended_at = NULL, parent = _start ->> 'parent',
         parent_id = _start ->> 'parent_id', attributes = _start -> 'attributes', status = NULL
     WHERE i.instance = _id AND ended(i.state)
     RETURNING i.execution INTO _execution;
@@ -173,12 +178,7 @@ BEGIN
         UPDATE request r SET execution = _begun.execution, created = verdict = 'created'
         WHERE r.request_id = _doc ->> 'request_id';
     END IF;
-    IF verdict = 'created' AND _doc -> 'born' <> 'null' THEN
-        UPDATE instance i SET
-            lock_token = _doc -> 'born' ->> 'token', lock_worker = _doc -> 'born' ->> 'worker', attempts = 1,
-            lock_until = _now + (_doc -> 'born' ->> 'lease')::float8,
-            due_at = greatest(i.due_at, _now + (_doc -> 'born' ->> 'lease')::float8)
-        WHERE i.instance = _id;
+    IF verdict = 'created' AND _doc ? 'born' THEN
         turn := turn_of(_id, _doc -> 'born' ->> 'token');
     END IF;
 END

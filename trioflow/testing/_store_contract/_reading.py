@@ -126,13 +126,14 @@ async def check_watchers_of_an_instance_are_woken(s: Subject) -> None:
     await s.start("a")
     turn = await s.turn()
     with s.store.signals.watch(instance_topic("a")) as watch:
+        hints = []
         for other in ("b", "c", "d"):  # a store may say now and then that anything may have changed
             seen = watch.seen
             await s.start(other)
             await s.run(other, state=State.COMPLETED)
-            if watch.seen == seen:
-                break
-        expect_equal(watch.seen, seen, "hints about another instance")
+            hints.append(watch.seen - seen)
+        expect(0 in hints, "commits of another instance wake nobody")
+        seen = watch.seen
         await s.commit(turn, "Ended", state=State.COMPLETED)
         await watch.wait_beyond(seen)
 

@@ -53,7 +53,8 @@ class System(NamedTuple):
     """Something that is measured.
 
     `kind`: ours, the floor, or a peer; `label`: how it is called in tables; `store`: what it keeps its state in;
-    `group`: whom it is compared with; `module`: the program; `environment`: the peer whose packages it needs.
+    `group`: whom it is compared with; `module`: the program; `environment`: the peer whose packages it needs; `power`:
+    how the time of a run grows with its size, 2 for one that replays its whole history at each step.
     """
 
     kind: Literal["ours", "floor", "peer"]
@@ -63,10 +64,11 @@ class System(NamedTuple):
     module: str
     workloads: tuple[str, ...]
     environment: str = ""
+    power: int = 1
 
 
-def _peer(name: str, label: str, store: str, group: Literal["sqlite", "postgresql"]) -> System:
-    return System("peer", label, store, group, f"tests.bench.peers.{name}_program", OF_PEERS, name)
+def _peer(name: str, label: str, store: str, group: Literal["sqlite", "postgresql"], power: int = 1) -> System:
+    return System("peer", label, store, group, f"tests.bench.peers.{name}_program", OF_PEERS, name, power)
 
 
 SYSTEMS: dict[str, System] = {
@@ -75,14 +77,14 @@ SYSTEMS: dict[str, System] = {
     "sqlite-fast": System("ours", "trioflow, SQLite fast", "sqlite-fast", "", "tests.bench.child", ON_STORES),
     "floor-sqlite": System("floor", "floor, SQLite", "sqlite", "sqlite", "tests.bench.floor", OF_THE_FLOOR),
     "floor-sqlite-fast": System("floor", "floor, SQLite fast", "sqlite-fast", "", "tests.bench.floor", OF_THE_FLOOR),
-    "duroxide": _peer("duroxide", "duroxide, SQLite", "sqlite", "sqlite"),
+    "duroxide": _peer("duroxide", "duroxide, SQLite", "sqlite", "sqlite", power=2),
     "dbos": _peer("dbos", "DBOS, SQLite", "sqlite", "sqlite"),
     "restate": _peer("restate", "Restate", "sqlite", "sqlite"),
     "postgresql": System("ours", "trioflow, PostgreSQL", "postgresql", "postgresql", "tests.bench.child", ON_STORES),
     "floor-postgresql": System(
         "floor", "floor, PostgreSQL", "postgresql", "postgresql", "tests.bench.floor", OF_THE_FLOOR
     ),
-    "duroxide-postgresql": _peer("duroxide", "duroxide, PostgreSQL", "postgresql", "postgresql"),
+    "duroxide-postgresql": _peer("duroxide", "duroxide, PostgreSQL", "postgresql", "postgresql", power=2),
     "dbos-postgresql": _peer("dbos", "DBOS, PostgreSQL", "postgresql", "postgresql"),
     "replay": System("ours", "trioflow, no store", "none", "", "tests.bench.child", ("replay",)),
 }
@@ -113,7 +115,7 @@ def why_not(system: str, workload: str, size: int, before: list[Result]) -> str 
         if (earlier.system, earlier.workload) == (system, workload) and earlier.size < size:
             if not earlier.runs:
                 return "not run, since a smaller one failed"
-            expected = max(run.seconds for run in earlier.runs) * size / earlier.size
+            expected = max(run.seconds for run in earlier.runs) * (size / earlier.size) ** SYSTEMS[system].power
             if expected > TOO_LONG:
                 return f"not run, since it would take {expected / 60:,.0f} minutes or more"
     return None

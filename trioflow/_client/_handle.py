@@ -1,7 +1,8 @@
 """A handle: one instance, seen from outside.
 
-Laws: a handle holds an id and a client, no state of the instance; waiting is woken by the store's hints, and looks
-again now and then in case a hint was lost; a result follows the instance through continue-as-new.
+Laws: a handle holds an id and a client, no state of the instance, and, if it has started it, what was heard of ends
+before; waiting is woken by the store's hints, and looks again now and then in case a hint was lost; a result follows
+the instance through continue-as-new.
 
 Must never know: runtimes. Who calls it: users; `_client.py` makes them. Read next: `_lookout.py`, `_info.py`.
 """

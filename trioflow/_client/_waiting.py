@@ -42,25 +42,25 @@ async def wait_until(
     topic: Callable[[str], str] = instance_topic,
     *,
     seen_ends: tuple[int, int] | None = None,
-    told: Sequence[T] = (),
+    answers: Sequence[T] = (),
 ) -> T:
     """What `look` finds, now or once the instance has moved, as hints of that topic tell. Raises InstanceNotFound, and
-    what `look` raises. `seen_ends`: while no more was heard of ends than that, there is nothing to find. `told`: it may
-    be found here instead.
+    what `look` raises. `seen_ends`: while no more was heard of ends than that, there is nothing to find. `answers`: it
+    may be told here instead.
     """
     signals = client.store.signals
     with Lookout(signals, topic(id), client.poll_interval) as lookout, _told(client):
         if signals.seen_ends() == seen_ends:
             lookout.about_to_look()
             await lookout.until_next(0)
-        while not told:
+        while not answers:
             lookout.about_to_look()
             record = await client.read(id)
             found = await look(record)
             if found is not None:
                 return found.value
             await lookout.until_next(record.revision)
-        return told[-1]
+        return answers[-1]
 
 
 @contextmanager
@@ -96,13 +96,13 @@ async def wait_for_outcome(
     """How the instance has ended, or, unless `wait_parked`, that it stands still and nobody acts. What a runtime here
     has just committed need not be read. `seen_ends`: what had been heard of ends before it was started, if known.
     """
-    with client.store.signals.await_end(id) as told:
+    with client.store.signals.await_end(id) as answers:
 
         async def look(record: InstanceRecord) -> Found[InstanceRecord | Ended] | None:
             ended = record.state.ended or (is_stuck(record) and not wait_parked)
             return Found(record) if ended else None
 
-        return await wait_until(client, id, look, end_topic, seen_ends=seen_ends, told=told)
+        return await wait_until(client, id, look, end_topic, seen_ends=seen_ends, answers=answers)
 
 
 def is_stuck(record: InstanceRecord) -> bool:

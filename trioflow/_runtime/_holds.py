@@ -26,7 +26,7 @@ class Finished:
 class Hold:
     """A locked instance."""
 
-    turn: LockedTurn  # as it was locked
+    turn: LockedTurn  # as it was locked; without its messages once they are in the history
     revision: int
     version: str | None
     state: State

@@ -2,7 +2,8 @@
 
 Laws: a hint is never needed for correctness, only for speed; a waiter says what it has seen, so a change between
 looking and waiting is not missed; a topic that nobody waits for costs one dictionary entry while it is waited for, none
-after. Who must hear at once, and can, has a bell in `bells`, the only one of its topic; it hears nothing of `bump_all`.
+after; an end that a runtime has committed is told, beside the hint, to whoever waits for it in its trio run. Who must
+hear at once, and can, has a bell in `bells`, the only one of its topic; it hears nothing of `bump_all`.
 
 Must run in one trio thread. Who bumps: stores, after their commits. Who waits: dispatchers and clients.
 """

@@ -55,7 +55,7 @@ def test_activities_given_up_are_forgotten_when_they_end(on_cancel: str) -> None
         driven.turn(now=START + 10 * number + 5)
         assert len(driven.live._operations.by_id) == 2
         driven.turn(driven.completion(driven.scheduled[number], 1), now=driven.now)
-        assert len(driven.live._operations.by_id) == len(driven.live._operations._ids) == 1
+        assert len(driven.live._operations.by_id) == 1
     driven.close()
 
 
@@ -77,7 +77,7 @@ def test_every_part_of_a_long_loop_is_forgotten() -> None:
         result = live.run([Message(5, START + number, draft) for draft in drafts], START + number)
         events += result.events
     books = (*attrs.astuple(live._operations, recurse=False), live._event_waits.by_name, live._host.mailboxes)
-    assert [len(book) for book in books] == [0, 1, 1, 0, 1, 0]
+    assert [len(book) for book in books] == [0, 1, 0, 1, 0]
     assert len(live.kernel.tasks) == 3
     assert len(live.kernel.deadlines.heap) < 1100
     live.close()

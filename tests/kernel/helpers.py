@@ -11,11 +11,18 @@ from outcome import Error, Value
 from trioflow._kernel import (
     Asked,
     Kernel,
+    OnCancel,
     Operation,
     OperationCancelAsked,
     TimerClosed,
     TimerOpened,
+    perform,
 )
+
+
+async def ask(request: object, *, on_cancel: OnCancel = "wait") -> Any:
+    """`perform` as a function that can be spawned: it asks at its first step."""
+    return await perform(request, on_cancel=on_cancel)
 
 
 class World:

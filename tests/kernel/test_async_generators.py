@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.helpers import World, finish
+from tests.kernel.helpers import World, ask, finish
 from trioflow._kernel import (
     CancelScope,
     Cancelled,
@@ -360,7 +360,7 @@ def test_a_generator_that_is_closed_inside_its_nursery_ends_nothing_else() -> No
 
     async def generator() -> AsyncGenerator[int, None]:
         async with open_nursery() as nursery:
-            nursery.start_soon(perform, "inside")
+            nursery.start_soon(ask, "inside")
             await checkpoint()
             await checkpoint()
             yield 1

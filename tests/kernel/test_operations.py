@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from tests.kernel.helpers import World, finish
+from tests.kernel.helpers import World, ask, finish
 from trioflow._kernel import (
     CancelScope,
     Cancelled,
@@ -216,7 +216,7 @@ def test_an_end_that_nobody_asked_for_is_refused() -> None:
 def test_perform_outside_of_a_kernel_names_the_ways_in() -> None:
     """The error says how to run an orchestration."""
     with pytest.raises(NotInOrchestration, match=r"client\.start.*run_durable"):
-        perform("x").send(None)
+        perform("x")
 
 
 def test_perform_is_for_tasks() -> None:
@@ -227,7 +227,7 @@ def test_perform_is_for_tasks() -> None:
         task, kernel.running = kernel.running, None
         try:
             with pytest.raises(NotInOrchestration, match="not by one of its tasks"):
-                perform("x").send(None)
+                perform("x")
         finally:
             kernel.running = task
 
@@ -281,8 +281,8 @@ def test_an_operation_knows_why_its_end_is_asked_for() -> None:
 
     async def main() -> None:
         async with open_nursery() as nursery:
-            nursery.start_soon(perform, "m1")
-            nursery.start_soon(partial(perform, "m2", on_cancel="request"))
+            nursery.start_soon(ask, "m1")
+            nursery.start_soon(partial(ask, "m2", on_cancel="request"))
 
     kernel = Kernel(name="reasons")
     kernel.start(main)

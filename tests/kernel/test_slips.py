@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import pytest
 from trio import TrioInternalError
 
-from tests.kernel.helpers import World, finish
+from tests.kernel.helpers import World, ask, finish
 from trioflow._kernel import (
     CancelScope,
     Cancelled,
@@ -164,7 +164,7 @@ def test_the_world_hears_of_a_failed_branch_without_its_exception() -> None:
 
     async def main(reason: str | None) -> None:
         async with open_nursery() as nursery:
-            nursery.start_soon(perform, "child")
+            nursery.start_soon(ask, "child")
             await checkpoint()
             if reason is None:
                 raise ValueError("card 4711")

@@ -412,14 +412,14 @@ def test_whoever_drives_the_kernel_names_operations() -> None:
     """The namer is asked with the operation; a name and an id stand in quotes."""
 
     def namer(operation: Operation) -> tuple[str, str, str | None]:
-        return "child", f"of {operation.place}", "c-1"
+        return "child", f"of {operation.key}", "c-1"
 
     world = World(pack)
     world.run()
     root = tree(world, namer=namer)
     assert root.waits is not None
-    assert (root.waits.kind, root.waits.name, root.waits.id) == ("child", "of 0", "c-1")
-    assert str(root.waits) == "waits for child 'of 0' as 'c-1'"
+    assert (root.waits.kind, root.waits.name, root.waits.id) == ("child", "of 0#1", "c-1")
+    assert str(root.waits) == "waits for child 'of 0#1' as 'c-1'"
 
 
 @pytest.mark.parametrize(

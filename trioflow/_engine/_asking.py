@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from trioflow._ambient import Ask, AskActivity, AskChild, AskDetached, AskEvent
 from trioflow._engine._results import Action, ScheduleActivity, StartChild, StartDetached
+from trioflow._kernel import Operation
 from trioflow.app import App
 from trioflow.errors import TrioflowError
 from trioflow.history import (
@@ -133,16 +134,23 @@ def agrees(ask: Ask, place: str, started: OrchestrationStarted, recorded: Event,
     )
 
 
-_ANSWERS: dict[type[Ask], tuple[type[Answer], ...]] = {
-    AskActivity: (ActivityCompleted, ActivityFailed, ActivityCancelled),
-    AskChild: (ChildCompleted, ChildFailed, ChildCancelled, ChildTerminated),
-    AskDetached: (DetachedStarted, DetachedRefused),
+_ANSWERED: dict[type[Answer], type[Ask]] = {
+    ActivityCompleted: AskActivity,
+    ActivityFailed: AskActivity,
+    ActivityCancelled: AskActivity,
+    ChildCompleted: AskChild,
+    ChildFailed: AskChild,
+    ChildCancelled: AskChild,
+    ChildTerminated: AskChild,
+    DetachedStarted: AskDetached,
+    DetachedRefused: AskDetached,
 }
 
 
-def can_answer(ask: Ask, event: Answer, *, cancel_asked: bool) -> bool:
-    """Whether an event is what an ask may be answered with. Nobody cancels an activity but its own branch."""
-    return type(event) in _ANSWERS[type(ask)] and (cancel_asked or type(event) is not ActivityCancelled)
+def can_answer(operation: Operation, event: Answer) -> bool:
+    """Whether an event is what an operation may be answered with. Nobody cancels an activity but its own branch."""
+    kind = type(event)
+    return _ANSWERED[kind] is type(operation.request) and (kind is not ActivityCancelled or operation.cancel_asked)
 
 
 def _same_input(asked: bytes, recorded: bytes, noun: str, name: str, app: App) -> bool:

@@ -243,7 +243,10 @@ class Execution:
                 segment.ending = None
             journal.close()
             return
-        self._deliver(event)
+        if isinstance(event, Answer):
+            self._answer(event)
+        else:
+            self._deliver(event)
         kernel.advance(event.at)
         self._run_until_blocked()
         if kernel.outcome is not None:
@@ -253,8 +256,6 @@ class Execution:
 
     def _deliver(self, event: Event) -> None:
         match event:
-            case Answer():
-                self._answer(event)
             case EventReceived():
                 self._host.put_event(CarriedEvent(name=event.name, payload=event.payload))
                 self._serve(event.name)
@@ -277,22 +278,20 @@ class Execution:
             kernel.cancel(event.carried_cancel.reason)
 
     def _answer(self, event: Answer) -> None:
-        operation = self._operations.by_id.get(event.answers)
+        operation = self._operations.end(event.answers)
         if operation is None:
             raise HistoryError(
                 f"event {event.id} ({type(event).__name__}) answers event {event.answers}, which nobody asked"
             )
-        if not operation.waiting:  # live, its answer would have been dropped without an event
+        if operation.task is None:  # live, its answer would have been dropped without an event
             raise self._journal.disagreement(operation.key, f"{describe(event)}, waited for", "nobody waits for it")
-        cancel_asked = operation.cancel_asked
-        if not can_answer(operation.request, event, cancel_asked=cancel_asked):  # type: ignore[arg-type]
+        if not can_answer(operation, event):
             raise HistoryError(
                 f"event {event.id} ({type(event).__name__}) cannot answer event {event.answers}, at {operation.key}"
             )
-        self._operations.end(event.answers)
         if self._trace is not None:
             self._trace.answered(operation, event)
-        if cancel_asked and isinstance(event, ActivityCancelled | ChildCancelled):
+        if isinstance(event, ActivityCancelled | ChildCancelled) and operation.cancel_asked:
             self._kernel.resume_cancelled(operation)
         else:
             self._kernel.resume(operation, outcome.Value(event))

@@ -1,7 +1,7 @@
 """Where an execution writes what it asks for: into new events, or, while it is replayed, against the recorded ones.
 
 Laws: the code that asks never sees the difference; ids count up without gaps, and a draft, which has no id and no time,
-gets both here; what disagrees is collected and raised at the block, so the message can say what else was there.
+gets both here; what disagrees is raised at the block, the first of it.
 
 Who calls it: `_execution.py` and `_host.py`. Read next: `_host.py`.
 """
@@ -27,24 +27,31 @@ class Journal:
     length: int = 0  # id of the last event
     size: int = 0  # bytes of all events, about
     at: float = 0.0  # time of the last delivered event
-    opened: tuple[int, int] = (0, 0)  # `length` and `size` with that event, which is being evaluated
     segment: Segment | None = None  # what the history says follows; None while live
+    _opening: Event | None = None  # that event, which is being evaluated
+    _before: int = 0  # `size` without it
     events: list[Event] = attrs.field(factory=list)  # new ones of this turn
     actions: list[Action] = attrs.field(factory=list)
     logs: list[LogEntry] = attrs.field(factory=list)
-    _disagreements: list[NondeterminismError] = attrs.field(factory=list)
+    _disagreement: NondeterminismError | None = None  # the first of the segment
 
     @property
     def replaying(self) -> bool:
         """Whether what is asked for now was asked for before."""
         return self.segment is not None
 
+    @property
+    def opened(self) -> tuple[int, int]:
+        """`length` and `size` with the event that is being evaluated, and nothing behind it."""
+        assert self._opening is not None
+        return self._opening.id, self._before + size_of(self._opening)
+
     # -- a segment
 
     def open(self, event: Event, segment: Segment | None = None) -> None:
         """Begin with a delivered event: recorded (its segment given) or new."""
         self.segment = segment
-        self.opened = event.id, self.size + size_of(event)
+        self._opening, self._before = event, self.size
         self.at = event.at
         if segment is None:
             self._append(event)
@@ -56,10 +63,11 @@ class Journal:
             return
         if segment.ending is not None:
             self._disagree("0", describe(segment.ending), None)  # the program goes on
-        for key, missing in segment.asked.items():
+        if segment.asked:
+            key, missing = next(iter(segment.asked.items()))
             self._disagree(key, describe(missing), None)
-        if self._disagreements:
-            raise self._disagreements[0]
+        if self._disagreement is not None:
+            raise self._disagreement
         self.length = segment.last_id
         self.size += segment.size
         self.segment = None
@@ -142,8 +150,7 @@ class Journal:
 
     def _disagree(self, place: str, expected: str | None, actual: str | None, source: str | None = None) -> None:
         assert self.segment is not None
-        self._disagreements.append(
-            mismatch(
+        if self._disagreement is None:
+            self._disagreement = mismatch(
                 owner=self.owner, place=place, segment=self.segment, expected=expected, actual=actual, source=source
             )
-        )

@@ -43,7 +43,7 @@ class Segment:
     size: int  # bytes of its events, about
     ending: Event | None  # the terminal event, if the execution ended here
     asked: dict[str, Event] = attrs.field(factory=dict)  # by `key_of`; only what is compared
-    said: deque[Said] = attrs.field(factory=deque)  # in order, as far as the code has not said it again
+    said: deque[Said] | None = None  # in order, as far as the code has not said it again; None: nothing was said
 
     def add(self, event: Event) -> None:
         """Take the next event of the history."""
@@ -54,6 +54,7 @@ class Segment:
         elif isinstance(event, Asking):
             self.asked[key_of(event)] = event
         elif isinstance(event, Said):
+            self.said = self.said or deque()
             self.said.append(event)
         elif event.ends:
             self.ending = event

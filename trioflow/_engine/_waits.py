@@ -25,23 +25,22 @@ class OpenOperations:
 
     children: dict[int, ChildScheduled] = attrs.field(factory=dict)  # the events of those that are children, by id
     by_id: dict[int, Operation] = attrs.field(factory=dict)  # those that are open, by the id of the event
-    _ids: dict[Operation, int] = attrs.field(factory=dict)
     _asked_to_end: dict[int, None] = attrs.field(factory=dict)
 
     def begin(self, event: Event, operation: Operation) -> None:
         """An event has recorded an operation."""
         self.by_id[event.id] = operation
-        self._ids[operation] = event.id
+        operation.known_as = event.id
         if isinstance(event, ChildScheduled):
             self.children[event.id] = event
 
-    def end(self, event_id: int) -> None:
-        """It is answered."""
-        del self._ids[self.by_id.pop(event_id)]
+    def end(self, event_id: int) -> Operation | None:
+        """It is answered; returns it, None if there is none."""
         if self.children:
             self.children.pop(event_id, None)
         if self._asked_to_end:
             self._asked_to_end.pop(event_id, None)
+        return self.by_id.pop(event_id, None)
 
     def unheard(self, event_id: int) -> None:
         """It is answered, and nobody waits for that: there will be no event. So termination, which ends every child,
@@ -52,7 +51,7 @@ class OpenOperations:
 
     def ask_to_end(self, operation: Operation) -> int | None:
         """Its end is asked for; returns the id of the event that recorded it, None if none did."""
-        event_id = self._ids.get(operation)
+        event_id = operation.known_as
         if event_id is not None:
             self._asked_to_end[event_id] = None
         return event_id

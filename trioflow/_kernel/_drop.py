@@ -55,7 +55,7 @@ def drop(kernel: Kernel) -> None:
 @interruptible
 def _unwind(kernel: Kernel, task: Task, fatal: list[BaseException]) -> None:
     if isinstance(task._waiting, Operation):
-        task._waiting._task = None  # late answers are refused
+        task._waiting.task = None  # late answers are refused
     task._waiting = None
     if task._schedule_points:
         _press(kernel, task, fatal)

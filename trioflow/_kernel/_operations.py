@@ -10,13 +10,14 @@ and answers through `Kernel.resume`. Read next: `_scheduler.py`.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from trioflow._kernel._current import CURRENT, current_kernel, current_task
 from trioflow._kernel._frames import standing
-from trioflow._kernel._traps import Abort, RaiseCancel, give_up, trap, unwrap
+from trioflow._kernel._traps import Abort, RaiseCancel, give_up, trap
 
 if TYPE_CHECKING:
     from trioflow._kernel._cancelled import CancelReason
@@ -31,37 +32,28 @@ class Operation:
     """Something a branch asked for and waits for.
 
     Attributes:
-        place: the branch.
-        number: the branch's own count of operations, from 1.
+        key: its name within the execution, such as ``0.1#2``: the branch, and the branch's own count of operations.
         request: what was asked for; opaque here.
         on_cancel: what cancellation of the branch does to it.
+        task: who waits for it; None once it is answered or given up.
+        known_as: what the driver knows it by; for the driver alone.
     """
 
     # By hand, not attrs: one is made for each step of every replay, and this is the fastest way.
-    __slots__ = ("__weakref__", "_raise_cancel", "_task", "number", "on_cancel", "place", "request")
+    __slots__ = ("__weakref__", "_raise_cancel", "key", "known_as", "on_cancel", "request", "task")
 
-    def __init__(self, task: Task, number: int, request: object, on_cancel: OnCancel) -> None:
-        self.place = task.place
-        self.number = number
+    def __init__(self, task: Task, key: str, request: object, on_cancel: OnCancel) -> None:
+        self.key = key
         self.request = request
         self.on_cancel = on_cancel
-        self._task: Task | None = task  # who waits; None once answered or given up
+        self.task: Task | None = task
+        self.known_as: int | None = None
         self._raise_cancel: RaiseCancel | None = None  # set when its end was asked for and the branch stays
-
-    @property
-    def key(self) -> str:
-        """Its name within the execution, such as ``0.1#2``."""
-        return f"{self.place}#{self.number}"
 
     @property
     def waiting(self) -> bool:
         """Whether a branch still waits for it."""
-        return self._task is not None
-
-    @property
-    def task(self) -> Task | None:
-        """Who waits for it; None once it is answered or given up."""
-        return self._task
+        return self.task is not None
 
     @property
     def cancel_asked(self) -> bool:
@@ -70,11 +62,11 @@ class Operation:
 
     def where(self) -> str | None:
         """The line of user code that waits for it, as ``file:line in function``; None if nobody waits any more."""
-        return None if self._task is None else standing(self._task.coro)[0]
+        return None if self.task is None else standing(self.task.coro)[0]
 
     def abort(self, raise_cancel: RaiseCancel) -> Abort:
         """The branch was cancelled while it waits (the abort function of the wait)."""
-        task = self._task
+        task = self.task
         assert task is not None  # only a waiting task is aborted
         if self.on_cancel == "stay":
             return Abort.FAILED
@@ -83,7 +75,7 @@ class Operation:
         if self.on_cancel == "wait":
             self._raise_cancel = raise_cancel
             return Abort.FAILED
-        self._task = None
+        self.task = None
         return Abort.SUCCEEDED
 
     def __repr__(self) -> str:
@@ -114,8 +106,10 @@ Asked = Operation | OperationCancelAsked
 """What a kernel asks for. An operation itself: a branch waits for it from now on."""
 
 
-async def perform(request: object, *, on_cancel: OnCancel = "wait") -> Any:
-    """Ask the world for something and wait for the answer; a checkpoint.
+def perform(request: object, *, on_cancel: OnCancel = "wait") -> Awaitable[Any]:
+    """Ask the world for something, and wait for the answer by awaiting what this returns, at once; a checkpoint.
+
+    It asks when it is called: a coroutine function would put one more frame around each wait there is.
 
     Args:
         request: what to ask for; handed to the driver as it is.
@@ -132,11 +126,11 @@ async def perform(request: object, *, on_cancel: OnCancel = "wait") -> Any:
     kernel = CURRENT.kernel
     task = current_task() if kernel is None or kernel.running is None else kernel.running
     if task._status.effectively_cancelled or task._barred:
-        await give_up()
+        return give_up()
     task._operations = number = task._operations + 1
-    operation = Operation(task, number, request, on_cancel)
+    operation = Operation(task, f"{task.place}#{number}", request, on_cancel)
     task._kernel.asked.append(operation)
-    return unwrap(await trap(operation))
+    return trap(operation)
 
 
 def next_operation_key() -> str:

@@ -167,10 +167,10 @@ class Kernel:
 
     def resume(self, operation: Operation, result: Outcome[Any]) -> bool:
         """Answer an operation; False if its branch no longer waits for it."""
-        task = operation._task
+        task = operation.task
         if task is None:
             return False
-        operation._task = operation._raise_cancel = None
+        operation.task = operation._raise_cancel = None
         task._waiting = None
         task._next = result
         self._ready.append(task)
@@ -178,7 +178,7 @@ class Kernel:
 
     def resume_cancelled(self, operation: Operation) -> bool:
         """An operation ended because its branch was cancelled: raise `Cancelled` there. False if it does not wait."""
-        if operation._task is None:
+        if operation.task is None:
             return False
         if operation._raise_cancel is None:
             raise RuntimeError(f"the end of {operation!r} was never asked for, so it cannot end as cancelled")

@@ -50,16 +50,12 @@ CHECKPOINT = Checkpoint()
 
 @types.coroutine
 def trap(message: object) -> Generator[object, Any, Any]:
-    """Hand a message to the scheduler; what it sends back is the caller's to unwrap."""
+    """Hand a message to the scheduler, and get the value that it sends back; an error is raised."""
     if (handled := exception()) is not None:
         notice(handled, running_kernel())
         handled = None  # this frame may be in its traceback
-    return (yield message)
-
-
-def unwrap(result: Outcome[Any]) -> Any:
-    """The value, or raise the error. The common case is answered without the bookkeeping of `outcome`."""
-    if type(result) is Value:
+    result: Outcome[Any] = yield message
+    if type(result) is Value:  # the common case, without the bookkeeping of `outcome`
         return result.value
     try:
         return result.unwrap()
@@ -84,13 +80,13 @@ async def wait_task_rescheduled(abort_func: Callable[[RaiseCancel], Abort]) -> A
         The value that it was rescheduled with; an error is raised.
     """
     current_task()  # outside of orchestrations this says so, where trio would be puzzled by our yield
-    return unwrap(await trap(Wait(abort_func)))
+    return await trap(Wait(abort_func))
 
 
 async def cancel_shielded_checkpoint() -> None:
     """Let the other tasks have their turn; not a cancellation point."""
     current_task()  # as above
-    unwrap(await trap(CHECKPOINT))
+    await trap(CHECKPOINT)
 
 
 async def checkpoint() -> None:

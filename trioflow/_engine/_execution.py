@@ -370,7 +370,7 @@ class Execution:
 
 def _keep_undead(kernel: Kernel, app: App) -> None:
     """Report tasks that could not be ended, and keep them."""
-    undead, kernel.undead = kernel.undead, []
+    undead, kernel.undead = kernel.undead, ()
     if undead:
         app.undead += undead
         warnings.warn(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
 from contextvars import Context
 from types import AsyncGeneratorType
 from typing import Any
@@ -35,27 +34,25 @@ LOGGER = logging.getLogger("trioflow.async_generator_errors")
 class AsyncGenerators:
     """The unfinished async generators of one kernel."""
 
-    # First iterated here and not collected yet, in that order; finished ones too, while somebody holds them.
-    _alive: WeakKeyDictionary[Generator, None] = attrs.field(factory=WeakKeyDictionary)
-    # Collected before they were finished, to be closed.
+    # First iterated here and not collected yet, in that order; finished ones too, while somebody holds them. Nearly all
+    # kernels never see one.
+    _alive: WeakKeyDictionary[Generator, None] | None = None
+    # Collected before they were finished, to be closed. It stays the same list: the scheduler looks at it.
     abandoned: list[Generator] = attrs.field(factory=list)
-    context: Context = attrs.field(factory=Context)  # the contextvars of whoever closes them
-    # For `sys.set_asyncgen_hooks`. They hold the two fields above, not this object: a cycle less.
-    hooks: tuple[Callable[[Generator], None], Callable[[Generator], None]] = attrs.field(init=False)
+    context: Context = attrs.field(init=False)  # the contextvars of whoever closes them, once the program has begun
 
-    def __attrs_post_init__(self) -> None:
-        alive, abandoned = self._alive, self.abandoned
+    def first_iterated(self, generator: Generator) -> None:
+        """For `sys.set_asyncgen_hooks`."""
+        if self._alive is None:
+            self._alive = WeakKeyDictionary()
+        self._alive[generator] = None
 
-        def first_iterated(generator: Generator) -> None:
-            alive[generator] = None
-
-        def finalize(generator: Generator) -> None:
-            abandoned.append(generator)
-            kernel = CURRENT.kernel
-            if kernel is None or not kernel.closing:
-                _warn(name_of_generator(generator))  # last, since it raises if warnings are errors
-
-        self.hooks = (first_iterated, finalize)
+    def collected(self, generator: Generator) -> None:
+        """For `sys.set_asyncgen_hooks`, which calls it with those that are not finished."""
+        self.abandoned.append(generator)
+        kernel = CURRENT.kernel
+        if kernel is None or not kernel.closing:
+            _warn(name_of_generator(generator))  # last, since it raises if warnings are errors
 
     def begin(self, context: Context | None) -> Context:
         """The contextvars that the main task begins with, empty ones if none are given; so does whoever closes."""

@@ -80,7 +80,7 @@ def _press(kernel: Kernel, task: Task, fatal: list[BaseException]) -> None:
         kernel.refusals = 0
         if _ends(task, fatal, task.coro.throw, Dropped()):
             return
-    kernel.undead.append(task)
+    kernel.undead += (task,)
 
 
 @interruptible
@@ -105,9 +105,8 @@ def _sever(task: Task) -> None:
     for nursery in task._child_nurseries:
         nursery._children.clear()
         nursery._errors.clear()
-    task._child_nurseries.clear()
     task.parent_nursery = task.eventual_parent_nursery = task.custom_sleep_data = None
-    task._exit_callbacks = ()
+    task._child_nurseries = task._exit_callbacks = ()
     status: CancelStatus | None = task._status
     while status is not None:
         status.tasks.clear()

@@ -66,7 +66,8 @@ def enter(kernel: Kernel) -> tuple[Any, ...]:
         sniffio_library.name = None
     if loop is not None:
         sys.modules["asyncio.events"]._set_running_loop(None)
-    sys.set_asyncgen_hooks(*kernel.generators.hooks)  # type: ignore[arg-type]  # what it gets is the concrete type
+    generators = kernel.generators
+    sys.set_asyncgen_hooks(generators.first_iterated, generators.collected)  # type: ignore[arg-type]  # the concrete type
     CURRENT.kernel = kernel
     return trio_context, runner, task, library, loop, firstiter, finalizer, before
 

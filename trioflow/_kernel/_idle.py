@@ -8,45 +8,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
 from trioflow._kernel._current import current_task
 from trioflow._kernel._traps import Abort, RaiseCancel, wait_task_rescheduled
 
 if TYPE_CHECKING:
     from trioflow._kernel._scheduler import Kernel
-    from trioflow._kernel._task import Task
 
 
-@attrs.define(eq=False, repr=False)
-class IdleWaiters:
-    """The tasks of one kernel that wait until nothing else is ready."""
-
-    waiting: dict[Task, float] = attrs.field(factory=dict)  # with their cushions
-
-    def wake(self, kernel: Kernel) -> None:
-        """Nothing is ready: wake those with the smallest cushion."""
-        smallest = min(self.waiting.values())
-        for task in [task for task, cushion in self.waiting.items() if cushion == smallest]:
-            del self.waiting[task]
-            kernel.wake(task)
-
-    async def wait(self, cushion: float) -> None:
-        """Wait in the calling task."""
-        task = current_task()
-        self.waiting[task] = cushion
-
-        def abort(_: RaiseCancel) -> Abort:
-            del self.waiting[task]
-            return Abort.SUCCEEDED
-
-        await wait_task_rescheduled(abort)
-
-    def clear(self) -> None:
-        """Forget everybody: the kernel is closed."""
-        self.waiting.clear()
+def wake_idle(kernel: Kernel) -> None:
+    """Nothing is ready: wake those with the smallest cushion."""
+    smallest = min(kernel.idle.values())
+    for task in [task for task, cushion in kernel.idle.items() if cushion == smallest]:
+        del kernel.idle[task]
+        kernel.wake(task)
 
 
 async def wait_all_tasks_blocked(cushion: float = 0.0) -> None:
     """Wait until every other task of the orchestration waits for something."""
-    await current_task()._kernel.idle.wait(cushion)
+    task = current_task()
+    idle = task._kernel.idle
+    idle[task] = cushion
+
+    def abort(_: RaiseCancel) -> Abort:
+        del idle[task]
+        return Abort.SUCCEEDED
+
+    await wait_task_rescheduled(abort)

@@ -24,7 +24,7 @@ from trioflow._kernel._raising import raise_as_it_was
 from trioflow._kernel._scope import CancelScope
 from trioflow._kernel._sealed import NoConstructor, sealed
 from trioflow._kernel._start import start_in
-from trioflow._kernel._traps import Abort, RaiseCancel, cancel_shielded_checkpoint, give_up, wait_task_rescheduled
+from trioflow._kernel._traps import Abort, RaiseCancel, Wait, cancel_shielded_checkpoint, give_up, trap
 
 if TYPE_CHECKING:
     from trioflow._kernel._current import Realm
@@ -145,7 +145,7 @@ class Nursery(metaclass=NoConstructor):
         self._errors.clear()
         nurseries = self._parent_task._child_nurseries
         if nurseries and nurseries[-1] is self:
-            nurseries.pop()
+            self._parent_task._child_nurseries = nurseries[:-1]
         self.cancel_scope._close(None)
 
     async def _body_ended(self, exc: BaseException | None) -> BaseException | None:
@@ -159,11 +159,13 @@ class Nursery(metaclass=NoConstructor):
                 await cancel_shielded_checkpoint()
             else:
                 self._parent_waiting = True
-                await wait_task_rescheduled(_keep_waiting)
+                await trap(THE_LAST_TASK)
         except BaseException:
             self._dropped()
             raise
-        if not self._parent_task._child_nurseries or self._parent_task._child_nurseries.pop() is not self:
+        nurseries = self._parent_task._child_nurseries
+        self._parent_task._child_nurseries = nurseries[:-1]
+        if not nurseries or nurseries[-1] is not self:
             # What this does to the task is said when the task ends.
             raise AssertionError("Nursery misnesting detected!")
         if not self._errors:
@@ -191,6 +193,9 @@ def _keep_waiting(_: RaiseCancel) -> Abort:
     return Abort.FAILED
 
 
+THE_LAST_TASK = Wait(_keep_waiting)
+
+
 class _NurseryBlock:
     """The `async with` of a nursery: a cancel scope with the nursery directly inside."""
 
@@ -203,7 +208,7 @@ class _NurseryBlock:
         scope = CancelScope()
         scope.__enter__()
         self._nursery = Nursery._create(task, scope, task._kernel.realm, task._status)
-        task._child_nurseries.append(self._nursery)
+        task._child_nurseries += (self._nursery,)
         return self._nursery
 
     async def __aexit__(

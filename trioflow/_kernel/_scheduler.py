@@ -28,7 +28,7 @@ from trioflow._kernel._exits import result_of
 from trioflow._kernel._fatal import FATAL, notice
 from trioflow._kernel._foreign import explain, foreign_yield
 from trioflow._kernel._guard import enter, inside, interruptible, leave, uninterruptible
-from trioflow._kernel._idle import IdleWaiters
+from trioflow._kernel._idle import wake_idle
 from trioflow._kernel._nursery import Nursery
 from trioflow._kernel._operations import Asked, Operation
 from trioflow._kernel._raising import raise_as_it_was
@@ -69,7 +69,6 @@ class Kernel:
         # The parts.
         self.deadlines = Deadlines()
         self.generators = AsyncGenerators()
-        self.idle = IdleWaiters()
         self.root_scope = CancelScope()
         self.root_status = CancelStatus(self.root_scope, None)
         self.root_scope._realm = self.realm
@@ -78,7 +77,8 @@ class Kernel:
         self.tasks: dict[Task, None] = {}  # those that have not ended, in spawn order
         self.running: Task | None = None  # whose step this is
         self.asked: list[Asked] = []  # since the last block
-        self.undead: list[Task] = []  # those that closing could not end; whoever closes has to keep them
+        self.undead: tuple[Task, ...] = ()  # those that closing could not end; whoever closes has to keep them
+        self.idle: dict[Task, float] = {}  # those that wait until nothing else is ready: see `_idle.py`
         self.refusals = 0  # how often a verb was refused since the running task was last thrown into, while closing
         self._ready: list[Task] = []
         self._main: Task | None = None
@@ -234,8 +234,9 @@ class Kernel:
         finally:
             self.running = self._main = self._fatal = None
             self.host = None  # who may lead back to us
-            for left in (self._ready, self.asked, self.idle):
-                left.clear()
+            self._ready.clear()
+            self.asked.clear()
+            self.idle.clear()
             leave(saved)
 
     # -- the loop -------------------------------------------------------------------------------------------------
@@ -243,7 +244,7 @@ class Kernel:
     @interruptible
     def _run(self) -> None:
         steps = 0
-        heap, abandoned, idle = self.deadlines.heap, self.generators.abandoned, self.idle.waiting
+        heap, abandoned, idle = self.deadlines.heap, self.generators.abandoned, self.idle
         while True:
             if self._fatal is not None:  # also where it came up between two runs
                 raise_as_it_was(self._fatal)
@@ -254,7 +255,7 @@ class Kernel:
             batch = self._ready
             if not batch:
                 if idle:
-                    self.idle.wake(self)
+                    wake_idle(self)
                     continue
                 return
             self._ready = []

@@ -78,7 +78,7 @@ class Task(metaclass=NoConstructor):
     _cancel_points: int = attrs.field(default=0, init=False)
     _schedule_points: int = attrs.field(default=0, init=False)
 
-    _child_nurseries: list[Nursery] = attrs.field(factory=list, init=False)  # open ones, outermost first
+    _child_nurseries: tuple[Nursery, ...] = attrs.field(default=(), init=False)  # open ones, outermost first
     eventual_parent_nursery: Nursery | None = attrs.field(default=None, init=False)
     custom_sleep_data: Any = attrs.field(default=None, init=False)
     # Called, in order, when the task has ended. Nearly all tasks have none, and there may be very many tasks.

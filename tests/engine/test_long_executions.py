@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import attrs
 import pytest
 
 from tests.engine.driving import START, Driven, define
@@ -53,9 +52,9 @@ def test_activities_given_up_are_forgotten_when_they_end(on_cancel: str) -> None
     driven.start()
     for number in range(10):
         driven.turn(now=START + 10 * number + 5)
-        assert len(driven.live._operations.by_id) == 2
+        assert len(driven.live._unanswered) == 2
         driven.turn(driven.completion(driven.scheduled[number], 1), now=driven.now)
-        assert len(driven.live._operations.by_id) == 1
+        assert len(driven.live._unanswered) == 1
     driven.close()
 
 
@@ -76,8 +75,8 @@ def test_every_part_of_a_long_loop_is_forgotten() -> None:
         drafts: list[Event] = [ActivityCompleted(answers=scheduled.id, payload=b"1"), driven.event("e")]
         result = live.run([Message(5, START + number, draft) for draft in drafts], START + number)
         events += result.events
-    books = (*attrs.astuple(live._operations, recurse=False), live._event_waits.by_name, live._host.mailboxes)
-    assert [len(book) for book in books] == [0, 1, 0, 1, 0]
+    books = (live._unanswered, live._event_waits.by_name, live._host.mailboxes)
+    assert [len(book) for book in books] == [1, 1, 0]
     assert len(live.kernel.tasks) == 3
     assert len(live.kernel.deadlines.heap) < 1100
     live.close()

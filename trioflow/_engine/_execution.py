@@ -26,11 +26,11 @@ from trioflow._engine._host import EngineHost
 from trioflow._engine._inbox import Next, time_of, what_is_next
 from trioflow._engine._journal import Journal
 from trioflow._engine._naming import context_of, label_of, name_of
-from trioflow._engine._parting import parting_actions
+from trioflow._engine._parting import left_of, parting_actions
 from trioflow._engine._results import CancelActivity, CancelChild, Message, TurnResult
 from trioflow._engine._segments import Segment, describe, segments
 from trioflow._engine._tracing import Trace
-from trioflow._engine._waits import EventWaits, OpenOperations, OpenTimers
+from trioflow._engine._waits import EventWaits, OpenTimers
 from trioflow._kernel import (
     Kernel,
     Operation,
@@ -48,6 +48,7 @@ from trioflow.history import (
     CarriedEvent,
     ChildCancelRequested,
     ChildCancelled,
+    ChildScheduled,
     Event,
     EventReceived,
     OrchestrationContinuedAsNew,
@@ -82,7 +83,9 @@ class Execution:
         self._kernel = Kernel(name=definition.name, step_limit=step_limit)
         self._host = EngineHost(app, definition, self._journal, self._kernel.abort)
         self._kernel.host = self._host
-        self._operations = OpenOperations()
+        # By the id of the event that recorded it: an operation is unanswered from that event to its answer, also while
+        # nobody waits for that any more. Its note is that id; of a child it is that event.
+        self._unanswered: dict[int, Operation] = {}
         self._event_waits, self._timers = EventWaits(), OpenTimers()
         self._trace = self._kernel.watcher = Trace(self._journal, self._host) if traced else None
         self._ended = False
@@ -186,7 +189,8 @@ class Execution:
         host, trace = self._host, self._trace
         if self._ended:
             if events:
-                behind = self._operations.left(terminated=isinstance(events[-1], OrchestrationTerminated))
+                terminated = isinstance(events[-1], OrchestrationTerminated)
+                behind = left_of(self._unanswered, terminated=terminated)
                 events, actions = parting_actions(events, actions, host, self._kernel, behind, left)
             if not (events and isinstance(events[-1], OrchestrationContinuedAsNew)):
                 consumed = [*consumed, *(message.seq for message in left)]
@@ -215,10 +219,13 @@ class Execution:
         """Whether a message still means something; others are dropped without an event."""
         match event:
             case Answer():
-                operation = self._operations.by_id.get(event.answers)
+                operation = self._unanswered.get(event.answers)
                 if operation is None or operation.waiting:
                     return operation is not None
-                self._operations.unheard(event.answers)  # its branch has gone on without it
+                # Its branch has gone on without it, so there will be no event. Termination, which ends every child,
+                # goes on counting this one, as a replay does.
+                if not isinstance(operation.request, AskChild):
+                    del self._unanswered[event.answers]
                 return False
             case CancelRequested():
                 return not self._kernel.cancel_called
@@ -278,7 +285,7 @@ class Execution:
             kernel.cancel(event.carried_cancel.reason)
 
     def _answer(self, event: Answer) -> None:
-        operation = self._operations.end(event.answers)
+        operation = self._unanswered.pop(event.answers, None)
         if operation is None:
             raise HistoryError(
                 f"event {event.id} ({type(event).__name__}) answers event {event.answers}, which nobody asked"
@@ -291,7 +298,7 @@ class Execution:
             )
         if self._trace is not None:
             self._trace.answered(operation, event)
-        if isinstance(event, ActivityCancelled | ChildCancelled) and operation.cancel_asked:
+        if isinstance(event, (ActivityCancelled, ChildCancelled)) and operation.cancel_asked:
             self._kernel.resume_cancelled(operation)
         else:
             self._kernel.resume(operation, outcome.Value(event))
@@ -329,7 +336,8 @@ class Execution:
             self._event_waits.begin(operation, ask.name)
             return self._serve(ask.name)
         if event is not None:
-            self._operations.begin(event, operation)
+            operation.note = event if isinstance(event, ChildScheduled) else event.id
+            self._unanswered[event.id] = operation
         return False
 
     def _serve(self, name: str) -> bool:
@@ -345,14 +353,11 @@ class Execution:
             if self._trace is not None:
                 self._trace.given_up(operation)
             return
-        event_id = self._operations.ask_to_end(operation)
-        if event_id is None:
-            return  # the history disagrees about the operation itself, which is reported at the block
-        if isinstance(operation.request, AskActivity):
-            self._journal.ask_about(ActivityCancelRequested(about=event_id), CancelActivity(event_id))
-        elif isinstance(operation.request, AskChild):
-            child = self._operations.children[event_id]
-            self._journal.ask_about(ChildCancelRequested(about=event_id), CancelChild(child, reason))
+        match operation.note:  # None: the history disagrees about the operation itself, which is reported at the block
+            case ChildScheduled() as child:
+                self._journal.ask_about(ChildCancelRequested(about=child.id), CancelChild(child, reason))
+            case int(event_id) if isinstance(operation.request, AskActivity):
+                self._journal.ask_about(ActivityCancelRequested(about=event_id), CancelActivity(event_id))
 
     def _note_timer(self, timer: TimerOpened | TimerClosed) -> None:
         journal = self._journal

@@ -106,8 +106,7 @@ class EngineHost:
         segment = self.journal.segment
         if segment is None:
             return None
-        recorded = segment.asked.get(next_operation_key())
-        return recorded if isinstance(recorded, AskedAt) else None
+        return segment.asked.get(next_operation_key())  # type: ignore[return-value]  # by a place, nothing else is there
 
     def recorded_value(self, key: str) -> Collection[bytes]:
         """What was stored next, if that was under this key."""

@@ -6,9 +6,11 @@ Pure functions. Who calls it: `_execution.py`.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 import attrs
 
+from trioflow._ambient import AskActivity
 from trioflow._engine._host import EngineHost
 from trioflow._engine._results import (
     Action,
@@ -19,7 +21,7 @@ from trioflow._engine._results import (
     TellParent,
     TerminateChild,
 )
-from trioflow._kernel import Kernel
+from trioflow._kernel import Kernel, Operation
 from trioflow.history import (
     CarriedCancel,
     CarriedEvent,
@@ -46,6 +48,19 @@ class Left:
 
     activities: tuple[int, ...]  # ids of the events that scheduled them
     children: tuple[ChildScheduled, ...]
+
+
+def left_of(unanswered: Mapping[int, Operation], *, terminated: bool) -> Left:
+    """What an execution that ends now leaves behind, out of its operations that are not answered. Termination ends
+    everything; any other end lets those be that were asked to end already, and those that were abandoned.
+    """
+    left = [
+        (event_id, one) for event_id, one in unanswered.items() if terminated or (one.waiting and not one.cancel_asked)
+    ]
+    return Left(
+        activities=tuple(event_id for event_id, one in left if isinstance(one.request, AskActivity)),
+        children=tuple(one.note for _, one in left if isinstance(one.note, ChildScheduled)),
+    )
 
 
 def parting_actions(

@@ -15,7 +15,6 @@ import trio
 import trioflow
 from tests.runtime.programs import EPOCH, running, virtual_store
 from trioflow import durable
-from trioflow._client import _tree
 from trioflow._engine import Execution
 from trioflow.abc import EventRow, InstanceRecord, State, Store
 from trioflow.stores import MemoryStore
@@ -244,7 +243,7 @@ async def test_whose_code_is_not_known_here() -> None:
 
 async def test_a_cancelled_look_closes_its_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long replay reaches checkpoints; whoever is cancelled there leaves no copy behind."""
-    monkeypatch.setattr(_tree, "BREATHE", 1)
+    monkeypatch.setattr("trioflow._engine._execution.STRETCH", 1)
     shop, store = make_shop(), MemoryStore()
     steps, closed = 0, 0
     real_close = Execution.close

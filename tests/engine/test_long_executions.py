@@ -143,6 +143,22 @@ def seconds(program: object, feed: Callable[[int], Iterator[tuple[Sequence[Event
     return time.perf_counter() - began
 
 
+def test_a_replay_pauses_every_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so many segments, so that whoever replays can let others run; the end is where the history ends."""
+    driven = Driven(chain, 5, app=app)
+    driven.start()
+    while not driven.live.ended:
+        driven.turn(driven.completion(driven.scheduled[-1], 1))
+    for stretch, pauses in ((1, 6), (4, 1), (6, 1), (7, 0)):
+        monkeypatch.setattr("trioflow._engine._execution.STRETCH", stretch)
+        cold = Execution(app, driven.definition)
+        assert len(list(cold.replay(driven.history))) == pauses
+        assert cold.ended
+        assert cold.length == len(driven.history)
+        cold.close()
+    driven.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("program", "feed"), FEEDS, ids=lambda it: getattr(it, "__name__", ""))
 def test_cost_is_in_proportion_to_size(

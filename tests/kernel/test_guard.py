@@ -14,7 +14,7 @@ import trio
 
 from tests.kernel.helpers import World, finish
 from trioflow import durable
-from trioflow._kernel import CancelScope, open_nursery, perform, sleep
+from trioflow._kernel import CancelScope, in_kernel, open_nursery, perform, sleep
 from trioflow.errors import ForeignAwaitError
 
 
@@ -117,6 +117,42 @@ async def test_a_nested_run_keeps_the_guard_up() -> None:
     with pytest.raises(ForeignAwaitError):
         inside(nested)
     assert trio.current_time() > 0
+
+
+async def test_runs_at_a_stretch_are_guarded_as_one() -> None:
+    """Trio is out of reach before, in and between the runs, also of a kernel that runs within, and back behind them,
+    however they end.
+    """
+    task = trio.lowlevel.current_task()
+
+    async def main() -> None:
+        for _ in range(2):
+            with pytest.raises(ForeignAwaitError):
+                trio.current_time()
+            inside(lambda: None)
+            await perform("wait")
+
+    world = World(main)
+
+    def drive() -> None:
+        for _ in range(2):
+            with pytest.raises(ForeignAwaitError):
+                trio.current_time()
+            assert not in_kernel()
+            world.run()
+            world.answer("0#1")
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        world.kernel.at_a_stretch(drive)
+    assert trio.lowlevel.current_task() is task
+    assert trio.current_time() > 0
+    with pytest.raises(ForeignAwaitError):
+        inside(trio.current_time)
+    world.answer("0#2")
+    world.run()
+    assert world.value is None
+    assert trio.lowlevel.current_task() is task
 
 
 async def test_closing_is_guarded_too() -> None:

@@ -134,10 +134,11 @@ async def _replayed(
     history: list[Event] = []
     for count, row in enumerate(rows, 1):
         history.append(decode_row(client.codec, row))
-        await _breathe(count)
+        if count % BREATHE == 0:
+            await trio.lowlevel.checkpoint()
     with closing(Execution(client.app, definition)) as execution:
-        for count, _ in enumerate(execution.replay(history), 1):
-            await _breathe(count)
+        for _ in execution.replay(history):
+            await trio.lowlevel.checkpoint()
         kernel = execution.kernel
         return attrs.evolve(
             bare,
@@ -145,8 +146,3 @@ async def _replayed(
             cancel_reason=kernel.cancel_reason,
             branches=execution.branches(bare.at),
         )
-
-
-async def _breathe(count: int) -> None:
-    if count % BREATHE == 0:
-        await trio.lowlevel.checkpoint()

@@ -10,11 +10,12 @@ Must never know: stores, codecs of rows, clocks. Who calls it: `_turn.py` and th
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from functools import partial
+from itertools import islice
+from typing import Any, Final
 
 import attrs
 import outcome
@@ -59,6 +60,9 @@ from trioflow.history import (
     TimerCreated,
     TimerFired,
 )
+
+STRETCH: Final = 256
+"""Segments that are replayed without a pause."""
 
 
 class Execution:
@@ -150,22 +154,33 @@ class Execution:
     # -- replay and live
 
     def replay(self, history: Sequence[Event]) -> Iterator[None]:
-        """Evaluate a recorded history; yields between segments, so that the caller may breathe.
+        """Evaluate a recorded history; yields after every `STRETCH` segments, so that the caller may breathe.
 
         Raises NondeterminismError where the code does not ask for what it asked for then, HistoryError for what cannot
         be a history.
         """
         self._host.marks.update({event.change: True for event in history if type(event) is PatchMarked})
-        for segment in segments(history):
-            if self._ended:
-                raise HistoryError(f"the history goes on with event {segment.opening.id} after it has ended")
-            self._step(segment.opening, segment)
+        ahead = segments(history)
+        while self._kernel.at_a_stretch(partial(self._replay_some, ahead)):
             yield
         if history:
             self._journal.length = max(self._journal.length, history[-1].id)
 
+    def _replay_some(self, ahead: Iterator[Segment]) -> bool:
+        """Evaluate the next segments; whether there may be more."""
+        done = 0
+        for segment in islice(ahead, STRETCH):
+            if self._ended:
+                raise HistoryError(f"the history goes on with event {segment.opening.id} after it has ended")
+            self._step(segment.opening, segment)
+            done += 1
+        return done == STRETCH
+
     def run(self, messages: Sequence[Message], now: float) -> TurnResult:
         """Deliver messages and due times as of `now`, and say what is to be done. One that has ended only consumes."""
+        return self._kernel.at_a_stretch(partial(self._run, messages, now))
+
+    def _run(self, messages: Sequence[Message], now: float) -> TurnResult:
         inbox = deque(messages)
         consumed: list[int] = []
         for message in messages:
@@ -280,7 +295,7 @@ class Execution:
         args, kwargs = host.codec.decode_arguments(
             definition.spec, event.payload, what=f"the arguments of orchestration {definition.name!r}"
         )
-        kernel.start(functools.partial(definition.fn, *args, **kwargs), context=context_of(event, definition))
+        kernel.start(partial(definition.fn, *args, **kwargs), context=context_of(event, definition))
         if event.carried_cancel is not None:
             kernel.cancel(event.carried_cancel.reason)
 

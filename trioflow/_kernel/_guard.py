@@ -4,8 +4,8 @@ insides.
 Laws: while a kernel runs user code, trio has no current task on this thread and its runner answers only with the error
 that teaches (else `trio.open_nursery()` written in an orchestration would attach to whoever runs the kernel); asyncio
 has no running loop, sniffio knows no library, and new async generators belong to the kernel. What was absent stays
-absent, so all this works without trio, too. Everything is put back in `leave`, whatever happened: trio dies if its task
-is missing.
+absent, so all this works without trio, too. Everything is put back, whatever happened: trio dies if its task is
+missing. A kernel that runs several times at a stretch keeps the rest out all the while, which costs as much as once.
 Must never know: what runs. Who calls it: `_scheduler.py`, around each run and around closing. Read next:
 `_asyncgens.py`.
 """
@@ -13,9 +13,9 @@ Must never know: what runs. Who calls it: `_scheduler.py`, around each run and a
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from trio._core._run import GLOBAL_RUN_CONTEXT, sniffio_library  # type: ignore[attr-defined]
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
@@ -25,6 +25,8 @@ from trioflow._kernel._foreign import foreign_call
 
 if TYPE_CHECKING:
     from trioflow._kernel._scheduler import Kernel
+
+T = TypeVar("T")
 
 # Ctrl-C may stop user code, but not the bookkeeping around it.
 interruptible = disable_ki_protection
@@ -47,8 +49,8 @@ RUNNER_GUARD = RunnerGuard()
 
 
 @uninterruptible
-def enter(kernel: Kernel) -> tuple[Any, ...]:
-    """Make `kernel` the one that runs on this thread; returns what `leave` needs."""
+def keep_out(kernel: Kernel) -> tuple[Any, ...]:
+    """Hide the rest of the process from this thread, on behalf of `kernel`; returns what `let_in` needs."""
     trio_context = GLOBAL_RUN_CONTEXT.__dict__
     runner = trio_context.get("runner")
     task = trio_context.get("task")
@@ -56,7 +58,6 @@ def enter(kernel: Kernel) -> tuple[Any, ...]:
     asyncio = sys.modules.get("asyncio.events")
     loop = None if asyncio is None else asyncio._get_running_loop()
     firstiter, finalizer = sys.get_asyncgen_hooks()
-    before = CURRENT.kernel
     # From here on nothing can fail.
     if runner is not None:
         trio_context["runner"] = RUNNER_GUARD
@@ -68,14 +69,13 @@ def enter(kernel: Kernel) -> tuple[Any, ...]:
         sys.modules["asyncio.events"]._set_running_loop(None)
     generators = kernel.generators
     sys.set_asyncgen_hooks(generators.first_iterated, generators.collected)  # type: ignore[arg-type]  # the concrete type
-    CURRENT.kernel = kernel
-    return trio_context, runner, task, library, loop, firstiter, finalizer, before
+    return trio_context, runner, task, library, loop, firstiter, finalizer
 
 
 @uninterruptible
-def leave(saved: tuple[Any, ...]) -> None:
-    """Put everything back as `enter` found it."""
-    trio_context, runner, task, library, loop, firstiter, finalizer, CURRENT.kernel = saved
+def let_in(saved: tuple[Any, ...]) -> None:
+    """Put everything back as `keep_out` found it."""
+    trio_context, runner, task, library, loop, firstiter, finalizer = saved
     if runner is not None:
         trio_context["runner"] = runner
     if task is not None:
@@ -85,6 +85,34 @@ def leave(saved: tuple[Any, ...]) -> None:
     if loop is not None:
         sys.modules["asyncio.events"]._set_running_loop(loop)
     sys.set_asyncgen_hooks(firstiter, finalizer)
+
+
+@uninterruptible
+def enter(kernel: Kernel) -> tuple[tuple[Any, ...] | None, Kernel | None]:
+    """Make `kernel` the one that runs on this thread; returns what `leave` needs."""
+    saved = None if kernel.alone else keep_out(kernel)
+    before, CURRENT.kernel = CURRENT.kernel, kernel
+    return saved, before
+
+
+@uninterruptible
+def leave(entered: tuple[tuple[Any, ...] | None, Kernel | None]) -> None:
+    """Put everything back as `enter` found it."""
+    saved, CURRENT.kernel = entered
+    if saved is not None:
+        let_in(saved)
+
+
+@uninterruptible
+def at_a_stretch(kernel: Kernel, work: Callable[[], T]) -> T:
+    """Call `work`, which runs `kernel` several times, with the rest kept out all the while."""
+    saved = keep_out(kernel)
+    kernel.alone = True
+    try:
+        return work()
+    finally:
+        kernel.alone = False
+        let_in(saved)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 from outcome import Error, Outcome, Value, capture
 
@@ -27,7 +27,7 @@ from trioflow._kernel._drop import LIMIT, drop
 from trioflow._kernel._exits import result_of
 from trioflow._kernel._fatal import FATAL, notice
 from trioflow._kernel._foreign import explain, foreign_yield
-from trioflow._kernel._guard import enter, inside, interruptible, leave, uninterruptible
+from trioflow._kernel._guard import at_a_stretch, enter, inside, interruptible, leave, uninterruptible
 from trioflow._kernel._idle import wake_idle
 from trioflow._kernel._nursery import Nursery
 from trioflow._kernel._operations import Asked, Operation
@@ -41,6 +41,8 @@ from trioflow._kernel._traps import Checkpoint, Wait
 from trioflow._kernel._tree import Namer, TreeBranch, by_key, tree_of
 from trioflow._kernel._watching import Watcher
 from trioflow.errors import SpinError
+
+T = TypeVar("T")
 
 RESUMED: Value[Any] = Value(None)
 
@@ -62,6 +64,7 @@ class Kernel:
         self.realm = Realm(name)
         self.outcome: Outcome[Any] | None = None  # of the main task, once it has ended
         self.closing = False
+        self.alone = False  # the rest of the process is kept out, also between runs: see `_guard.py`
         self.forbidden: str | None = None  # why user code may call no verb just now
         self.order: Callable[[list[Task]], None] | None = None  # for tests: may permute each batch in place
         self.watcher: Watcher | None = None  # who is told of tasks and scopes
@@ -126,6 +129,10 @@ class Kernel:
             self.outcome = made
             return
         self._main = self._add(made.unwrap(), name_of(async_fn, name), "0", context, None, self.root_status)
+
+    def at_a_stretch(self, work: Callable[[], T]) -> T:
+        """Call `work`, which drives this kernel: it is guarded as the program is, and each run then costs less."""
+        return at_a_stretch(self, work)
 
     @uninterruptible
     def run_until_blocked(self) -> list[Asked]:

@@ -8,8 +8,6 @@ Who calls it: `_conductor.py`.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import Final
 
 import attrs
@@ -32,8 +30,9 @@ from trioflow.history import Event, EventCodec, OrchestrationStarted
 FUSED: Final = 1 << 62
 """Sequence numbers from here on are those of outcomes that never were in an inbox."""
 
-BREATHE_SEGMENTS: Final = 256
 BREATHE_ROWS: Final = 2_000
+
+OVER: Final = object()
 
 
 @attrs.frozen(kw_only=True)
@@ -98,11 +97,10 @@ class Evaluator:
             self.app, self.definition(hold), step_limit=self.options.step_limit, traced=bool(self.headers.instruments)
         )
         try:
-            segments = live.replay(history)
-            over = False
+            replay, over = live.replay(history), False
             while not over:
                 with self.watchdog.over("a replay", live):
-                    over = _advance(segments, BREATHE_SEGMENTS)
+                    over = next(replay, OVER) is OVER
                 if not over:
                     await trio.lowlevel.checkpoint()
         except BaseException:
@@ -155,8 +153,3 @@ class Evaluator:
                 live.length,
                 limits.history_events,
             )
-
-
-def _advance(segments: Iterator[None], count: int) -> bool:
-    """Step a replay so many segments; True once it is over."""
-    return sum(1 for _ in itertools.islice(segments, count)) < count

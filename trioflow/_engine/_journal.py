@@ -27,9 +27,8 @@ class Journal:
     length: int = 0  # id of the last event
     size: int = 0  # bytes of all events, about
     at: float = 0.0  # time of the last delivered event
+    opened: tuple[int, int] = (0, 0)  # `length` and `size` with that event, which is being evaluated
     segment: Segment | None = None  # what the history says follows; None while live
-    _opening: Event | None = None  # that event, which is being evaluated
-    _before: int = 0  # `size` without it
     events: list[Event] = attrs.field(factory=list)  # new ones of this turn
     actions: list[Action] = attrs.field(factory=list)
     logs: list[LogEntry] = attrs.field(factory=list)
@@ -40,21 +39,17 @@ class Journal:
         """Whether what is asked for now was asked for before."""
         return self.segment is not None
 
-    @property
-    def opened(self) -> tuple[int, int]:
-        """`length` and `size` with the event that is being evaluated, and nothing behind it."""
-        assert self._opening is not None
-        return self._opening.id, self._before + size_of(self._opening)
-
     # -- a segment
 
     def open(self, event: Event, segment: Segment | None = None) -> None:
         """Begin with a delivered event: recorded (its segment given) or new."""
         self.segment = segment
-        self._opening, self._before = event, self.size
         self.at = event.at
         if segment is None:
             self._append(event)
+            self.opened = event.id, self.size
+        else:
+            self.opened = event.id, self.size + segment.opening_size
 
     def close(self) -> None:
         """The program has blocked: raise NondeterminismError if it has not done what was recorded."""

@@ -39,6 +39,7 @@ class Segment:
     """One delivered event, and what the history says was asked for behind it."""
 
     opening: Event
+    opening_size: int  # bytes of that event, about
     last_id: int  # of its last event
     size: int  # bytes of its events, about
     ending: Event | None  # the terminal event, if the execution ended here
@@ -90,7 +91,8 @@ def segments(history: Iterable[Event]) -> Iterator[Segment]:
         if event.delivered:
             if current is not None:
                 yield current
-            current = Segment(event, event.id, size_of(event), event if event.ends else None)
+            size = size_of(event)
+            current = Segment(event, size, event.id, size, event if event.ends else None)
         elif event.administrative:
             if current is not None:
                 current.last_id = event.id

@@ -8,7 +8,7 @@ Who makes them: `app` (calls of definitions) and `durable` (verbs). Who reads th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, final
 
 OnCancel = Literal["wait", "request", "abandon"]
 OnParentClose = Literal["cancel", "wait", "abandon"]
@@ -16,6 +16,7 @@ Mode = OnCancel | Literal["stay"]
 """What cancelling a branch does to what it waits for; no author says "stay", it follows from `on_parent_close`."""
 
 
+@final
 class AskActivity(NamedTuple):
     """Run an activity. `options` is for whoever runs it, and is not compared on replay."""
 

@@ -113,9 +113,9 @@ def instance_of(ask: AskChild | AskDetached, place: str, started: OrchestrationS
 
 def agrees(ask: Ask, place: str, started: OrchestrationStarted, recorded: Event, app: App) -> bool:
     """Whether an ask is the step that the history recorded at its place."""
-    if isinstance(ask, AskActivity):
+    if type(ask) is AskActivity:
         return (
-            isinstance(recorded, ActivityScheduled)
+            type(recorded) is ActivityScheduled
             and ask.name == recorded.name
             and (
                 ask.payload == recorded.payload or _same_input(ask.payload, recorded.payload, "activity", ask.name, app)

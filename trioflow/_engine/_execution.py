@@ -61,6 +61,8 @@ from trioflow.history import (
     TimerFired,
 )
 
+CANCELLED: Final = (ActivityCancelled, ChildCancelled)
+
 STRETCH: Final = 256
 """Segments that are replayed without a pause."""
 
@@ -313,7 +315,7 @@ class Execution:
             )
         if self._trace is not None:
             self._trace.answered(operation, event)
-        if isinstance(event, (ActivityCancelled, ChildCancelled)) and operation.cancel_asked:
+        if type(event) in CANCELLED and operation.cancel_asked:
             self._kernel.resume_cancelled(operation)
         else:
             self._kernel.resume(operation, outcome.Value(event))
@@ -326,7 +328,7 @@ class Execution:
         while served:
             served = False
             for asked in kernel.run_until_blocked():
-                if isinstance(asked, Operation):
+                if type(asked) is Operation:
                     served = self._note_operation(asked) or served
                 else:
                     self._note_cancel(asked.operation, asked.reason)
@@ -347,11 +349,11 @@ class Execution:
             event = journal.ask(made, action, recorded, operation.where)
         if self._trace is not None:
             self._trace.asked(operation, event)
-        if isinstance(ask, AskEvent):
+        if type(ask) is AskEvent:
             self._event_waits.begin(operation, ask.name)
             return self._serve(ask.name)
         if event is not None:
-            operation.note = event if isinstance(event, ChildScheduled) else event.id
+            operation.note = event if type(event) is ChildScheduled else event.id
             self._unanswered[event.id] = operation
         return False
 

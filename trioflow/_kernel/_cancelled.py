@@ -9,8 +9,7 @@ meets it again at its next await. Who makes them: `_status.py` and `_drop.py`. R
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
@@ -58,9 +57,8 @@ class Cancelled(BaseException, metaclass=NoConstructor):
     def __repr__(self) -> str:
         return f"durable.Cancelled(source={self.source!r}, source_task={self.source_task!r}, reason={self.reason!r})"
 
-    def __reduce__(self) -> tuple[Callable[[], Any], tuple[()]]:
-        made = {"source": self.source, "source_task": self.source_task, "reason": self.reason}
-        return partial(Cancelled._create, **made), ()
+    def __reduce__(self) -> tuple[Callable[[CancelReason], Cancelled], tuple[CancelReason]]:
+        return Cancelled.of, (CancelReason(self.source, self.source_task, self.reason),)
 
     @classmethod
     def of(cls, reason: CancelReason) -> Cancelled:

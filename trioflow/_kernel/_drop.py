@@ -17,6 +17,7 @@ from trioflow._kernel._cancelled import Dropped
 from trioflow._kernel._fatal import FATAL
 from trioflow._kernel._guard import interruptible
 from trioflow._kernel._operations import Operation
+from trioflow._kernel._task import NO_NURSERIES
 
 if TYPE_CHECKING:
     from trioflow._kernel._scheduler import Kernel
@@ -106,7 +107,8 @@ def _sever(task: Task) -> None:
         nursery._children.clear()
         nursery._errors.clear()
     task.parent_nursery = task.eventual_parent_nursery = task.custom_sleep_data = None
-    task._child_nurseries = task._exit_callbacks = ()
+    task._child_nurseries = NO_NURSERIES
+    task._exit_callbacks = ()
     status: CancelStatus | None = task._status
     while status is not None:
         status.tasks.clear()

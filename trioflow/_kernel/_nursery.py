@@ -208,7 +208,7 @@ class _NurseryBlock:
         scope = CancelScope()
         scope.__enter__()
         self._nursery = Nursery._create(task, scope, task._kernel.realm, task._status)
-        task._child_nurseries += (self._nursery,)
+        task._child_nurseries = [*task._child_nurseries, self._nursery]
         return self._nursery
 
     async def __aexit__(

@@ -11,7 +11,7 @@ and answers through `Kernel.resume`. Read next: `_scheduler.py`.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import attrs
 
@@ -28,6 +28,7 @@ OnCancel = Literal["wait", "request", "abandon", "stay"]
 LONGEST_REASON = 1_000
 
 
+@final
 class Operation:
     """Something a branch asked for and waits for.
 

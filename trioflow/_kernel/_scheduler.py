@@ -331,7 +331,7 @@ class Kernel:
         self, async_fn: Callable[..., Awaitable[object]], args: tuple[object, ...], nursery: Nursery, name: object
     ) -> Task:
         """Make a task in a nursery, for the running task, whose spawn number it takes."""
-        spawner = current_task()
+        spawner = self.running or current_task()
         context = copy_context()
         coro = context.run(coroutine_of, async_fn, args)
         spawner._spawns += 1
@@ -366,7 +366,8 @@ class Kernel:
         if type(result) is Error:  # not `isinstance`: it takes its time to tell outcomes from each other
             notice(result.error, self)
             explain(result.error)
-        result = result_of(task, result)
+        if task._child_nurseries or task._status.abandoned:
+            result = result_of(task, result)
         if self.watcher is not None:
             self.watcher.task_ended(task, result)
         task._activate(None)

@@ -7,7 +7,7 @@ Who uses it: the public classes of this package. Read next: `_current.py`.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, TypeVar, final as typing_final
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, final as typing_final
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -29,5 +29,9 @@ class NoConstructor(type):
     def __call__(cls, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError(f"{cls.__module__}.{cls.__qualname__} has no public constructor")
 
-    def _create(cls: type[T], *args: Any, **kwargs: Any) -> T:
-        return type.__call__(cls, *args, **kwargs)  # type: ignore[no-any-return]
+    if TYPE_CHECKING:
+
+        def _create(cls: type[T], *args: Any, **kwargs: Any) -> T: ...
+
+    else:
+        _create = type.__call__  # itself, not a function around it: there may be very many tasks

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
 from outcome import Outcome, capture
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from trioflow._kernel._scheduler import Kernel
     from trioflow._kernel._status import CancelStatus
     from trioflow._kernel._traps import Wait
+
+
+NO_NURSERIES: Final[list[Nursery]] = []
 
 
 @sealed
@@ -78,7 +81,8 @@ class Task(metaclass=NoConstructor):
     _cancel_points: int = attrs.field(default=0, init=False)
     _schedule_points: int = attrs.field(default=0, init=False)
 
-    _child_nurseries: tuple[Nursery, ...] = attrs.field(default=(), init=False)  # open ones, outermost first
+    # Open ones, outermost first. Such a list is never changed in place: most tasks have none, and share it.
+    _child_nurseries: list[Nursery] = attrs.field(default=NO_NURSERIES, init=False)
     eventual_parent_nursery: Nursery | None = attrs.field(default=None, init=False)
     custom_sleep_data: Any = attrs.field(default=None, init=False)
     # Called, in order, when the task has ended. Nearly all tasks have none, and there may be very many tasks.

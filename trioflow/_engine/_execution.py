@@ -161,12 +161,13 @@ class Execution:
         Raises NondeterminismError where the code does not ask for what it asked for then, HistoryError for what cannot
         be a history.
         """
+        if not history:
+            return
         self._host.marks.update({event.change: True for event in history if type(event) is PatchMarked})
         ahead = segments(history)
         while self._kernel.at_a_stretch(partial(self._replay_some, ahead)):
             yield
-        if history:
-            self._journal.length = max(self._journal.length, history[-1].id)
+        self._journal.length = max(self._journal.length, history[-1].id)
 
     def _replay_some(self, ahead: Iterator[Segment]) -> bool:
         """Evaluate the next segments; whether there may be more."""

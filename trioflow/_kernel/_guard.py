@@ -88,22 +88,6 @@ def let_in(saved: tuple[Any, ...]) -> None:
 
 
 @uninterruptible
-def enter(kernel: Kernel) -> tuple[tuple[Any, ...] | None, Kernel | None]:
-    """Make `kernel` the one that runs on this thread; returns what `leave` needs."""
-    saved = None if kernel.alone else keep_out(kernel)
-    before, CURRENT.kernel = CURRENT.kernel, kernel
-    return saved, before
-
-
-@uninterruptible
-def leave(entered: tuple[tuple[Any, ...] | None, Kernel | None]) -> None:
-    """Put everything back as `enter` found it."""
-    saved, CURRENT.kernel = entered
-    if saved is not None:
-        let_in(saved)
-
-
-@uninterruptible
 def at_a_stretch(kernel: Kernel, work: Callable[[], T]) -> T:
     """Call `work`, which runs `kernel` several times, with the rest kept out all the while."""
     saved = keep_out(kernel)
@@ -116,10 +100,14 @@ def at_a_stretch(kernel: Kernel, work: Callable[[], T]) -> T:
 
 
 @contextmanager
+@uninterruptible
 def inside(kernel: Kernel) -> Iterator[None]:
-    """`enter` and `leave` around a block, for what is not worth a microsecond."""
-    saved = enter(kernel)
+    """Make `kernel` the one that runs on this thread, with the rest kept out, for a block."""
+    saved = None if kernel.alone else keep_out(kernel)
+    before, CURRENT.kernel = CURRENT.kernel, kernel
     try:
         yield
     finally:
-        leave(saved)
+        CURRENT.kernel = before
+        if saved is not None:
+            let_in(saved)

@@ -21,13 +21,13 @@ from outcome import Error, Outcome, Value, capture
 
 from trioflow._kernel._asyncgens import AsyncGenerators, Generator, close_generators, name_of_generator
 from trioflow._kernel._cancelled import CancelReason, Dropped
-from trioflow._kernel._current import Realm, current_task
+from trioflow._kernel._current import CURRENT, Realm, current_task
 from trioflow._kernel._deadlines import Deadlines, TimerClosed, TimerOpened
 from trioflow._kernel._drop import LIMIT, drop
 from trioflow._kernel._exits import result_of
 from trioflow._kernel._fatal import FATAL, notice
 from trioflow._kernel._foreign import explain, foreign_yield
-from trioflow._kernel._guard import at_a_stretch, enter, inside, interruptible, leave, uninterruptible
+from trioflow._kernel._guard import at_a_stretch, inside, interruptible, keep_out, let_in, uninterruptible
 from trioflow._kernel._idle import wake_idle
 from trioflow._kernel._nursery import Nursery
 from trioflow._kernel._operations import Asked, Operation
@@ -145,7 +145,9 @@ class Kernel:
         """
         if self._state != "usable":
             raise RuntimeError(f"{self!r} cannot run: it was not started, or was aborted, or is closed")
-        saved = enter(self)
+        # What `inside` does, by hand: there is a run for each event.
+        saved = None if self.alone else keep_out(self)
+        before, CURRENT.kernel = CURRENT.kernel, self
         self._state = "broken"  # unless we get through
         self.outside = sys.exception()
         try:
@@ -153,7 +155,9 @@ class Kernel:
             self._state = "usable"
         finally:
             self.running = self.outside = self._fatal = None
-            leave(saved)
+            CURRENT.kernel = before
+            if saved is not None:
+                let_in(saved)
         asked, self.asked = self.asked, []
         return asked
 
@@ -235,16 +239,15 @@ class Kernel:
             return
         self._state = "closed"
         self.closing, self.watcher = True, None
-        saved = enter(self)
         try:
-            drop(self)
+            with inside(self):
+                drop(self)
         finally:
             self.running = self._main = self._fatal = None
             self.host = None  # who may lead back to us
             self._ready.clear()
             self.asked.clear()
             self.idle.clear()
-            leave(saved)
 
     # -- the loop -------------------------------------------------------------------------------------------------
 

@@ -168,8 +168,8 @@ class Activities:
             del self._early[next(iter(self._early))]
 
     def may_begin(self, name: str, tag: str | None, session: str | None) -> bool:
-        """Whether an activity that is about to be scheduled may be born leased by us."""
-        if self.backlog or not self.slots.free or session is not None or not self.options.takes(tag):
+        """Whether an activity that is about to be scheduled may be born leased by us, if there is a slot for it."""
+        if self.backlog or session is not None or not self.options.takes(tag):
             return False
         try:
             self._find(name)

@@ -149,7 +149,7 @@ class Conductor:
     # -- serving
 
     async def _serve(self, hold: Hold) -> None:
-        log_context.set(of_turn(hold.turn))
+        log_context.set(of_turn(hold))
         busy = True  # a slot is taken
         try:
             while await self.runner.run(hold):

@@ -110,6 +110,7 @@ class TurnWriter:
         lock: TurnLock,
         revision: int,
         *,
+        request_id: str,
         subject: Subject | None,
         version: str | None,
         consumed: tuple[int, ...],
@@ -123,6 +124,7 @@ class TurnWriter:
             result: what the engine said.
             lock: under which the turn ran.
             revision: from which it was computed.
+            request_id: of the commit, unique for ever.
             subject: whose turn it is, where instruments listen.
             version: pins the execution, at its first turn.
             consumed: seqs of inbox messages that were delivered or filtered out.
@@ -130,7 +132,6 @@ class TurnWriter:
             settle: attempts whose outcome this turn delivers.
             keep: seconds for which to go on holding the lock.
         """
-        request_id = self.new_token()
         actions = Actions()
         around = Around(lock, request_id, born, subject, result.within)
         for action in result.actions:

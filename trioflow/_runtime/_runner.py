@@ -282,7 +282,8 @@ def unclaimed(hold: Hold) -> UnregisteredError:
     """An instance has been due for long, and nobody has its orchestration."""
     version = "" if hold.version is None else f" {hold.version}"
     return UnregisteredError(
-        f"no worker has taken it for {hold.overdue:g} s, so it seems that none has orchestration {hold.name!r}{version}",
+        f"no worker has taken it for {hold.overdue:g} s, so it seems that none has orchestration "
+        f"{hold.name!r}{version}",
         kind="orchestration",
         name=hold.name,
         version=hold.version,

@@ -303,8 +303,7 @@ class Activities:
 
     def settle(self, attempt: Attempt, verdict: Answered) -> None:
         """Have an attempt settled with an answer, outside a turn."""
-        encoded = self.codec.encode(verdict.event)
-        message = Draft(encoded.kind, encoded.data, encoded.payload)
+        message = Draft(*self.codec.encode(verdict.event))
         self.settler.put(Settlement(attempt, SettleActivity(lock=attempt.lock, message=message), verdict))
 
     def _gone(self, attempt: Attempt) -> None:

@@ -163,13 +163,11 @@ class TurnWriter:
 
     def row(self, event: Event) -> EventRow:
         """An event that has happened."""
-        encoded = self.codec.encode(event)
-        return EventRow(event.id, event.at, encoded.kind, encoded.data, encoded.payload)
+        return EventRow(event.id, event.at, *self.codec.encode(event))
 
     def draft(self, event: Event) -> Draft:
         """An event that has not happened yet."""
-        encoded = self.codec.encode(event)
-        return Draft(encoded.kind, encoded.data, encoded.payload)
+        return Draft(*self.codec.encode(event))
 
     def _add(self, to: Actions, action: Action, around: Around) -> None:
         lock = around.lock

@@ -43,7 +43,7 @@ class Hold:
     began: float = 0.0  # the store's time at which the turn that runs was begun
     replayed: int | None = None  # events that had to be replayed for it; None: the live execution was at hand
     held: bool = True  # the lock is ours, as far as we know
-    changed: trio.Event = attrs.field(factory=trio.Event)  # set when whoever serves it should look
+    changed: trio.Event | None = None  # while whoever serves it waits: set when that should look
 
     @classmethod
     def of(cls, turn: LockedTurn) -> Hold:
@@ -63,7 +63,8 @@ class Hold:
 
     def wake(self) -> None:
         """Have it looked at."""
-        self.changed.set()
+        if self.changed is not None:
+            self.changed.set()
 
     # -- as something leased
 

@@ -45,7 +45,7 @@ async def begin(client: Steering, started: OrchestrationStarted, word: Callable[
     instruments = client.instruments
     if not instruments:
         request = word(draft_of(started, client.codec))
-        return await until_answered(lambda: client.store.start_instance(request))
+        return await until_answered(client.store.start_instance, request)
     start = Start(by="client", instance=started.instance, name=started.name, seed=started.seed, at=client.env.now())
 
     def tell(how: Literal["created", "attached", "refused"], error: str | None = None) -> None:
@@ -53,7 +53,7 @@ async def begin(client: Steering, started: OrchestrationStarted, word: Callable[
 
     try:
         request = word(draft_of(attrs.evolve(started, headers=instruments.headers(start)), client.codec))
-        answer = await until_answered(lambda: client.store.start_instance(request))
+        answer = await until_answered(client.store.start_instance, request)
     except BaseException as exc:
         tell("refused", qualified_name(type(exc)))
         raise

@@ -228,7 +228,7 @@ class Client(Management):
             check_count("execution", execution)
         record = await self.read(id)  # somebody is there
         number = record.execution if execution is None else execution
-        rows = await until_answered(lambda: self.store.read_history(id, number))
+        rows = await until_answered(self.store.read_history, id, number)
         short = number == record.execution and len(rows) < record.history_length
         if short and (await self.read(id)).execution == number:  # else it has gone on, and this one was pruned
             raise history_cut_short(id, len(rows), record.history_length)
@@ -268,5 +268,5 @@ class Client(Management):
 
     async def kv(self, id: str) -> dict[str, Any]:
         """An instance's durable values, as plain JSON data; empty if there is no such instance."""
-        values = await until_answered(lambda: self.store.read_kv(self.checked(id)))
+        values = await until_answered(self.store.read_kv, self.checked(id))
         return {key: plain(value, self.app) for key, value in values.items()}

@@ -80,9 +80,9 @@ async def _not_from_within(client: Steering, id: str) -> None:
 
 async def _who_ends_it(client: Steering, id: str) -> str | None:
     """The parent whose termination would terminate an instance; None if there is none, or it would not."""
-    below = await until_answered(functools.partial(client.store.read_instance, id))
+    below = await until_answered(client.store.read_instance, id)
     link = None if below is None else below.parent
-    above = None if link is None else await until_answered(functools.partial(client.store.read_instance, link.instance))
+    above = None if link is None else await until_answered(client.store.read_instance, link.instance)
     if link is None or above is None or above.execution != link.execution:
         return None
     look = functools.partial(client.store.read_history, link.instance, link.execution, after=link.event_id - 1, limit=1)
@@ -144,6 +144,5 @@ async def _beginning(client: Steering, record: InstanceRecord) -> OrchestrationS
 
 
 async def _event(client: Steering, id: str, execution: int, number: int) -> Event | None:
-    read = functools.partial(client.store.read_history, id, execution, after=number - 1, limit=1)
-    rows = await until_answered(read)
+    rows = await until_answered(client.store.read_history, id, execution, after=number - 1, limit=1)
     return decode_row(client.codec, rows[0]) if rows else None

@@ -153,4 +153,4 @@ def _will_not_come(client: Steering, record: InstanceRecord, what: str) -> NoRet
 async def read_value(client: Steering, id: str, key: str) -> bytes | None:
     """One durable value, encoded; None where there is none."""
     client.app.limits.check_kv_key(key)
-    return (await until_answered(lambda: client.store.read_kv(id))).get(key)
+    return (await until_answered(client.store.read_kv, id)).get(key)

@@ -97,7 +97,7 @@ class Evaluator:
 
     async def _history(self, hold: Hold) -> list[Event]:
         lock = hold.lock
-        rows = await persistently("reading a history", lambda: self.store.read_history(lock.instance, lock.execution))
+        rows = await persistently("reading a history", self.store.read_history, lock.instance, lock.execution)
         if len(rows) < hold.recorded:
             raise history_cut_short(lock.instance, len(rows), hold.recorded)
         return await self._decoded(rows)

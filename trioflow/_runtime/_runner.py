@@ -9,7 +9,6 @@ Who calls it: `_conductor.py`. Read next: `_evaluating.py`, `_turns.py`, `_contr
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator
 from typing import Final
@@ -116,7 +115,7 @@ class TurnRunner:
         emit_logs(result)
         if request.next_execution is not None and self.options.keep_executions is not None:
             prune = PruneExecutions(instance=hold.lock.instance, keep=self.options.keep_executions)
-            await persistently("pruning an instance", lambda: self.store.prune_executions(prune))
+            await persistently("pruning an instance", self.store.prune_executions, prune)
         return hold.held
 
     def _births(self, result: TurnResult, request_id: str) -> dict[int, BornLeased]:
@@ -155,7 +154,7 @@ class TurnRunner:
 
     async def _write(self, request: CommitTurn) -> TurnCommitted:
         self.env.reached("turn.before_commit")
-        answer = await persistently("committing a turn", lambda: self.store.commit_turn(request))
+        answer = await persistently("committing a turn", self.store.commit_turn, request)
         self.env.reached("turn.after_commit")
         self.evaluator.clock.heard(answer.now)
         return answer
@@ -195,7 +194,7 @@ class TurnRunner:
     async def _administer(self, hold: Hold, problem: BaseException | None) -> bool:
         """Carry out control messages, or end or park what cannot go on."""
         lock = hold.lock
-        record = await persistently("reading an instance", lambda: self.store.read_instance(lock.instance))
+        record = await persistently("reading an instance", self.store.read_instance, lock.instance)
         if record is None or record.revision != hold.revision:
             raise LockLost(f"instance {lock.instance!r} has gone on elsewhere")
         history: tuple[EventRow, ...] = ()
@@ -225,8 +224,9 @@ class TurnRunner:
             return self.teller.read(EventRow(0, 0.0, draft.kind, draft.data, draft.payload))
         if not history:
             try:
-                read = functools.partial(self.store.read_history, lock.instance, lock.execution, limit=1)
-                history = await persistently("reading a history", read)
+                history = await persistently(
+                    "reading a history", self.store.read_history, lock.instance, lock.execution, limit=1
+                )
             except StoreCorrupt:
                 return None
         return self.teller.read(history[0]) if history else None
@@ -235,9 +235,7 @@ class TurnRunner:
         """The history, for the children that it tells of; where it alone is damaged, none are known."""
         lock = hold.lock
         try:
-            return await persistently(
-                "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
-            )
+            return await persistently("reading a history", self.store.read_history, lock.instance, lock.execution)
         except StoreCorrupt as exc:
             if _is_fatal(exc, hold):
                 raise

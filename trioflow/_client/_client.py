@@ -20,7 +20,7 @@ import attrs
 from trioflow._client._beginning import FirstTurn, begin
 from trioflow._client._checks import check_count, check_seconds, checked_attributes
 from trioflow._client._handle import Handle
-from trioflow._client._info import InstanceInfo, decode_row, describe, plain
+from trioflow._client._info import InstanceInfo, decode_row, describe, draft_of, plain
 from trioflow._client._management import Management
 from trioflow._client._requests import until_answered
 from trioflow._client._restarting import restart
@@ -134,13 +134,13 @@ class Client(Management):
             seed=self.env.token(),
         )
         first_turn = None if delay or self.first_turn is None else self.first_turn(instance)
-        word = functools.partial(
-            StartInstance,
+        request = StartInstance(
             request_id=self.env.ordered_token(),
             instance=instance,
             name=name,
             version=version,
             semantics=REPLAY_SEMANTICS,
+            start=draft_of(started, self.codec),
             attributes=checked_attributes(attributes),
             delay=delay or 0.0,
             if_exists=if_exists,
@@ -149,7 +149,7 @@ class Client(Management):
         self.env.reached("client.before_start")
         seen_ends = self.store.signals.seen_ends()
         with first_turn or nullcontext():
-            answer = await begin(self, started, lambda draft: word(start=draft))
+            answer = await begin(self, started, request)
             if first_turn is not None:
                 first_turn.answered(answer)
         self.env.reached("client.after_start")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from trioflow._client._beginning import begin
 from trioflow._client._checks import check_switch
 from trioflow._client._filter import InstanceFilter
-from trioflow._client._info import decode_row
+from trioflow._client._info import decode_row, draft_of
 from trioflow._client._listing import Instances
 from trioflow._client._requests import until_answered
 from trioflow._client._waiting import Found, wait_ended, wait_until
@@ -50,18 +50,18 @@ async def restart(client: Steering, id: str, *, force: bool, latest: bool) -> No
         record = await wait_ended(client, id)
         await _wait_for_those_below(client, record)
         started = await _beginning(client, record)  # it may have continued as new meanwhile
-    word = functools.partial(
-        StartInstance,
+    again = _again(started, record, client.env.token(), latest=latest)
+    request = StartInstance(
         request_id=client.env.token(),
         instance=id,
-        name=record.name,
-        version=None if latest else record.version,
+        name=again.name,
+        version=again.version,
         semantics=REPLAY_SEMANTICS,
+        start=draft_of(again, client.codec),
         attributes=record.attributes,
         if_exists="replace_finished",
     )
-    again = _again(started, record, client.env.token(), latest=latest)
-    await begin(client, again, lambda draft: word(start=draft))
+    await begin(client, again, request)
 
 
 async def _not_from_within(client: Steering, id: str) -> None:

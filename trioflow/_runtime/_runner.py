@@ -100,11 +100,13 @@ class TurnRunner:
         slots, reserved = self.activities.slots, len(born)
         slots.take(reserved)
         try:
-            subject, committing = self.evaluator.headers.subject(hold.live), self.teller.now()
+            subject = self.evaluator.headers.subject(hold.live)
+            committing = 0.0 if subject is None else self.teller.now()
             request = self._worded(hold, result, request_id, born, subject)
             since = self.env.monotonic()
             answer = await self._write(request)
-            self.teller.turn_ran(hold, subject, result, committing, answer.now)
+            if subject is not None:
+                self.teller.turn_ran(hold, subject, result, committing, answer.now)
             self._account(hold, result, request, answer, since)
             for item in _born_items(request, answer):
                 self.activities.start(item, since, reserved=True)

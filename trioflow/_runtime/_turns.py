@@ -133,9 +133,10 @@ class TurnWriter:
             keep: seconds for which to go on holding the lock.
         """
         actions = Actions()
-        around = Around(lock, request_id, born, subject, result.within)
-        for action in result.actions:
-            self._add(actions, action, around)
+        if result.actions:
+            around = Around(lock, request_id, born, subject, result.within)
+            for action in result.actions:
+                self._add(actions, action, around)
         last = type(result.events[-1]) if result.ended else None
         return CommitTurn(
             request_id=request_id,
@@ -266,7 +267,8 @@ class TurnWriter:
 
     def _new_activity(self, action: ScheduleActivity, around: Around) -> NewActivity:
         event, limit = action.event, action.options.get("schedule_timeout")
-        headers = self.headers.for_activity(around.subject, around.within.get(event.id, ""))
+        asker = around.subject
+        headers = {} if asker is None else self.headers.for_activity(asker, around.within.get(event.id, ""))
         return NewActivity(
             event_id=event.id,
             name=event.name,

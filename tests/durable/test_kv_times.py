@@ -62,11 +62,8 @@ def test_a_key_that_is_not_there_has_no_time(key: str) -> None:
 
 def stored(events: list[Event]) -> list[Event]:
     """A history that has been in a store."""
-    codec, kept = EventCodec(), []
-    for event in events:
-        encoded = codec.encode(event)
-        kept.append(codec.decode(event.id, event.at, encoded.kind, encoded.data, encoded.payload))
-    return kept
+    codec = EventCodec()
+    return [codec.decode(event.id, event.at, *codec.encode(event)) for event in events]
 
 
 def test_duroxide_stamps_keys_anew_at_every_replay() -> None:

@@ -27,7 +27,7 @@ from trioflow import durable
 from trioflow._engine import Execution, Message
 from trioflow.app import App
 from trioflow.errors import TrioflowError
-from trioflow.history import EncodedEvent, Event, EventCodec, TimerFired
+from trioflow.history import Event, EventCodec, TimerFired
 
 FOLDER = pathlib.Path(__file__).parent.parent / "histories"
 CODEC = EventCodec(json="stdlib")
@@ -192,14 +192,13 @@ def _payload(row: dict[str, Any]) -> bytes | None:
 
 
 def _row(event: Event) -> dict[str, Any]:
-    encoded: EncodedEvent = CODEC.encode(event)
-    payload = None if encoded.payload is None else encoded.payload.decode()
+    kind, data, payload = CODEC.encode(event)
     return {
         "id": event.id,
         "at": event.at,
-        "kind": encoded.kind,
-        "data": encoded.data.decode(),
-        "payload": payload,
+        "kind": kind,
+        "data": data.decode(),
+        "payload": None if payload is None else payload.decode(),
     }
 
 

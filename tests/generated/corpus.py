@@ -158,7 +158,7 @@ def main() -> None:
     codec = EventCodec()
     for name, history in histories().items():
         rows = [codec.encode(event) for event in history]
-        data = b"\n".join(b"%s %s %s" % (row.kind.encode(), row.data, row.payload or b"") for row in rows)
+        data = b"\n".join(b"%s %s %s" % (kind.encode(), data, payload or b"") for kind, data, payload in rows)
         print(name, len(rows), hashlib.sha256(data).hexdigest())
 
 

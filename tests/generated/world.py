@@ -398,8 +398,7 @@ def _wanted(action: Action) -> tuple[str, int] | None:
 
 def _written(event: Event) -> Event:
     """As it is once it was stored and read."""
-    encoded = CODEC.encode(event)
-    return CODEC.decode(event.id, event.at, encoded.kind, encoded.data, encoded.payload)
+    return CODEC.decode(event.id, event.at, *CODEC.encode(event))
 
 
 def _comparable(result: TurnResult) -> tuple[object, ...]:

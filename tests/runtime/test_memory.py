@@ -124,7 +124,7 @@ async def test_whoever_sleeps_leaves_nothing_behind(tmp_path: Path) -> None:
         assert not {kind: count - before[kind] for kind, count in after.items() if count - before[kind] > 150}
         assert len(runtime._worker.cache) == 10
         signals = runtime.store.signals
-        assert max(len(signals.watchers), len(signals.counts), len(signals.waiting)) < 10
+        assert max(len(signals.watches), len(signals.counts), len(signals.bells)) < 10
 
 
 def _census() -> Counter[str]:

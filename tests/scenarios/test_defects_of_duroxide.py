@@ -32,8 +32,7 @@ async def test_a_message_to_an_unknown_instance_stops_every_orchestration(store:
         await durable.sleep(0)
         return "done"
 
-    encoded = EventCodec().encode(CancelRequested(reason=None))
-    draft = Draft(encoded.kind, encoded.data, encoded.payload)
+    draft = Draft(*EventCodec().encode(CancelRequested(reason=None)))
     message = OutMessage(instance="nobody", draft=draft)
     async with running(app, store) as client:
         for _ in range(3):

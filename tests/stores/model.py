@@ -364,8 +364,7 @@ class Model:
     def _report(self, item: Item, how: str) -> None:
         """An item ends by its cancellation."""
         self.items.remove(item)
-        event = EventCodec().encode(ActivityCancelled(answers=item.new.event_id, how=how))
-        draft = Draft(event.kind, event.data, event.payload)
+        draft = Draft(*EventCodec().encode(ActivityCancelled(answers=item.new.event_id, how=how)))
         self.deliver(OutMessage(instance=item.instance, execution=item.execution, draft=draft))
 
     def item_of(self, lock: ActivityLock) -> Item | None:

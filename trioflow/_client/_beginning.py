@@ -6,7 +6,6 @@ Law: whatever comes of a start that instruments gave headers to, they are told. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -14,7 +13,7 @@ import attrs
 
 from trioflow._client._info import draft_of
 from trioflow._client._requests import until_answered
-from trioflow.abc import BornLeased, Draft, Start, StartAnswered, StartInstance, Started
+from trioflow.abc import BornLeased, Start, StartAnswered, StartInstance, Started
 from trioflow.history import OrchestrationStarted, qualified_name
 
 if TYPE_CHECKING:
@@ -40,20 +39,20 @@ class FirstTurn(Protocol):
     ) -> None: ...
 
 
-async def begin(client: Steering, started: OrchestrationStarted, word: Callable[[Draft], StartInstance]) -> Started:
-    """Ask the store to begin an instance; `word` makes the request out of its first event."""
+async def begin(client: Steering, started: OrchestrationStarted, request: StartInstance) -> Started:
+    """Ask the store to begin an instance with this event, of which the request holds the draft."""
     instruments = client.instruments
     if not instruments:
-        request = word(draft_of(started, client.codec))
-        return await until_answered(lambda: client.store.start_instance(request))
+        return await until_answered(client.store.start_instance, request)
     start = Start(by="client", instance=started.instance, name=started.name, seed=started.seed, at=client.env.now())
 
     def tell(how: Literal["created", "attached", "refused"], error: str | None = None) -> None:
         instruments.saw(StartAnswered(start=start, at=client.env.now(), how=how, error=error))
 
     try:
-        request = word(draft_of(attrs.evolve(started, headers=instruments.headers(start)), client.codec))
-        answer = await until_answered(lambda: client.store.start_instance(request))
+        draft = draft_of(attrs.evolve(started, headers=instruments.headers(start)), client.codec)
+        request = attrs.evolve(request, start=draft)
+        answer = await until_answered(client.store.start_instance, request)
     except BaseException as exc:
         tell("refused", qualified_name(type(exc)))
         raise

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+import trio
 
 from trioflow._util import FAR, MANY, is_count, is_seconds, shown
 from trioflow.errors import ConfigurationError, EncodeError
+
+NO_LIMIT: Final = nullcontext()
 
 
 def check_text(what: str, text: object) -> None:
@@ -28,9 +33,11 @@ def check_text(what: str, text: object) -> None:
 
 def checked_attributes(attributes: Mapping[Any, Any] | None) -> dict[str, str]:
     """A copy of texts by texts; of None, an empty one. Raises EncodeError."""
-    if not isinstance(attributes, Mapping | None):
+    if attributes is None:
+        return {}
+    if not isinstance(attributes, Mapping):
         raise EncodeError(f"attributes= maps texts to texts; {type(attributes).__name__} does not")
-    copied = dict(attributes or {})
+    copied = dict(attributes)
     for key, value in copied.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise EncodeError(f"attributes= maps texts to texts; {shown(key)} does not")
@@ -53,12 +60,12 @@ def check_seconds(what: str, seconds: object) -> None:
         )
 
 
-def checked_timeout(seconds: float | None) -> float:
-    """How long somebody is ready to wait; of None, for ever. Raises ConfigurationError."""
+def within(seconds: float | None) -> AbstractContextManager[object]:
+    """A scope for so many seconds, then trio.TooSlowError; of None, none. Raises ConfigurationError."""
     if seconds is None or seconds == math.inf:
-        return math.inf
+        return NO_LIMIT
     check_seconds("timeout", seconds)
-    return seconds
+    return trio.fail_after(seconds)
 
 
 def check_switch(what: str, value: object) -> None:

@@ -20,7 +20,7 @@ import attrs
 from trioflow._client._beginning import FirstTurn, begin
 from trioflow._client._checks import check_count, check_seconds, checked_attributes
 from trioflow._client._handle import Handle
-from trioflow._client._info import InstanceInfo, decode_row, describe, plain
+from trioflow._client._info import InstanceInfo, decode_row, describe, draft_of, plain
 from trioflow._client._management import Management
 from trioflow._client._requests import until_answered
 from trioflow._client._restarting import restart
@@ -134,13 +134,13 @@ class Client(Management):
             seed=self.env.token(),
         )
         first_turn = None if delay or self.first_turn is None else self.first_turn(instance)
-        word = functools.partial(
-            StartInstance,
+        request = StartInstance(
             request_id=self.env.ordered_token(),
             instance=instance,
             name=name,
             version=version,
             semantics=REPLAY_SEMANTICS,
+            start=draft_of(started, self.codec),
             attributes=checked_attributes(attributes),
             delay=delay or 0.0,
             if_exists=if_exists,
@@ -149,7 +149,7 @@ class Client(Management):
         self.env.reached("client.before_start")
         seen_ends = self.store.signals.seen_ends()
         with first_turn or nullcontext():
-            answer = await begin(self, started, lambda draft: word(start=draft))
+            answer = await begin(self, started, request)
             if first_turn is not None:
                 first_turn.answered(answer)
         self.env.reached("client.after_start")
@@ -228,7 +228,7 @@ class Client(Management):
             check_count("execution", execution)
         record = await self.read(id)  # somebody is there
         number = record.execution if execution is None else execution
-        rows = await until_answered(lambda: self.store.read_history(id, number))
+        rows = await until_answered(self.store.read_history, id, number)
         short = number == record.execution and len(rows) < record.history_length
         if short and (await self.read(id)).execution == number:  # else it has gone on, and this one was pruned
             raise history_cut_short(id, len(rows), record.history_length)
@@ -268,5 +268,5 @@ class Client(Management):
 
     async def kv(self, id: str) -> dict[str, Any]:
         """An instance's durable values, as plain JSON data; empty if there is no such instance."""
-        values = await until_answered(lambda: self.store.read_kv(self.checked(id)))
+        values = await until_answered(self.store.read_kv, self.checked(id))
         return {key: plain(value, self.app) for key, value in values.items()}

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 
 import attrs
-import trio
 
-from trioflow._client._checks import checked_timeout
+from trioflow._client._checks import within
 from trioflow._client._executions import ExecutionInfo
 from trioflow._client._info import InstanceInfo, plain, result_of
 from trioflow._client._lookout import Lookout
@@ -62,7 +61,7 @@ class Handle(Generic[R]):
             InstanceNotFound: there is no such instance.
             trio.TooSlowError: `timeout` has passed.
         """
-        with trio.fail_after(checked_timeout(timeout)):
+        with within(timeout):
             end = await wait_for_outcome(self.client, self.id, wait_parked=wait_parked, seen_ends=self._seen_ends)
         return cast(R, result_of(end, self.client.app, self.client.codec))
 

@@ -75,8 +75,7 @@ def decode_row(codec: EventCodec, row: EventRow) -> Event:
 
 def draft_of(event: Event, codec: EventCodec) -> Draft:
     """An event that has not happened yet, as a store keeps it."""
-    encoded = codec.encode(event)
-    return Draft(encoded.kind, encoded.data, encoded.payload)
+    return Draft(*codec.encode(event))
 
 
 def not_found(id: str) -> InstanceNotFound:

@@ -86,7 +86,7 @@ class Instances(Generic[T]):
 
 async def _read(client: Steering, filter: InstanceFilter, limit: int, after: ListPlace | None) -> InstancePage:
     request = ListInstances(query=filter.query(), limit=limit, after=after)
-    return await until_answered(lambda: client.store.list_instances(request))
+    return await until_answered(client.store.list_instances, request)
 
 
 # -- cursors: JSON, made a text that any address or form can carry -----------------------------------------------------

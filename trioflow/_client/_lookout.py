@@ -15,7 +15,7 @@ from typing import Final, Self
 import attrs
 import trio
 
-from trioflow.abc import Signals, Watch
+from trioflow.abc import Ended, Signals, Watch
 
 CLOSELY: Final = 0.03
 """Seconds between two looks at an instance that moves all the time."""
@@ -58,6 +58,11 @@ class Lookout:
 
     def __exit__(self, *exc: object) -> None:
         self._watch.__exit__(*exc)
+
+    @property
+    def told(self) -> Ended | None:
+        """The end of the instance, if the topic is that and a runtime here has committed it."""
+        return self._watch.told
 
     def about_to_look(self) -> None:
         """What is written from now on is worth another look."""

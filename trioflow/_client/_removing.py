@@ -33,7 +33,7 @@ async def delete_one(client: Steering, record: InstanceRecord, *, force: bool) -
         force=force,
         messages=_to_parent(client, record) if force else (),
     )
-    return await until_answered(lambda: client.store.delete_instances(request))
+    return await until_answered(client.store.delete_instances, request)
 
 
 def _to_parent(client: Steering, record: InstanceRecord) -> tuple[OutMessage, ...]:
@@ -49,7 +49,7 @@ def _to_parent(client: Steering, record: InstanceRecord) -> tuple[OutMessage, ..
 async def prune_one(client: Steering, id: str, *, keep: int, ended_before: float | None) -> int:
     """Prune an instance; how many executions were removed."""
     request = PruneExecutions(request_id=client.env.token(), instance=id, keep=keep, ended_before=ended_before)
-    return await until_answered(lambda: client.store.prune_executions(request))
+    return await until_answered(client.store.prune_executions, request)
 
 
 async def pruning_limit(client: Steering, keep: int, older_than: float | None) -> float | None:

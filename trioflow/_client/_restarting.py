@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from trioflow._client._beginning import begin
 from trioflow._client._checks import check_switch
 from trioflow._client._filter import InstanceFilter
-from trioflow._client._info import decode_row
+from trioflow._client._info import decode_row, draft_of
 from trioflow._client._listing import Instances
 from trioflow._client._requests import until_answered
 from trioflow._client._waiting import Found, wait_ended, wait_until
@@ -50,18 +50,18 @@ async def restart(client: Steering, id: str, *, force: bool, latest: bool) -> No
         record = await wait_ended(client, id)
         await _wait_for_those_below(client, record)
         started = await _beginning(client, record)  # it may have continued as new meanwhile
-    word = functools.partial(
-        StartInstance,
+    again = _again(started, record, client.env.token(), latest=latest)
+    request = StartInstance(
         request_id=client.env.token(),
         instance=id,
-        name=record.name,
-        version=None if latest else record.version,
+        name=again.name,
+        version=again.version,
         semantics=REPLAY_SEMANTICS,
+        start=draft_of(again, client.codec),
         attributes=record.attributes,
         if_exists="replace_finished",
     )
-    again = _again(started, record, client.env.token(), latest=latest)
-    await begin(client, again, lambda draft: word(start=draft))
+    await begin(client, again, request)
 
 
 async def _not_from_within(client: Steering, id: str) -> None:
@@ -80,9 +80,9 @@ async def _not_from_within(client: Steering, id: str) -> None:
 
 async def _who_ends_it(client: Steering, id: str) -> str | None:
     """The parent whose termination would terminate an instance; None if there is none, or it would not."""
-    below = await until_answered(functools.partial(client.store.read_instance, id))
+    below = await until_answered(client.store.read_instance, id)
     link = None if below is None else below.parent
-    above = None if link is None else await until_answered(functools.partial(client.store.read_instance, link.instance))
+    above = None if link is None else await until_answered(client.store.read_instance, link.instance)
     if link is None or above is None or above.execution != link.execution:
         return None
     look = functools.partial(client.store.read_history, link.instance, link.execution, after=link.event_id - 1, limit=1)
@@ -144,6 +144,5 @@ async def _beginning(client: Steering, record: InstanceRecord) -> OrchestrationS
 
 
 async def _event(client: Steering, id: str, execution: int, number: int) -> Event | None:
-    read = functools.partial(client.store.read_history, id, execution, after=number - 1, limit=1)
-    rows = await until_answered(read)
+    rows = await until_answered(client.store.read_history, id, execution, after=number - 1, limit=1)
     return decode_row(client.codec, rows[0]) if rows else None

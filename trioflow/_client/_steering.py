@@ -122,14 +122,14 @@ class Steering:
             mailbox_bytes=self.app.limits.mailbox_bytes,
         )
         self.env.reached("client.before_post")
-        await until_answered(lambda: self.store.post_message(request))
+        await until_answered(self.store.post_message, request)
         self.env.reached("client.after_post")
 
     # -- parts
 
     async def read(self, id: str) -> InstanceRecord:
         """The store's own record of an instance, not decoded. Raises InstanceNotFound."""
-        record = await until_answered(lambda: self.store.read_instance(self.checked(id)))
+        record = await until_answered(self.store.read_instance, self.checked(id))
         if record is None:
             raise not_found(id)
         return record

@@ -8,7 +8,6 @@ Must never know: runtimes. Who calls it: `_client.py`. Read next: `trioflow._ker
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
@@ -89,9 +88,7 @@ async def tree_of(client: Client, id: str) -> InstanceTree:
             return tree
         definition = _definition(record, client.app)
         # What the record knows of: there may be more by now.
-        rows = await until_answered(
-            functools.partial(client.store.read_history, id, record.execution, limit=record.history_length)
-        )
+        rows = await until_answered(client.store.read_history, id, record.execution, limit=record.history_length)
         if len(rows) == record.history_length:
             return await _replayed(tree, rows, client, definition)
         before, record = record, await client.read(id)

@@ -8,14 +8,14 @@ Must never know: runtimes. Who calls it: `_handle.py`, `_restarting.py`. Read ne
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, TypeVar
 
 import attrs
 import trio
 
-from trioflow._client._checks import checked_timeout
+from trioflow._client._checks import within
 from trioflow._client._info import result_of
 from trioflow._client._lookout import Lookout
 from trioflow._client._requests import until_answered
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from trioflow._client._steering import Steering
 
 T = TypeVar("T")
+
+NOTHING: Final = nullcontext()
 
 
 @attrs.frozen
@@ -40,32 +42,27 @@ async def wait_until(
     id: str,
     look: Callable[[InstanceRecord], Awaitable[Found[T] | None]],
     topic: Callable[[str], str] = instance_topic,
-    *,
-    seen_ends: tuple[int, int] | None = None,
-    answers: Sequence[T] = (),
 ) -> T:
     """What `look` finds, now or once the instance has moved, as hints of that topic tell. Raises InstanceNotFound, and
-    what `look` raises. `seen_ends`: while no more was heard of ends than that, there is nothing to find. `answers`: it
-    may be told here instead.
+    what `look` raises.
     """
-    signals = client.store.signals
-    with Lookout(signals, topic(id), client.poll_interval) as lookout, _told(client):
-        if signals.seen_ends() == seen_ends:
-            lookout.about_to_look()
-            await lookout.until_next(0)
-        while not answers:
+    with Lookout(client.store.signals, topic(id), client.poll_interval) as lookout, _timed(client):
+        while True:
             lookout.about_to_look()
             record = await client.read(id)
             found = await look(record)
             if found is not None:
                 return found.value
             await lookout.until_next(record.revision)
-        return answers[-1]
+
+
+def _timed(client: Steering) -> AbstractContextManager[None]:
+    """Instruments are told how long a wait took, and how it ended; without them nobody looks at a clock."""
+    return _told(client) if client.instruments else NOTHING
 
 
 @contextmanager
 def _told(client: Steering) -> Iterator[None]:
-    """Instruments are told how long a wait took, and how it ended."""
     how: Literal["answered", "cancelled", "failed"] = "answered"
     since = client.env.monotonic()
     try:
@@ -77,8 +74,7 @@ def _told(client: Steering) -> Iterator[None]:
         how = "failed"
         raise
     finally:
-        if client.instruments:
-            client.instruments.saw(WaitEnded(seconds=client.env.monotonic() - since, how=how))
+        client.instruments.saw(WaitEnded(seconds=client.env.monotonic() - since, how=how))
 
 
 async def wait_ended(client: Steering, id: str) -> InstanceRecord:
@@ -96,13 +92,18 @@ async def wait_for_outcome(
     """How the instance has ended, or, unless `wait_parked`, that it stands still and nobody acts. What a runtime here
     has just committed need not be read. `seen_ends`: what had been heard of ends before it was started, if known.
     """
-    with client.store.signals.await_end(id) as answers:
-
-        async def look(record: InstanceRecord) -> Found[InstanceRecord | Ended] | None:
-            ended = record.state.ended or (is_stuck(record) and not wait_parked)
-            return Found(record) if ended else None
-
-        return await wait_until(client, id, look, end_topic, seen_ends=seen_ends, answers=answers)
+    signals = client.store.signals
+    with Lookout(signals, end_topic(id), client.poll_interval) as lookout, _timed(client):
+        if signals.seen_ends() == seen_ends:  # then it goes on
+            lookout.about_to_look()
+            await lookout.until_next(0)
+        while (end := lookout.told) is None:
+            lookout.about_to_look()
+            record = await client.read(id)
+            if record.state.ended or (is_stuck(record) and not wait_parked):
+                return record
+            await lookout.until_next(record.revision)
+        return end
 
 
 def is_stuck(record: InstanceRecord) -> bool:
@@ -139,7 +140,7 @@ async def wait_for_value(
             _will_not_come(client, record, what)
         return None
 
-    with trio.fail_after(checked_timeout(timeout)):
+    with within(timeout):
         return await wait_until(client, id, look)
 
 
@@ -152,4 +153,4 @@ def _will_not_come(client: Steering, record: InstanceRecord, what: str) -> NoRet
 async def read_value(client: Steering, id: str, key: str) -> bytes | None:
     """One durable value, encoded; None where there is none."""
     client.app.limits.check_kv_key(key)
-    return (await until_answered(lambda: client.store.read_kv(id))).get(key)
+    return (await until_answered(client.store.read_kv, id)).get(key)

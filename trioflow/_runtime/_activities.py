@@ -168,8 +168,8 @@ class Activities:
             del self._early[next(iter(self._early))]
 
     def may_begin(self, name: str, tag: str | None, session: str | None) -> bool:
-        """Whether an activity that is about to be scheduled may be born leased by us."""
-        if self.backlog or not self.slots.free or session is not None or not self.options.takes(tag):
+        """Whether an activity that is about to be scheduled may be born leased by us, if there is a slot for it."""
+        if self.backlog or session is not None or not self.options.takes(tag):
             return False
         try:
             self._find(name)
@@ -303,8 +303,7 @@ class Activities:
 
     def settle(self, attempt: Attempt, verdict: Answered) -> None:
         """Have an attempt settled with an answer, outside a turn."""
-        encoded = self.codec.encode(verdict.event)
-        message = Draft(encoded.kind, encoded.data, encoded.payload)
+        message = Draft(*self.codec.encode(verdict.event))
         self.settler.put(Settlement(attempt, SettleActivity(lock=attempt.lock, message=message), verdict))
 
     def _gone(self, attempt: Attempt) -> None:

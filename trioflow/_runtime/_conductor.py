@@ -68,7 +68,7 @@ class Conductor:
         request = LockTurns(
             worker=self.worker, limit=limit, lease=self.options.turn_lease, can_run=self._capabilities()
         )
-        answer = await persistently("looking for turns", lambda: self.store.lock_turns(request))
+        answer = await persistently("looking for turns", self.store.lock_turns, request)
         self.evaluator.clock.heard(answer.now)
         self.backlog = len(answer.turns) >= limit
         for turn in answer.turns:
@@ -90,7 +90,7 @@ class Conductor:
             others=True,
             overdue=overdue,
         )
-        answer = await persistently("looking for what nobody runs", lambda: self.store.lock_turns(request))
+        answer = await persistently("looking for what nobody runs", self.store.lock_turns, request)
         for turn in answer.turns:
             self.begin(turn, since, overdue)
 
@@ -149,7 +149,7 @@ class Conductor:
     # -- serving
 
     async def _serve(self, hold: Hold) -> None:
-        log_context.set(of_turn(hold.turn))
+        log_context.set(of_turn(hold))
         busy = True  # a slot is taken
         try:
             while await self.runner.run(hold):
@@ -184,7 +184,7 @@ class Conductor:
         self.keeper.drop(hold)
         if hold.held:
             request = ReleaseTurn(lock=hold.lock, clean=clean)
-            await persistently("giving a turn back", lambda: self.store.release_turn(request))
+            await persistently("giving a turn back", self.store.release_turn, request)
             hold.held = False  # not before: who is cancelled meanwhile comes here once more
 
     def _part(self, hold: Hold) -> None:

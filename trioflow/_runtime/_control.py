@@ -39,7 +39,9 @@ from trioflow.history import (
     Suspended,
 )
 
-PAUSING: Final = ("Suspended", "Resumed")
+SUSPENDED: Final = "Suspended"
+RESUMED: Final = "Resumed"
+PAUSING: Final = (SUSPENDED, RESUMED)
 TERMINATED: Final = "OrchestrationTerminated"
 CANCEL: Final = "CancelRequested"
 STARTED: Final = "OrchestrationStarted"
@@ -50,7 +52,7 @@ def needs_control(state: State, wake_at: float | None, messages: Sequence[Messag
     its cancellation if its start is delayed.
     """
     kinds = [message.draft.kind for message in messages]
-    if state.held or any(kind in PAUSING for kind in kinds):
+    if state.held or SUSPENDED in kinds or RESUMED in kinds:
         return True
     return STARTED in kinds and (TERMINATED in kinds or (CANCEL in kinds and wake_at is not None))
 

@@ -18,7 +18,7 @@ import trio
 
 from trioflow._runtime._body import Attempt
 from trioflow._runtime._leases import LeaseKeeper
-from trioflow.abc import Env, Store, Watch, activity_topic
+from trioflow.abc import Env, Signals, Store, Watch, activity_topic
 from trioflow.errors import StoreError
 
 SOON: Final = 0.02
@@ -48,6 +48,7 @@ class Ears:
     _env: Env
     _store: Store
     _keeper: LeaseKeeper[Attempt]
+    _signals: Signals  # the store's, in this trio run
     _open: dict[str, Ear] = attrs.field(factory=dict)  # by topic
     _some: trio.Event = attrs.field(factory=trio.Event)  # set once there is an ear while the task waits for one
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -59,7 +60,7 @@ class Ears:
     def open(self, attempt: Attempt, now: float) -> None:
         """Begin to hear for an attempt, until `close`."""
         topic = activity_topic(attempt.token)
-        self._store.signals.bells[topic] = attempt.cancel_asked
+        self._signals.bells[topic] = attempt.cancel_asked
         if not self._open:
             self._some.set()
         self._open[topic] = Ear(attempt, now + LOOK_AFTER)
@@ -67,11 +68,11 @@ class Ears:
     def close(self, attempt: Attempt) -> None:
         """The attempt has ended."""
         topic = activity_topic(attempt.token)
-        del self._store.signals.bells[topic], self._open[topic]
+        del self._signals.bells[topic], self._open[topic]
 
     async def run(self) -> None:
         """Look at the instances of attempts that last, after others have written to the store."""
-        with self._scope, self._store.signals.watch(NOTHING) as anything:
+        with self._scope, self._signals.watch(NOTHING) as anything:
             while True:
                 while not self._open:
                     self._some = trio.Event()

@@ -50,7 +50,7 @@ class Evaluator:
 
     def definition(self, hold: Hold) -> OrchestrationDefinition[..., object]:
         """What to run: the pinned version, or, at the first turn, the one that the app uses."""
-        return self.app.find_orchestration(hold.turn.name, hold.version)
+        return self.app.find_orchestration(hold.name, hold.version)
 
     async def evaluate(self, hold: Hold) -> TurnResult:
         """Deliver what has arrived and say what follows; `hold.live` then stands behind it."""
@@ -59,7 +59,7 @@ class Evaluator:
         if hold.live is None:
             hold.live = self.cache.take(hold.lock.instance, hold.lock.execution, hold.revision)
         if hold.live is None:
-            hold.live = await self._replayed(hold)
+            hold.live = await self._begun(hold)
         messages = [self._message(row, hold) for row in hold.messages]
         hold.fusing, hold.finished = hold.finished, []
         now = self.clock.now()
@@ -83,19 +83,25 @@ class Evaluator:
         if live is not None:
             self.cache.drop(live)
 
-    async def _replayed(self, hold: Hold) -> Execution:
-        lock, rows = hold.lock, tuple[EventRow, ...]()
-        if hold.turn.history_length or hold.revision != hold.turn.revision:  # else it has not begun
-            rows = await persistently(
-                "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
-            )
-        if len(rows) < hold.turn.history_length:  # what was committed under a kept lock may have made it longer
-            raise history_cut_short(lock.instance, len(rows), hold.turn.history_length)
-        history = await self._decoded(rows)
+    async def _begun(self, hold: Hold) -> Execution:
+        """A new execution, brought to where its history ends; most have none yet."""
+        history = await self._history(hold) if hold.recorded else []
         hold.replayed = len(history)
         live = Execution(
             self.app, self.definition(hold), step_limit=self.options.step_limit, traced=bool(self.headers.instruments)
         )
+        if history:
+            await self._replay(live, history)
+        return live
+
+    async def _history(self, hold: Hold) -> list[Event]:
+        lock = hold.lock
+        rows = await persistently("reading a history", self.store.read_history, lock.instance, lock.execution)
+        if len(rows) < hold.recorded:
+            raise history_cut_short(lock.instance, len(rows), hold.recorded)
+        return await self._decoded(rows)
+
+    async def _replay(self, live: Execution, history: list[Event]) -> None:
         try:
             replay, over = live.replay(history), False
             while not over:
@@ -106,7 +112,6 @@ class Evaluator:
         except BaseException:
             self.cache.drop(live)
             raise
-        return live
 
     async def _decoded(self, rows: tuple[EventRow, ...]) -> list[Event]:
         events: list[Event] = []
@@ -133,23 +138,25 @@ class Evaluator:
         assert live is not None
         if result.ended:
             return
-        for limit, size, noun in (
-            ("history_events", live.length, "events"),
-            ("history_bytes", live.size, "bytes"),
-        ):
-            allowed = getattr(limits, limit)
-            if size > allowed:
-                raise LimitExceeded(
-                    f"the history has grown to {size:,} {noun}, where the limit {limit!r} allows {allowed:,}; "
-                    f"use `durable.continue_as_new` before it is as long as that",
-                    limit=limit,
-                    allowed=allowed,
-                    actual=size,
-                )
-        if before < limits.warn_events <= live.length:
+        length, size = live.length, live.size
+        if length > limits.history_events:
+            raise _too_long("history_events", length, "events", limits.history_events)
+        if size > limits.history_bytes:
+            raise _too_long("history_bytes", size, "bytes", limits.history_bytes)
+        if before < limits.warn_events <= length:
             log.warning(
                 "instance %s has %d events in its history; %d are allowed: consider `durable.continue_as_new`",
                 hold.lock.instance,
-                live.length,
+                length,
                 limits.history_events,
             )
+
+
+def _too_long(limit: str, size: int, noun: str, allowed: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"the history has grown to {size:,} {noun}, where the limit {limit!r} allows {allowed:,}; "
+        f"use `durable.continue_as_new` before it is as long as that",
+        limit=limit,
+        allowed=allowed,
+        actual=size,
+    )

@@ -53,10 +53,10 @@ class FirstTurn:
     async def _let_go(self) -> None:
         """Nobody knows whether it was started, so nobody runs it on behalf of this start."""
         store = self._conductor.store
-        record = await persistently("looking for an instance", lambda: store.read_instance(self._instance))
+        record = await persistently("looking for an instance", store.read_instance, self._instance)
         if record is not None:
             lock = TurnLock(self._instance, record.execution, self.born.token)
-            await persistently("giving a turn back", lambda: store.release_turn(ReleaseTurn(lock=lock)))
+            await persistently("giving a turn back", store.release_turn, ReleaseTurn(lock=lock))
 
 
 def _is_refusal(exc: BaseException | None) -> bool:

@@ -60,6 +60,6 @@ class Headers:
         )
         return self.instruments.headers(start)
 
-    def for_activity(self, asker: Subject | None, within: str) -> Mapping[str, str]:
+    def for_activity(self, asker: Subject, within: str) -> Mapping[str, str]:
         """Headers for an activity that a turn schedules."""
-        return {} if asker is None else self.instruments.activity_headers(asker, within)
+        return self.instruments.activity_headers(asker, within)

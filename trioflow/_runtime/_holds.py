@@ -26,9 +26,12 @@ class Finished:
 class Hold:
     """A locked instance."""
 
-    turn: LockedTurn  # as it was locked; without its messages once they are in the history
-    revision: int
+    lock: TurnLock
+    token: str  # the lock's
+    name: str
     version: str | None
+    revision: int
+    recorded: int  # events in its history, at least
     state: State
     attempts: int  # times it was taken since its last commit
     messages: tuple[MessageRow, ...]  # not yet delivered
@@ -40,34 +43,28 @@ class Hold:
     began: float = 0.0  # the store's time at which the turn that runs was begun
     replayed: int | None = None  # events that had to be replayed for it; None: the live execution was at hand
     held: bool = True  # the lock is ours, as far as we know
-    changed: trio.Event = attrs.field(factory=trio.Event)  # set when whoever serves it should look
+    changed: trio.Event | None = None  # while whoever serves it waits: set when that should look
 
     @classmethod
     def of(cls, turn: LockedTurn) -> Hold:
         """A hold on what was just locked."""
         return cls(
-            turn=turn,
-            revision=turn.revision,
+            lock=turn.lock,
+            token=turn.lock.token,
+            name=turn.name,
             version=turn.version,
+            revision=turn.revision,
+            recorded=turn.history_length,
             state=turn.state,
             attempts=turn.attempts,
             messages=turn.messages,
             wake_at=turn.wake_at,
         )
 
-    @property
-    def lock(self) -> TurnLock:
-        """The lock."""
-        return self.turn.lock
-
-    @property
-    def token(self) -> str:
-        """The lock's."""
-        return self.turn.lock.token
-
     def wake(self) -> None:
         """Have it looked at."""
-        self.changed.set()
+        if self.changed is not None:
+            self.changed.set()
 
     # -- as something leased
 

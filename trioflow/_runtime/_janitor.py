@@ -9,7 +9,6 @@ Who calls it: `_worker.py`. Read next: `_conductor.py`.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Final
 
@@ -54,8 +53,7 @@ class Janitor:
         now = await persistently("asking for the time", self.store.read_clock)
         request = ListInstances(query=InstanceQuery(states=ENDED, roots=True, ended_before=now - age), limit=AT_ONCE)
         while True:
-            look = functools.partial(self.store.list_instances, request)
-            page = await persistently("looking for old instances", look)
+            page = await persistently("looking for old instances", self.store.list_instances, request)
             for record in page.instances:
                 await self._delete(record)
             if page.next is None:
@@ -70,6 +68,6 @@ class Janitor:
             executions={instance: record.execution},  # what was begun anew since is not what was looked for
         )
         try:
-            await persistently("deleting an old instance", lambda: self.store.delete_instances(request))
+            await persistently("deleting an old instance", self.store.delete_instances, request)
         except InstanceNotFinished as exc:
             log.info("instance %s is older than its retention and stays: %s", instance, told(exc))

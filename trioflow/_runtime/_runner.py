@@ -9,7 +9,6 @@ Who calls it: `_conductor.py`. Read next: `_evaluating.py`, `_turns.py`, `_contr
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator
 from typing import Final
@@ -37,7 +36,6 @@ from trioflow.abc import (
     Env,
     EventRow,
     LockedActivity,
-    LockedTurn,
     PruneExecutions,
     SettleActivity,
     Store,
@@ -81,7 +79,7 @@ class TurnRunner:
         if needs_control(hold.state, hold.wake_at, hold.messages):
             return await self._administer(hold, None)
         if hold.overdue is not None:
-            return await self._administer(hold, unclaimed(hold.turn, hold.overdue))
+            return await self._administer(hold, unclaimed(hold))
         if hold.attempts > self.options.max_attempts:
             return await self._administer(hold, Poisoned(self.options.max_attempts))
         try:
@@ -97,15 +95,18 @@ class TurnRunner:
     # -- a turn
 
     async def _commit(self, hold: Hold, result: TurnResult) -> bool:
-        born = self._births(result)
+        request_id = self.env.ordered_token()
+        born = self._births(result, request_id)
         slots, reserved = self.activities.slots, len(born)
         slots.take(reserved)
         try:
-            subject, committing = self.evaluator.headers.subject(hold.live), self.teller.now()
-            request = self._worded(hold, result, born, subject)
+            subject = self.evaluator.headers.subject(hold.live)
+            committing = 0.0 if subject is None else self.teller.now()
+            request = self._worded(hold, result, request_id, born, subject)
             since = self.env.monotonic()
             answer = await self._write(request)
-            self.teller.turn_ran(hold, subject, result, committing, answer.now)
+            if subject is not None:
+                self.teller.turn_ran(hold, subject, result, committing, answer.now)
             self._account(hold, result, request, answer, since)
             for item in _born_items(request, answer):
                 self.activities.start(item, since, reserved=True)
@@ -116,30 +117,26 @@ class TurnRunner:
         emit_logs(result)
         if request.next_execution is not None and self.options.keep_executions is not None:
             prune = PruneExecutions(instance=hold.lock.instance, keep=self.options.keep_executions)
-            await persistently("pruning an instance", lambda: self.store.prune_executions(prune))
+            await persistently("pruning an instance", self.store.prune_executions, prune)
         return hold.held
 
-    def _births(self, result: TurnResult) -> dict[int, BornLeased]:
+    def _births(self, result: TurnResult, request_id: str) -> dict[int, BornLeased]:
         """The activities that start here at once: as many as there are slots for."""
         born: dict[int, BornLeased] = {}
         if not self.options.born_leased or self.stopping or result.ended:
             return born
-        cancelled = {action.event_id for action in result.actions if isinstance(action, CancelActivity)}
+        worker, lease, free = self.worker, self.options.activity_lease, self.activities.slots.free
         for action in result.actions:
-            if len(born) >= self.activities.slots.free:
-                break
             if isinstance(action, ScheduleActivity):
                 event = action.event
-                if event.id in cancelled:
-                    continue  # asked for and given up in one turn: it never starts
-                if self.activities.may_begin(event.name, event.tag, event.session):
-                    born[event.id] = BornLeased(
-                        worker=self.worker, token=self.env.ordered_token(), lease=self.options.activity_lease
-                    )
+                if len(born) < free and self.activities.may_begin(event.name, event.tag, event.session):
+                    born[event.id] = BornLeased(worker=worker, token=f"{request_id}:{event.id}", lease=lease)
+            elif isinstance(action, CancelActivity):
+                born.pop(action.event_id, None)  # asked for and given up in one turn: it never starts
         return born
 
     def _worded(
-        self, hold: Hold, result: TurnResult, born: dict[int, BornLeased], subject: Subject | None
+        self, hold: Hold, result: TurnResult, request_id: str, born: dict[int, BornLeased], subject: Subject | None
     ) -> CommitTurn:
         here = bool(born or hold.finished) or self.activities.count_here(hold.lock.instance, hold.lock.execution) > 0
         keep = here and self.options.fuse and not result.ended and not self.stopping
@@ -148,6 +145,7 @@ class TurnRunner:
             result,
             hold.lock,
             hold.revision,
+            request_id=request_id,
             subject=subject,
             version=hold.live.definition.version if hold.version is None else None,
             consumed=tuple(seq for seq in result.consumed if seq < FUSED),
@@ -158,7 +156,7 @@ class TurnRunner:
 
     async def _write(self, request: CommitTurn) -> TurnCommitted:
         self.env.reached("turn.before_commit")
-        answer = await persistently("committing a turn", lambda: self.store.commit_turn(request))
+        answer = await persistently("committing a turn", self.store.commit_turn, request)
         self.env.reached("turn.after_commit")
         self.evaluator.clock.heard(answer.now)
         return answer
@@ -169,16 +167,16 @@ class TurnRunner:
         """The commit is written: say so to everything that stands on it."""
         for done in hold.fusing:
             self.activities.keeper.drop(done.attempt)
-            self.teller.ended(done.attempt, Answered(done.event))
+            if done.attempt.fact is not None:
+                self.teller.ended(done.attempt, Answered(done.event))
         hold.fusing = []
         hold.revision = answer.revision
+        hold.recorded += len(request.events)
         hold.version = request.version or hold.version
         hold.wake_at = result.wake_at
         hold.messages = answer.messages
         hold.held = answer.kept
         hold.state, hold.attempts = request.state, 1
-        if hold.turn.messages:
-            hold.turn = attrs.evolve(hold.turn, messages=())  # they are in its history now
         if answer.kept:
             self.keeper.keep(hold, since)
         if result.ended:
@@ -186,7 +184,7 @@ class TurnRunner:
         if request.state.ended:
             end = Ended(
                 instance=hold.lock.instance,
-                name=hold.turn.name,
+                name=hold.name,
                 version=hold.version,
                 state=request.state,
                 last_event=request.events[-1],
@@ -198,7 +196,7 @@ class TurnRunner:
     async def _administer(self, hold: Hold, problem: BaseException | None) -> bool:
         """Carry out control messages, or end or park what cannot go on."""
         lock = hold.lock
-        record = await persistently("reading an instance", lambda: self.store.read_instance(lock.instance))
+        record = await persistently("reading an instance", self.store.read_instance, lock.instance)
         if record is None or record.revision != hold.revision:
             raise LockLost(f"instance {lock.instance!r} has gone on elsewhere")
         history: tuple[EventRow, ...] = ()
@@ -228,8 +226,9 @@ class TurnRunner:
             return self.teller.read(EventRow(0, 0.0, draft.kind, draft.data, draft.payload))
         if not history:
             try:
-                read = functools.partial(self.store.read_history, lock.instance, lock.execution, limit=1)
-                history = await persistently("reading a history", read)
+                history = await persistently(
+                    "reading a history", self.store.read_history, lock.instance, lock.execution, limit=1
+                )
             except StoreCorrupt:
                 return None
         return self.teller.read(history[0]) if history else None
@@ -238,9 +237,7 @@ class TurnRunner:
         """The history, for the children that it tells of; where it alone is damaged, none are known."""
         lock = hold.lock
         try:
-            return await persistently(
-                "reading a history", lambda: self.store.read_history(lock.instance, lock.execution)
-            )
+            return await persistently("reading a history", self.store.read_history, lock.instance, lock.execution)
         except StoreCorrupt as exc:
             if _is_fatal(exc, hold):
                 raise
@@ -281,14 +278,15 @@ class Poisoned(Exception):
         )
 
 
-def unclaimed(turn: LockedTurn, seconds: float) -> UnregisteredError:
-    """An instance has been due for so many seconds, and nobody has its orchestration."""
-    version = "" if turn.version is None else f" {turn.version}"
+def unclaimed(hold: Hold) -> UnregisteredError:
+    """An instance has been due for long, and nobody has its orchestration."""
+    version = "" if hold.version is None else f" {hold.version}"
     return UnregisteredError(
-        f"no worker has taken it for {seconds:g} s, so it seems that none has orchestration {turn.name!r}{version}",
+        f"no worker has taken it for {hold.overdue:g} s, so it seems that none has orchestration "
+        f"{hold.name!r}{version}",
         kind="orchestration",
-        name=turn.name,
-        version=turn.version,
+        name=hold.name,
+        version=hold.version,
     )
 
 

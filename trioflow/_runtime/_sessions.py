@@ -54,7 +54,7 @@ class SessionKeeper:
         self._used = trio.Event()  # first: what is taken meanwhile is not forgotten
         options = self.options
         request = RenewSessions(worker=self.worker, lease=options.session_lease, idle=options.idle)
-        answer = await persistently("renewing sessions", lambda: self.store.renew_sessions(request))
+        answer = await persistently("renewing sessions", self.store.renew_sessions, request)
         self.held = dict.fromkeys(answer.held)
         if self.held:
             self._used.set()

@@ -71,7 +71,7 @@ class Settler:
         batch, self._ready = self._ready, []
         self._env.reached("activity.before_commit")
         request = CommitActivities(settle=tuple(settlement.settle for settlement in batch))
-        answer = await persistently("settling activities", lambda: self._store.commit_activities(request))
+        answer = await persistently("settling activities", self._store.commit_activities, request)
         self._env.reached("activity.after_commit")
         self._clock.heard(answer.now)
         lost = {lock.token for lock in answer.lost}

@@ -34,7 +34,7 @@ class Slots:
     def give(self, count: int = 1) -> None:
         """Give places back."""
         self.taken -= count
-        if self.free:
+        if self.wanted and self.free:
             self._freed.set()
 
     async def wait_free(self) -> None:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trioflow._runtime._holds import Hold
 from trioflow._util import LogContext, log_context
-from trioflow.abc import LockedActivity, LockedTurn
+from trioflow.abc import LockedActivity
 
 
-def of_turn(turn: LockedTurn) -> LogContext:
-    """An instance that is locked here, as far as its lock tells of it; its execution knows more, once it has begun."""
-    here, lock = log_context.get(), turn.lock
+def of_turn(hold: Hold) -> LogContext:
+    """An instance that is held here, as far as its lock tells of it; its execution knows more, once it has begun."""
+    here, lock = log_context.get(), hold.lock
     return LogContext(
         instance=lock.instance,
         execution=lock.execution,
-        orchestration=turn.name,
-        version=turn.version,
+        orchestration=hold.name,
+        version=hold.version,
         worker=here.worker,
         messages=here.messages,
     )

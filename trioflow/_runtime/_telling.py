@@ -62,12 +62,8 @@ class Teller:
 
     # -- turns
 
-    def turn_ran(
-        self, hold: Hold, subject: Subject | None, result: TurnResult, committing: float, ended: float
-    ) -> None:
+    def turn_ran(self, hold: Hold, subject: Subject, result: TurnResult, committing: float, ended: float) -> None:
         """A turn is committed."""
-        if subject is None:
-            return
         fact = TurnRan(
             subject=subject,
             worker=self.worker,

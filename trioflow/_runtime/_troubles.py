@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import trio
 
@@ -26,6 +26,7 @@ from trioflow.errors import (
     UnregisteredError,
 )
 
+P = ParamSpec("P")
 A = TypeVar("A")
 log: Final = logging.getLogger("trioflow.runtime")
 
@@ -50,12 +51,12 @@ def pause(failures: int) -> float:
     return float(min(0.1 * 2.0 ** min(failures - 1, 10), LONGEST_PAUSE))
 
 
-async def persistently(what: str, call: Callable[[], Awaitable[A]]) -> A:
+async def persistently(what: str, call: Callable[P, Awaitable[A]], *args: P.args, **kwargs: P.kwargs) -> A:
     """The answer of `call`, however often the store has to be asked."""
     failures = 0
     while True:
         try:
-            answer = await call()
+            answer = await call(*args, **kwargs)
         except PASSING as exc:
             failures += 1
             if failures == 1:

@@ -110,6 +110,7 @@ class TurnWriter:
         lock: TurnLock,
         revision: int,
         *,
+        request_id: str,
         subject: Subject | None,
         version: str | None,
         consumed: tuple[int, ...],
@@ -123,6 +124,7 @@ class TurnWriter:
             result: what the engine said.
             lock: under which the turn ran.
             revision: from which it was computed.
+            request_id: of the commit, unique for ever.
             subject: whose turn it is, where instruments listen.
             version: pins the execution, at its first turn.
             consumed: seqs of inbox messages that were delivered or filtered out.
@@ -130,11 +132,11 @@ class TurnWriter:
             settle: attempts whose outcome this turn delivers.
             keep: seconds for which to go on holding the lock.
         """
-        request_id = self.new_token()
         actions = Actions()
-        around = Around(lock, request_id, born, subject, result.within)
-        for action in result.actions:
-            self._add(actions, action, around)
+        if result.actions:
+            around = Around(lock, request_id, born, subject, result.within)
+            for action in result.actions:
+                self._add(actions, action, around)
         last = type(result.events[-1]) if result.ended else None
         return CommitTurn(
             request_id=request_id,
@@ -162,13 +164,11 @@ class TurnWriter:
 
     def row(self, event: Event) -> EventRow:
         """An event that has happened."""
-        encoded = self.codec.encode(event)
-        return EventRow(event.id, event.at, encoded.kind, encoded.data, encoded.payload)
+        return EventRow(event.id, event.at, *self.codec.encode(event))
 
     def draft(self, event: Event) -> Draft:
         """An event that has not happened yet."""
-        encoded = self.codec.encode(event)
-        return Draft(encoded.kind, encoded.data, encoded.payload)
+        return Draft(*self.codec.encode(event))
 
     def _add(self, to: Actions, action: Action, around: Around) -> None:
         lock = around.lock
@@ -267,7 +267,8 @@ class TurnWriter:
 
     def _new_activity(self, action: ScheduleActivity, around: Around) -> NewActivity:
         event, limit = action.event, action.options.get("schedule_timeout")
-        headers = self.headers.for_activity(around.subject, around.within.get(event.id, ""))
+        asker = around.subject
+        headers = {} if asker is None else self.headers.for_activity(asker, around.within.get(event.id, ""))
         return NewActivity(
             event_id=event.id,
             name=event.name,

@@ -97,7 +97,7 @@ class Vigils:
         with self._store.signals.watch(instance_topic(lock.instance)) as watch:
             while True:
                 seen = watch.seen
-                record = await persistently("looking for messages", lambda: self._store.read_instance(lock.instance))
+                record = await persistently("looking for messages", self._store.read_instance, lock.instance)
                 if record is None or record.queued or record.execution != lock.execution:
                     over.set()
                     return

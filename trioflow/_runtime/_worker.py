@@ -126,7 +126,7 @@ class Worker:
             services.start_soon(settler.run)
             patience = LAST_WORDS
             try:
-                ears = Ears(self.env, self.store, attempts)
+                ears = Ears(self.env, self.store, attempts, self.store.signals)
                 async with trio.open_nursery() as work:
                     activities = self._activities(attempts, settler, ears, work)
                     conductor = self._conductor = self._new_conductor(activities, holds, vigils, work)

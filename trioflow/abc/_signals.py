@@ -1,17 +1,16 @@
 """Hints that something changed, within one process: level-triggered counters one can wait on; and what commits cost.
 
 Laws: a hint is never needed for correctness, only for speed; a waiter says what it has seen, so a change between
-looking and waiting is not missed; a topic that nobody waits for costs one dictionary entry while it is waited for, none
-after; an end that a runtime has committed is told, beside the hint, to whoever waits for it in its trio run. Who must
-hear at once, and can, has a bell in `bells`, the only one of its topic; it hears nothing of `bump_all`.
+looking and waiting is not missed; a topic costs two dictionary entries while it is watched, none after; an end that a
+runtime has committed is told, beside the hint, to whoever watches for it in its trio run. Who must hear at once, and
+can, has a bell in `bells`, the only one of its topic; it hears nothing of `bump_all`.
 
 Must run in one trio thread. Who bumps: stores, after their commits. Who waits: dispatchers and clients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final, Self
 
 import attrs
@@ -64,11 +63,9 @@ class Signals:
 
     everything: int = 0  # bumps of all topics at once
     ends: int = 0  # bumps of topics of ends, watched or not
-    counts: dict[str, int] = attrs.field(factory=dict)  # bumps of a topic that somebody watches
-    waiting: dict[str, dict[trio.Event, None]] = attrs.field(factory=dict)  # topic -> to be set at its next bump
-    watchers: dict[str, int] = attrs.field(factory=dict)  # topic -> how many watch it; absent means nobody
+    counts: dict[str, int] = attrs.field(factory=dict)  # bumps of a topic since somebody watches it
+    watches: dict[str, dict[Watch, None]] = attrs.field(factory=dict)  # topic -> who watches it; absent means nobody
     bells: dict[str, Callable[[], object]] = attrs.field(factory=dict)  # topic -> to be called at each of its bumps
-    answers: dict[str, list[list[Ended]]] = attrs.field(factory=dict)  # by instance: to be filled when it ends
     on_commit: list[Callable[[int, float], None]] = attrs.field(factory=list)  # told of operations and seconds
 
     def watch(self, *topics: str) -> Watch:
@@ -79,10 +76,11 @@ class Signals:
         """Wake whoever waits for this topic."""
         if topic.startswith(END):
             self.ends += 1
-        if topic in self.watchers:
+        watches = self.watches.get(topic)
+        if watches is not None:
             self.counts[topic] += 1
-            for event in self.waiting.pop(topic, ()):
-                event.set()
+            for watch in watches:
+                watch.bumped.set()
         bell = self.bells.get(topic)
         if bell is not None:
             bell()
@@ -92,22 +90,9 @@ class Signals:
         return self.everything, self.ends
 
     def tell_end(self, end: Ended) -> None:
-        """Whoever waits for this end need not read it: it was committed here."""
-        for answer in self.answers.get(end.instance, ()):
-            answer.append(end)
-
-    @contextmanager
-    def await_end(self, instance: str) -> Iterator[list[Ended]]:
-        """A list that holds the ends which are told of meanwhile; some are not, and have to be read."""
-        answer: list[Ended] = []
-        self.answers.setdefault(instance, []).append(answer)
-        try:
-            yield answer
-        finally:
-            waiting = self.answers[instance]
-            waiting[:] = [one for one in waiting if one is not answer]
-            if not waiting:
-                del self.answers[instance]
+        """Whoever watches for this end need not read it: it was committed here."""
+        for watch in self.watches.get(end_topic(end.instance), ()):
+            watch.told = end
 
     def committed(self, operations: int, seconds: float) -> None:
         """A transaction with so many operations was made durable in so many seconds."""
@@ -117,34 +102,42 @@ class Signals:
     def bump_all(self) -> None:
         """Wake everybody."""
         self.everything += 1
-        waiting, self.waiting = self.waiting, {}
-        for events in waiting.values():
-            for event in events:
-                event.set()
+        for watches in self.watches.values():
+            for watch in watches:
+                watch.bumped.set()
 
 
 @attrs.define(eq=False)
 class Watch:
-    """Somebody's interest in topics, from `__enter__` to `__exit__`."""
+    """Somebody's interest in topics, from `__enter__` to `__exit__`.
+
+    Attributes:
+        told: the end that was committed here meanwhile; not all are told.
+        bumped: set by the next bump, if it is not set already.
+    """
 
     _signals: Signals
     _topics: tuple[str, ...]
+    told: Ended | None = None
+    bumped: trio.Event = attrs.field(factory=trio.Event)
 
     def __enter__(self) -> Self:
         signals = self._signals
         for topic in self._topics:
-            signals.watchers[topic] = signals.watchers.get(topic, 0) + 1
-            signals.counts.setdefault(topic, 0)
+            watches = signals.watches.get(topic)
+            if watches is None:
+                signals.watches[topic], signals.counts[topic] = {self: None}, 0
+            else:
+                watches[self] = None
         return self
 
     def __exit__(self, *exc: object) -> None:
         signals = self._signals
         for topic in self._topics:
-            signals.watchers[topic] -= 1
-            if not signals.watchers[topic]:
-                del signals.watchers[topic]
-                del signals.counts[topic]
-                signals.waiting.pop(topic, None)
+            watches = signals.watches[topic]
+            del watches[self]
+            if not watches:
+                del signals.watches[topic], signals.counts[topic]
 
     @property
     def seen(self) -> int:
@@ -160,14 +153,8 @@ class Watch:
 
     async def wait_beyond(self, seen: int) -> None:
         """Return once one was bumped after `seen` was taken. A checkpoint."""
-        waiting = self._signals.waiting
         while self.seen == seen:
-            event = trio.Event()
-            for topic in self._topics:
-                waiting.setdefault(topic, {})[event] = None
-            try:
-                await event.wait()
-            finally:
-                for topic in self._topics:
-                    waiting.get(topic, {}).pop(event, None)
+            if self.bumped.is_set():
+                self.bumped = trio.Event()
+            await self.bumped.wait()
         await trio.lowlevel.checkpoint()

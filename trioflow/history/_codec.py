@@ -10,16 +10,15 @@ Who calls it: the runtime, at the border to a store. Read next: `_payloads.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import attrs
 
 from trioflow.errors import HistoryError, UnknownEventKind
 from trioflow.history._events import EVENTS, Event
 from trioflow.history._json import Backend, choose_reader, choose_writer
-from trioflow.history._leaves import Hooks
 from trioflow.history._misfit import Misfit
-from trioflow.history._records import record_hooks, record_table
+from trioflow.history._records import record_reader, record_table, record_writer
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Makes the fields of the next schema version from those of one version."""
@@ -28,12 +27,10 @@ _APART: Final = ("id", "at", "payload")
 _SCHEMA: Final = "v"
 
 
-class EncodedEvent(NamedTuple):
-    """An event as a store keeps it, beside its id and time."""
-
-    kind: str
-    data: bytes  # JSON object of the other fields, without those at their default
-    payload: bytes | None  # the event's payload, if it has one
+EncodedEvent = tuple[str, bytes, bytes | None]
+"""An event as a store keeps it, beside its id and time: its kind, a JSON object of the other fields without those at
+their default, and its payload, if it has one.
+"""
 
 
 class EventCodec:
@@ -51,8 +48,9 @@ class EventCodec:
         self._write = choose_writer(json)
         self._read = choose_reader(json)
         self._upcasters = dict(upcasters or {})
-        self._hooks: dict[str, Hooks] = {cls.__name__: record_hooks(cls, table, apart=_APART) for cls in EVENTS}
-        self._schemas = {kind: self._schema_of(kind) for kind in self._hooks}
+        self._writers = {cls: record_writer(cls, table, apart=_APART) for cls in EVENTS}
+        self._readers = {cls.__name__: record_reader(cls, table, apart=_APART) for cls in EVENTS}
+        self._schemas = {kind: self._schema_of(kind) for kind in self._readers}
         self._with_payload = {cls.__name__: "payload" in attrs.fields_dict(cls) for cls in EVENTS}
 
     def encode(self, event: Event) -> EncodedEvent:
@@ -61,17 +59,20 @@ class EventCodec:
         Raises:
             HistoryError: a field of it does not have its declared type.
         """
-        kind = type(event).__name__
-        if kind not in self._hooks:
+        cls = type(event)
+        kind, write = cls.__name__, self._writers.get(cls)
+        if write is None:
             raise HistoryError(f"{kind} is not a kind of event that a history can hold")
         try:
-            plain = self._hooks[kind][0](event)
+            plain = write(event)
+            if event.extra:
+                plain = {**event.extra, **plain}
             if self._schemas[kind] != 1:
                 plain[_SCHEMA] = self._schemas[kind]
             data = self._write(plain)
         except Exception as exc:
             raise HistoryError(f"event {event.id} ({kind}) cannot be written: {_reason(exc)}") from None
-        return EncodedEvent(kind, data, getattr(event, "payload", None))
+        return kind, data, getattr(event, "payload", None)
 
     def decode(self, id: int, at: float, kind: str, data: bytes, payload: bytes | None) -> Event:
         """The event that a store kept.
@@ -80,8 +81,8 @@ class EventCodec:
             UnknownEventKind: this release knows no such kind, or only older schemas of it.
             HistoryError: the data are not what this kind of event holds.
         """
-        hooks = self._hooks.get(kind)
-        if hooks is None:
+        read = self._readers.get(kind)
+        if read is None:
             raise UnknownEventKind(
                 f"event {id} is of kind {kind!a}, which this release does not know: a newer one wrote it; upgrade "
                 "this worker",
@@ -96,7 +97,7 @@ class EventCodec:
             plain["at"] = at
             if self._with_payload[kind]:
                 plain["payload"] = _bytes_if_any(payload)
-            event: Event = hooks[1](plain, None)
+            event: Event = read(plain, None)
         except UnknownEventKind:
             raise
         except Exception as exc:

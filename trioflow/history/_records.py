@@ -9,6 +9,7 @@ Called by `_codec.py` and `_exceptions.py`. Read next: `_codec.py`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -18,7 +19,7 @@ from trioflow.history._converter import TypeTable
 from trioflow.history._events import CarriedCancel, CarriedEvent, ParentLink
 from trioflow.history._failures import Failure
 from trioflow.history._leaves import LEAVES, Hooks
-from trioflow.history._misfit import Misfit, misfit
+from trioflow.history._misfit import Decode, Misfit, misfit
 
 SMALL_RECORDS: Final = (ParentLink, CarriedEvent, CarriedCancel, Failure)
 
@@ -33,25 +34,32 @@ def record_table() -> TypeTable:
     return table
 
 
-def record_hooks(cls: Any, table: TypeTable, *, apart: tuple[str, ...] = ()) -> Hooks:
-    """Hooks for one attrs class; the fields named in `apart` are not written, and are taken as they are when read."""
-    attrs.resolve_types(cls)
-    fields = attrs.fields_dict(cls)
-    open_ended = "extra" in fields
-    aside = tuple(name for name in (*apart, "extra") if name in fields)
-    known = frozenset(name for name in fields if name != "extra")
-    left_out: dict[str, Any] = {name: override(omit=True) for name in aside}
-    write = make_dict_unstructure_fn(cls, table, _cattrs_omit_if_default=True, **left_out)
-    as_it_is: dict[str, Any] = dict.fromkeys(aside, override(struct_hook=lambda value, _: value))
-    read = make_dict_structure_fn(cls, table, _cattrs_detailed_validation=False, **as_it_is)
+def record_hooks(cls: Any, table: TypeTable) -> Hooks:
+    """Hooks for one attrs class."""
+    write, open_ended = record_writer(cls, table), "extra" in attrs.fields_dict(cls)
 
     def encode(record: Any) -> dict[str, Any]:
         if type(record) is not cls:
             raise misfit(cls, record)
         plain = write(record)
-        if open_ended and record.extra:
-            plain = {**record.extra, **plain}
-        return plain
+        return {**record.extra, **plain} if open_ended and record.extra else plain
+
+    return encode, record_reader(cls, table)
+
+
+def record_writer(cls: Any, table: TypeTable, *, apart: tuple[str, ...] = ()) -> Callable[[Any], dict[str, Any]]:
+    """Writes a record of exactly this attrs class, but for `extra` and the fields named in `apart`."""
+    left_out: dict[str, Any] = {name: override(omit=True) for name in _aside(cls, apart)}
+    return make_dict_unstructure_fn(cls, table, _cattrs_omit_if_default=True, **left_out)
+
+
+def record_reader(cls: Any, table: TypeTable, *, apart: tuple[str, ...] = ()) -> Decode:
+    """Reads a record of this attrs class; the fields named in `apart` are taken as they are."""
+    fields = attrs.fields_dict(cls)
+    open_ended = "extra" in fields
+    known = frozenset(name for name in fields if name != "extra")
+    as_it_is: dict[str, Any] = dict.fromkeys(_aside(cls, apart), override(struct_hook=lambda value, _: value))
+    read = make_dict_structure_fn(cls, table, _cattrs_detailed_validation=False, **as_it_is)
 
     def decode(plain: Any, _: Any) -> Any:
         if type(plain) is not dict:
@@ -63,7 +71,13 @@ def record_hooks(cls: Any, table: TypeTable, *, apart: tuple[str, ...] = ()) -> 
                 plain["extra"] = extra
         return read(plain, cls)
 
-    return encode, decode
+    return decode
+
+
+def _aside(cls: Any, apart: tuple[str, ...]) -> tuple[str, ...]:
+    attrs.resolve_types(cls)
+    fields = attrs.fields_dict(cls)
+    return tuple(name for name in (*apart, "extra") if name in fields)
 
 
 def _text_of_bytes(value: Any) -> str:

@@ -8,7 +8,8 @@ Who calls it: runtimes and clients, through the stores that inherit it. Read nex
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from trioflow.abc import (
     ActivitiesCommitted,
@@ -44,106 +45,106 @@ from trioflow.stores import _rules as rules
 
 R = TypeVar("R")
 A = TypeVar("A")
+Answer = Coroutine[Any, Any, A]
+"""What a verb returns, to be awaited: it adds no frame of its own."""
 
 
 class StoreVerbs(ABC):
     """See `trioflow.abc.Store`, where each verb's promise is written."""
 
     @abstractmethod
-    async def _call(self, rule: rules.Rule[R, A], request: R) -> A:
+    def _call(self, rule: rules.Rule[R, A], request: R) -> Answer[A]:
         """Run a rule in one transaction. A checkpoint before the write; an answer is never lost to cancellation."""
 
-    async def start_instance(self, request: StartInstance) -> Started:
+    def start_instance(self, request: StartInstance) -> Answer[Started]:
         """See `Store`."""
-        return await self._call(rules.start_instance, request)
+        return self._call(rules.start_instance, request)
 
-    async def post_message(self, request: PostMessage) -> None:
+    def post_message(self, request: PostMessage) -> Answer[None]:
         """See `Store`."""
-        await self._call(rules.post_message, request)
+        return self._call(rules.post_message, request)
 
-    async def lock_turns(self, request: LockTurns) -> LockedTurns:
+    def lock_turns(self, request: LockTurns) -> Answer[LockedTurns]:
         """See `Store`."""
-        return await self._call(rules.lock_turns, request)
+        return self._call(rules.lock_turns, request)
 
-    async def commit_turn(self, request: CommitTurn) -> TurnCommitted:
+    def commit_turn(self, request: CommitTurn) -> Answer[TurnCommitted]:
         """See `Store`."""
-        return await self._call(rules.commit_turn, request)
+        return self._call(rules.commit_turn, request)
 
-    async def release_turn(self, request: ReleaseTurn) -> None:
+    def release_turn(self, request: ReleaseTurn) -> Answer[None]:
         """See `Store`."""
-        await self._call(rules.release_turn, request)
+        return self._call(rules.release_turn, request)
 
-    async def renew_turns(self, request: RenewTurns) -> TurnsRenewed:
+    def renew_turns(self, request: RenewTurns) -> Answer[TurnsRenewed]:
         """See `Store`."""
-        return await self._call(rules.renew_turns, request)
+        return self._call(rules.renew_turns, request)
 
-    async def lock_activities(self, request: LockActivities) -> LockedActivities:
+    def lock_activities(self, request: LockActivities) -> Answer[LockedActivities]:
         """See `Store`."""
-        return await self._call(rules.lock_activities, request)
+        return self._call(rules.lock_activities, request)
 
-    async def commit_activities(self, request: CommitActivities) -> ActivitiesCommitted:
+    def commit_activities(self, request: CommitActivities) -> Answer[ActivitiesCommitted]:
         """See `Store`."""
-        return await self._call(rules.commit_activities, request)
+        return self._call(rules.commit_activities, request)
 
-    async def release_activity(self, request: ReleaseActivity) -> None:
+    def release_activity(self, request: ReleaseActivity) -> Answer[None]:
         """See `Store`."""
-        await self._call(rules.release_activity, request)
+        return self._call(rules.release_activity, request)
 
-    async def renew_activities(self, request: RenewActivities) -> ActivitiesRenewed:
+    def renew_activities(self, request: RenewActivities) -> Answer[ActivitiesRenewed]:
         """See `Store`."""
-        return await self._call(rules.renew_activities, request)
+        return self._call(rules.renew_activities, request)
 
-    async def renew_sessions(self, request: RenewSessions) -> SessionsRenewed:
+    def renew_sessions(self, request: RenewSessions) -> Answer[SessionsRenewed]:
         """See `Store`."""
-        return await self._call(rules.renew_sessions, request)
+        return self._call(rules.renew_sessions, request)
 
-    async def release_sessions(self, worker: str) -> None:
+    def release_sessions(self, worker: str) -> Answer[None]:
         """See `Store`."""
-        await self._call(rules.release_sessions, worker)
+        return self._call(rules.release_sessions, worker)
 
-    async def delete_instances(self, request: DeleteInstances) -> int:
+    def delete_instances(self, request: DeleteInstances) -> Answer[int]:
         """See `Store`."""
-        return await self._call(rules.delete_instances, request)
+        return self._call(rules.delete_instances, request)
 
-    async def prune_executions(self, request: PruneExecutions) -> int:
+    def prune_executions(self, request: PruneExecutions) -> Answer[int]:
         """See `Store`."""
-        return await self._call(rules.prune_executions, request)
+        return self._call(rules.prune_executions, request)
 
-    async def list_instances(self, request: ListInstances) -> InstancePage:
+    def list_instances(self, request: ListInstances) -> Answer[InstancePage]:
         """See `Store`."""
-        return await self._call(rules.list_instances, request)
+        return self._call(rules.list_instances, request)
 
-    async def read_executions(
+    def read_executions(
         self, instance: str, *, after: int = 0, limit: int | None = None
-    ) -> tuple[ExecutionRecord, ...]:
+    ) -> Answer[tuple[ExecutionRecord, ...]]:
         """See `Store`."""
-        return await self._call(
-            rules.read_executions, rules.ReadExecutions(instance=instance, after=after, limit=limit)
-        )
+        return self._call(rules.read_executions, rules.ReadExecutions(instance=instance, after=after, limit=limit))
 
-    async def read_depths(self) -> QueueDepths:
+    def read_depths(self) -> Answer[QueueDepths]:
         """See `Store`."""
-        return await self._call(rules.read_depths, None)
+        return self._call(rules.read_depths, None)
 
-    async def read_metrics(self) -> StoreMetrics:
+    def read_metrics(self) -> Answer[StoreMetrics]:
         """See `Store`."""
-        return await self._call(rules.read_metrics, None)
+        return self._call(rules.read_metrics, None)
 
-    async def read_instance(self, instance: str) -> InstanceRecord | None:
+    def read_instance(self, instance: str) -> Answer[InstanceRecord | None]:
         """See `Store`."""
-        return await self._call(rules.read_instance, instance)
+        return self._call(rules.read_instance, instance)
 
-    async def read_history(
+    def read_history(
         self, instance: str, execution: int, *, after: int = 0, limit: int | None = None
-    ) -> tuple[EventRow, ...]:
+    ) -> Answer[tuple[EventRow, ...]]:
         """See `Store`."""
         request = rules.ReadHistory(instance=instance, execution=execution, after=after, limit=limit)
-        return await self._call(rules.read_history, request)
+        return self._call(rules.read_history, request)
 
-    async def read_kv(self, instance: str) -> dict[str, bytes]:
+    def read_kv(self, instance: str) -> Answer[dict[str, bytes]]:
         """See `Store`."""
-        return await self._call(rules.read_kv, instance)
+        return self._call(rules.read_kv, instance)
 
-    async def read_clock(self) -> float:
+    def read_clock(self) -> Answer[float]:
         """See `Store`."""
-        return await self._call(rules.read_clock, None)
+        return self._call(rules.read_clock, None)

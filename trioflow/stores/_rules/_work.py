@@ -36,8 +36,7 @@ def _codec() -> EventCodec:
 
 def activity_cancelled(event_id: int, how: str) -> Draft:
     """The one event that a store has to word itself: nobody else is there to say that an item is gone."""
-    encoded = _codec().encode(ActivityCancelled(answers=event_id, how=how))
-    return Draft(encoded.kind, encoded.data, encoded.payload)
+    return Draft(*_codec().encode(ActivityCancelled(answers=event_id, how=how)))
 
 
 @attrs.define(eq=False)

@@ -91,14 +91,12 @@ class Jobs:
         """Whether nobody waits."""
         return self._queue.empty()
 
-    async def wait(self, job: Job) -> Any:
-        """From the job's task: have it done. Raises what it raised, or why it cannot be done. Not a cancel point."""
+    def put(self, job: Job) -> None:
+        """From the job's task, which then waits with `to_the_end`: have it done. Raises why it cannot be done."""
         with self._lock:
             if self._end is not None:
                 raise same(self._end)
             self._queue.put(job)
-        # Once it is in the queue it will be carried out, so its answer is waited for.
-        return await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
     def take(self, limit: int, timeout: float | None = None) -> list[Job]:
         """From the thread: what waits, waiting for it. Nothing if the time is up (seconds), or if no more will come."""
@@ -124,6 +122,11 @@ class Jobs:
     def rest(self) -> list[Job]:
         """Those that still wait behind a thread that has closed its queue."""
         return self.take(sys.maxsize, 0)
+
+
+def to_the_end(_: object) -> trio.lowlevel.Abort:
+    """What is in the queue will be carried out, so its answer is waited for: that is no cancel point."""
+    return trio.lowlevel.Abort.FAILED
 
 
 def tell(jobs: Iterable[Job], runs: Iterable[Run], topics: dict[str, None]) -> None:

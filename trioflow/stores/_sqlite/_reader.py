@@ -23,7 +23,7 @@ from trioflow.errors import StoreClosed, StoreError
 from trioflow.stores._rules import Work
 from trioflow.stores._sqlite._database import Member
 from trioflow.stores._sqlite._errors import translate
-from trioflow.stores._sqlite._jobs import Job, Jobs, Run, refuse, tell
+from trioflow.stores._sqlite._jobs import Job, Jobs, Run, refuse, tell, to_the_end
 from trioflow.stores._sqlite._opening import Settings, check_ours, connect_to_read
 from trioflow.stores._sqlite._place import Place
 from trioflow.stores._sqlite._tables import SqliteTables
@@ -56,7 +56,8 @@ class Reader:
 
     async def call(self, run: Run, member: Member) -> Any:
         """Have a member carried out that only reads."""
-        return await self._jobs.wait(Job(run, trio.lowlevel.current_task(), member=member))
+        self._jobs.put(Job(run, trio.lowlevel.current_task(), member=member))
+        return await trio.lowlevel.wait_task_rescheduled(to_the_end)
 
     def check(self) -> None:
         """Raise why it has ended, if it has."""

@@ -26,7 +26,7 @@ from trioflow.stores._sqlite._database import Member
 from trioflow.stores._sqlite._jobs import Run
 from trioflow.stores._sqlite._opening import Settings
 from trioflow.stores._sqlite._writer import Writer
-from trioflow.stores._verbs import StoreVerbs
+from trioflow.stores._verbs import Answer, StoreVerbs
 
 R = TypeVar("R")
 A = TypeVar("A")
@@ -123,10 +123,9 @@ class SqliteStore(StoreVerbs):
         if last and writer is not None:
             await writer.stop(run)
 
-    async def _call(self, rule: Rule[R, A], request: R) -> A:
+    def _call(self, rule: Rule[R, A], request: R) -> Answer[A]:
         run, writer = self._here()
-        answer: A = await writer.call(run, Member(rule, request))
-        return answer
+        return writer.call(run, Member(rule, request))
 
     async def register_worker(self, worker: str) -> None:
         """Hold the worker's file: when this process dies, others see it at once."""

@@ -22,7 +22,7 @@ from trioflow.errors import OutcomeUnknown, StoreClosed, StoreError
 from trioflow.stores._sqlite._database import Database, Member
 from trioflow.stores._sqlite._errors import translate
 from trioflow.stores._sqlite._gate import Presence
-from trioflow.stores._sqlite._jobs import Job, Jobs, Run, refuse, tell
+from trioflow.stores._sqlite._jobs import Job, Jobs, Run, refuse, tell, to_the_end
 from trioflow.stores._sqlite._opening import Settings
 from trioflow.stores._sqlite._owners import expire_leases
 from trioflow.stores._sqlite._place import Place
@@ -80,18 +80,21 @@ class Writer:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._reader is not None and member.reads:
             return await self._reader.call(run, member)
-        return await self._jobs.wait(Job(run, trio.lowlevel.current_task(), member=member))
+        self._jobs.put(Job(run, trio.lowlevel.current_task(), member=member))
+        return await trio.lowlevel.wait_task_rescheduled(to_the_end)
 
     async def do(self, run: Run, errand: Callable[[], Any]) -> Any:
         """Have something done in the thread, outside any transaction."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        return await self._jobs.wait(Job(run, trio.lowlevel.current_task(), errand=errand))
+        self._jobs.put(Job(run, trio.lowlevel.current_task(), errand=errand))
+        return await trio.lowlevel.wait_task_rescheduled(to_the_end)
 
     async def stop(self, run: Run) -> None:
         """Have everything before this done, then close. Not interrupted by cancellation."""
         if self.alive:
             try:
-                await self._jobs.wait(Job(run, trio.lowlevel.current_task(), errand=_nothing, ends=True))
+                self._jobs.put(Job(run, trio.lowlevel.current_task(), errand=_nothing, ends=True))
+                await trio.lowlevel.wait_task_rescheduled(to_the_end)
             except StoreError:
                 pass  # it was ending by itself
         self._thread.join()

@@ -1,19 +1,23 @@
-"""Ids are derived, and the SDK takes them for our spans alone."""
+"""Ids are derived, and our spans alone have them; whoever processes spans of the SDK gets ours as any others."""
 
 from __future__ import annotations
 
+import json
+
+import attrs
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import TraceFlags
 
 from tests.telemetry.seeing import EPOCH, SAMPLED, Seen, attempt, ended, start, started, subject, turn
 from trioflow._ambient import Part, PartOpened
+from trioflow.abc import StartAnswered
 from trioflow.history import OrchestrationCompleted
-from trioflow.telemetry import OpenTelemetry, _ids
+from trioflow.telemetry import _ids
 from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
-from trioflow.telemetry._opentelemetry import _release
-from trioflow.telemetry._sdk import DurableIds, Given
 
 
 def test_ids_are_the_same_for_ever() -> None:
@@ -45,48 +49,79 @@ def test_no_id_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trace_id_of(seed) == root_id_of(seed) == span_id_of(seed, 1) == 1
 
 
-def test_what_is_given_is_taken_once() -> None:
-    """A second span that begins meanwhile gets an id of its own."""
-    ids = DurableIds(RandomIdGenerator())
-    with Given(7, 8):
-        assert ids.generate_trace_id() == 8
-        assert not ids.is_trace_id_random()
-        assert ids.generate_span_id() == 7
-        assert ids.generate_span_id() != 7
-    assert ids.generate_trace_id() != 8
-    assert ids.is_trace_id_random()
-
-
-def test_a_trace_id_that_nobody_gave_is_random() -> None:
-    """Where only the span's id is given, the generator before makes the trace's."""
-    ids = DurableIds(RandomIdGenerator())
-    with Given(7):
-        assert ids.generate_trace_id() != 0
-        assert ids.is_trace_id_random()
-
-
-def test_other_tracers_are_left_alone(seen: Seen) -> None:
+def test_the_provider_and_other_tracers_are_left_alone(seen: Seen) -> None:
     """Another library's spans have random ids, and traces of their own, also beside an attempt."""
-    mine = seen.tracers.get_tracer("trioflow", _release())
-    other = seen.tracers.get_tracer("other")
-    assert isinstance(mine.id_generator, DurableIds)
-    assert type(other.id_generator) is RandomIdGenerator
-    assert type(other.sampler) is type(TracerProvider().sampler)
-    seen.instrument.saw(turn(started()))
-    with other.start_as_current_span("own"):
-        pass
+    mine, other = (seen.tracers.get_tracer(name) for name in ("trioflow", "other"))
+    for tracer in (mine, other):
+        assert type(tracer.id_generator) is RandomIdGenerator
+        assert type(tracer.sampler) is type(TracerProvider().sampler)
+    one = attempt()
+    with seen.instrument.inside(one):
+        seen.instrument.saw(turn(started()))
+        with other.start_as_current_span("own", context=Context()):
+            pass
     own = seen.only("own").context
     assert own is not None
     assert own.trace_id != int(SAMPLED[3:35], 16)
     assert own.trace_flags & TraceFlags.RANDOM_TRACE_ID
 
 
-def test_a_second_instrument_shares_the_tracer(seen: Seen) -> None:
-    """What stands in for the generator is put there once, however many instruments there are."""
-    OpenTelemetry(seen.tracers, seen.meters)
-    tracer = seen.tracers.get_tracer("trioflow", _release())
-    assert type(tracer.id_generator.before) is RandomIdGenerator
-    assert tracer.sampler.get_description() == seen.tracers.sampler.get_description()
+@attrs.define
+class Noting(SpanProcessor):
+    """A processor of a test."""
+
+    began: list[str] = attrs.field(factory=list)
+    ended: list[str] = attrs.field(factory=list)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """A span is open."""
+        self.began.append(span.name)
+        span.set_attribute("noted", "yes")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """A span is over."""
+        self.ended.append(span.name)
+
+
+def test_processors_see_what_is_open_begin(seen: Seen) -> None:
+    """A body's span and a client's start, as anybody's; what is drawn when it is over they see as such, once."""
+    noting = Noting()
+    seen.tracers.add_span_processor(noting)
+    one, asked = attempt(), start("client")
+    seen.instrument.headers(asked)
+    with seen.instrument.inside(one):
+        assert noting.began == ["start order", "charge"]
+        assert not noting.ended
+    seen.instrument.saw(turn(started()))
+    seen.instrument.saw(ended(one))
+    seen.instrument.saw(StartAnswered(start=asked, at=EPOCH, how="created"))
+    assert noting.began == ["start order", "charge"]
+    assert noting.ended == ["order", "turn", "charge", "start order"]
+    assert (seen.only("charge").attributes or {})["noted"] == "yes"
+
+
+def test_every_span_tells_of_the_provider_and_of_us(seen: Seen) -> None:
+    """Its resource and the scope, whoever made the span."""
+    one = attempt()
+    with seen.instrument.inside(one), seen.user.start_as_current_span("own"):
+        pass
+    seen.instrument.saw(turn(started()))
+    seen.instrument.saw(ended(one))
+    for span in seen.all:
+        assert span.resource is seen.tracers.resource
+        assert span.instrumentation_scope is not None
+        assert span.instrumentation_scope.name == ("user" if span.name == "own" else "trioflow")
+        json.loads(span.to_json())
+
+
+def test_the_limits_of_the_provider_hold_in_a_body() -> None:
+    """What a body says of itself is cut as anywhere."""
+    seen = Seen(span_limits=SpanLimits(max_span_attribute_length=3))
+    one = attempt()
+    with seen.instrument.inside(one):
+        trace.get_current_span().set_attribute("said", "too much")
+    seen.instrument.saw(ended(one))
+    assert (seen.only("charge").attributes or {})["said"] == "too"
 
 
 def test_a_derived_trace_does_not_say_that_it_is_random() -> None:

@@ -3,7 +3,7 @@
 Laws: pure, so derived once where it is asked for again and again; never 0, which means "no id"; two things of one trace
 never have the same, not even where it leads through two stores that know the same instance ids.
 
-Who calls it: everybody here. Read next: `_sdk.py`, which makes the SDK take them.
+Who calls it: everybody here. Read next: `_pen.py`, which gives them to spans.
 """
 
 from __future__ import annotations

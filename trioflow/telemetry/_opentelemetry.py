@@ -21,7 +21,6 @@ from opentelemetry.trace import TracerProvider, get_tracer_provider
 from trioflow.abc import Attempt, Fact, Instrument, Start, Subject
 from trioflow.telemetry._meter import Metrics
 from trioflow.telemetry._pen import Pen
-from trioflow.telemetry._sdk import install
 from trioflow.telemetry._spans import Spans
 
 log: Final = logging.getLogger("trioflow.telemetry")
@@ -93,10 +92,12 @@ def configured() -> bool:
 
 def _spans(provider: TracerProvider, *, messages: bool) -> Spans | None:
     tracer = provider.get_tracer(SCOPE, _release())
-    if not install(tracer):
+    if not hasattr(tracer, "span_processor") or not hasattr(tracer, "sampler"):
         log.warning("there will be no spans: %s gives no tracer of OpenTelemetry's SDK", type(provider).__qualname__)
         return None
-    return Spans(Pen(tracer, messages=messages))
+    from trioflow.telemetry._sdk import maker_for
+
+    return Spans(Pen(tracer, maker_for(tracer, SCOPE, _release()), messages=messages))
 
 
 def _release() -> str | None:

@@ -8,17 +8,31 @@ Must never know: facts. Who calls it: `_spans.py`, `_starts.py`, `_attempts.py`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    get_current_span,
+)
+from opentelemetry.trace.status import Status
 
 from trioflow.telemetry._attributes import CANCELLED, Attributes, Value
 from trioflow.telemetry._context import beneath, first
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._ids import root_id_of, trace_id_of
-from trioflow.telemetry._sdk import Given
+
+if TYPE_CHECKING:
+    from trioflow.telemetry._sdk import Maker
+
+FINE: Final = Status()
 
 
 @attrs.frozen(kw_only=True)
@@ -63,62 +77,89 @@ class Ending:
 
 @attrs.define(eq=False)
 class Pen:
-    """Draws spans. `tracer`: of the SDK, with `_sdk.install`; `messages`: whether faults tell theirs."""
+    """Draws spans. `tracer`: of the SDK; `maker`: makes them for it; `messages`: whether faults tell theirs."""
 
     tracer: Any
+    maker: Maker
     messages: bool
-    _above: tuple[SpanContext, Context] | None = attrs.field(default=None, init=False)  # the last parent, as a context
 
     def draw(self, drawn: Drawn) -> None:
         """One that is over."""
-        self._end(self.begin(drawn), drawn)
+        begin = nanoseconds(drawn.at)
+        until = drawn.until
+        self.maker.over(
+            drawn.name,
+            drawn.span,
+            drawn.parent,
+            kind=drawn.kind,
+            attributes=_told(drawn),
+            links=_links(drawn),
+            status=self._status(drawn.fault),
+            begin=begin,
+            end=begin if until is None or until <= drawn.at else nanoseconds(until),
+        )
 
     def begin(self, drawn: Drawn) -> Span:
         """One that lasts."""
-        given = Given(drawn.span.span_id)
-        if drawn.parent is None:
-            given.trace_id, given.parent = drawn.span.trace_id, beneath(drawn.span)
-        return self._begun(drawn, given, Context() if drawn.parent is None else self._beneath(drawn.parent))
-
-    def _beneath(self, parent: SpanContext) -> Context:
-        """Spans are often drawn beneath the same as the one before."""
-        above = self._above
-        if above is None or above[0] is not parent:
-            above = self._above = parent, beneath(parent)
-        return above[1]
+        context = Context() if drawn.parent is None else beneath(drawn.parent)
+        return self._begun(drawn, drawn.span, drawn.parent, _told(drawn), context)
 
     def begin_here(self, drawn: Drawn) -> Span:
-        """One beneath the span that is current; where none is, it begins a trace, and the sampler decides."""
-        return self._begun(drawn, Given(drawn.span.span_id, drawn.span.trace_id), None)
+        """One beneath the span that is current; where none is, it begins a trace. The sampler decides."""
+        parent: SpanContext | None = get_current_span().get_span_context()
+        if parent is not None and not parent.is_valid:
+            parent = None
+        trace_id = drawn.span.trace_id if parent is None else parent.trace_id
+        attributes = dict(drawn.attributes)
+        result = self.tracer.sampler.should_sample(None, trace_id, drawn.name, drawn.kind, attributes, ())
+        flags = 0 if parent is None else parent.trace_flags & ~TraceFlags.SAMPLED
+        if result.decision.is_sampled():
+            flags |= TraceFlags.SAMPLED
+        span = SpanContext(
+            trace_id,
+            drawn.span.span_id,
+            is_remote=False,
+            trace_flags=TraceFlags(flags),
+            trace_state=result.trace_state,
+        )
+        if not result.decision.is_recording():
+            return NonRecordingSpan(span)
+        return self._begun(drawn, span, parent, result.attributes, None)
 
-    def _begun(self, drawn: Drawn, given: Given, context: Context | None) -> Span:
-        with given:
-            span: Span = self.tracer.start_span(
-                drawn.name,
-                context=context,
-                kind=drawn.kind,
-                attributes=_told(drawn),
-                links=[Link(link) for link in drawn.links],
-                start_time=nanoseconds(drawn.at),
-            )
-        return span
+    def _begun(
+        self, drawn: Drawn, span: SpanContext, parent: SpanContext | None, told: Attributes, context: Context | None
+    ) -> Span:
+        return self.maker.begin(
+            drawn.name,
+            span,
+            parent,
+            kind=drawn.kind,
+            attributes=told,
+            links=_links(drawn),
+            begin=nanoseconds(drawn.at),
+            context=context,
+        )
 
     def finish(self, span: Span, ending: Ending) -> None:
         """One that was begun."""
         for name, value in _told(ending).items():  # few: as a mapping they are copied and checked once more
             span.set_attribute(name, value)
-        self._end(span, ending)
+        if ending.fault is not None:
+            span.set_status(self._status(ending.fault))
+        span.end(nanoseconds(max(ending.until, ending.at)))
 
-    def _end(self, span: Span, over: Drawn | Ending) -> None:
-        if over.fault is not None:
-            span.set_status(StatusCode.ERROR, over.fault.text(messages=self.messages))
-        span.end(nanoseconds(over.at if over.until is None else max(over.until, over.at)))
+    def _status(self, fault: Fault | None) -> Status:
+        return FINE if fault is None else Status(StatusCode.ERROR, fault.text(messages=self.messages))
 
     def new_trace(self, seed: str, name: str, attributes: Attributes) -> SpanContext:
         """The first span of a trace that an execution is to begin; the sampler decides, once."""
         trace_id = trace_id_of(seed)
         result = self.tracer.sampler.should_sample(Context(), trace_id, name, SpanKind.INTERNAL, dict(attributes), ())
         return first(trace_id, root_id_of(seed), sampled=result.decision.is_sampled(), state=result.trace_state)
+
+
+def _links(drawn: Drawn) -> tuple[Link, ...]:
+    return tuple([Link(link) for link in drawn.links]) if drawn.links else ()
 
 
 def _told(what: Drawn | Ending) -> Attributes:

@@ -25,7 +25,7 @@ from trioflow.history import (
     Suspended,
 )
 from trioflow.telemetry import _attributes
-from trioflow.telemetry._pen import nanoseconds as exact
+from trioflow.telemetry._drawn import nanoseconds as exact
 
 SECRET = "4111 1111 1111 1111"
 FAILURE = Failure(type="builtins.ValueError", message=SECRET, category=Category.APPLICATION)

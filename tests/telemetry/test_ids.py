@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
-import attrs
 import pytest
-from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import TraceFlags
 
 from tests.telemetry.seeing import EPOCH, SAMPLED, Seen, attempt, ended, start, started, subject, turn
 from trioflow._ambient import Part, PartOpened
-from trioflow.abc import StartAnswered
 from trioflow.history import OrchestrationCompleted
 from trioflow.telemetry import _ids
 from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
@@ -64,64 +59,6 @@ def test_the_provider_and_other_tracers_are_left_alone(seen: Seen) -> None:
     assert own is not None
     assert own.trace_id != int(SAMPLED[3:35], 16)
     assert own.trace_flags & TraceFlags.RANDOM_TRACE_ID
-
-
-@attrs.define
-class Noting(SpanProcessor):
-    """A processor of a test."""
-
-    began: list[str] = attrs.field(factory=list)
-    ended: list[str] = attrs.field(factory=list)
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """A span is open."""
-        self.began.append(span.name)
-        span.set_attribute("noted", "yes")
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """A span is over."""
-        self.ended.append(span.name)
-
-
-def test_processors_see_what_is_open_begin(seen: Seen) -> None:
-    """A body's span and a client's start, as anybody's; what is drawn when it is over they see as such, once."""
-    noting = Noting()
-    seen.tracers.add_span_processor(noting)
-    one, asked = attempt(), start("client")
-    seen.instrument.headers(asked)
-    with seen.instrument.inside(one):
-        assert noting.began == ["start order", "charge"]
-        assert not noting.ended
-    seen.instrument.saw(turn(started()))
-    seen.instrument.saw(ended(one))
-    seen.instrument.saw(StartAnswered(start=asked, at=EPOCH, how="created"))
-    assert noting.began == ["start order", "charge"]
-    assert noting.ended == ["order", "turn", "charge", "start order"]
-    assert (seen.only("charge").attributes or {})["noted"] == "yes"
-
-
-def test_every_span_tells_of_the_provider_and_of_us(seen: Seen) -> None:
-    """Its resource and the scope, whoever made the span."""
-    one = attempt()
-    with seen.instrument.inside(one), seen.user.start_as_current_span("own"):
-        pass
-    seen.instrument.saw(turn(started()))
-    seen.instrument.saw(ended(one))
-    for span in seen.all:
-        assert span.resource is seen.tracers.resource
-        assert span.instrumentation_scope is not None
-        assert span.instrumentation_scope.name == ("user" if span.name == "own" else "trioflow")
-        json.loads(span.to_json())
-
-
-def test_the_limits_of_the_provider_hold_in_a_body() -> None:
-    """What a body says of itself is cut as anywhere."""
-    seen = Seen(span_limits=SpanLimits(max_span_attribute_length=3))
-    one = attempt()
-    with seen.instrument.inside(one):
-        trace.get_current_span().set_attribute("said", "too much")
-    seen.instrument.saw(ended(one))
-    assert (seen.only("charge").attributes or {})["said"] == "too"
 
 
 def test_a_derived_trace_does_not_say_that_it_is_random() -> None:

@@ -19,7 +19,7 @@ from tests.telemetry.seeing import Seen
 from trioflow import durable
 from trioflow.abc import Env, Store
 from trioflow.history import ChildScheduled, Event, TimerCreated, TimerFired
-from trioflow.telemetry._pen import nanoseconds
+from trioflow.telemetry._drawn import nanoseconds
 
 CANARY = "canary-4111-1111"
 

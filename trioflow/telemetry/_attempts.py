@@ -37,9 +37,10 @@ from trioflow.telemetry._attributes import (
     Value,
 )
 from trioflow.telemetry._context import beside, context_of
+from trioflow.telemetry._drawn import Drawn, Ending
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._ids import span_id_of
-from trioflow.telemetry._pen import Drawn, Ending, Pen
+from trioflow.telemetry._pen import Pen
 from trioflow.telemetry._pending import Pending
 
 Key = tuple[str, int, int, int]
@@ -80,7 +81,7 @@ class Attempts:
         if span is not None and fact.how != "given back":
             self._pen.finish(span, ending)
             return
-        drawn = _over(_drawn(attempt, parent), ending)
+        drawn = _drawn(attempt, parent).over(ending)
         if fact.how == "given back":
             apart = _span(attempt, parent, attempt.attempt, "given back", attempt.worker, str(attempt.began))
             drawn = attrs.evolve(drawn, name=f"{attempt.name}: given back", span=apart)
@@ -121,17 +122,6 @@ def _ending(fact: AttemptEnded) -> Ending:
         attributes=told,
         fault=None if fact.failure is None else Fault.of(fact.failure),
         cancelled=fact.how == "cancelled",
-    )
-
-
-def _over(drawn: Drawn, ending: Ending) -> Drawn:
-    """Both in one."""
-    return attrs.evolve(
-        drawn,
-        until=ending.until,
-        attributes={**drawn.attributes, **ending.attributes},
-        fault=ending.fault,
-        cancelled=ending.cancelled,
     )
 
 

@@ -26,9 +26,9 @@ from trioflow.history import (
 )
 from trioflow.telemetry._attributes import CACHED, COMMIT, EVENTS, OUTCOME, REASON, REPLAYED, TAKEN, WORKER
 from trioflow.telemetry._context import link_of
+from trioflow.telemetry._drawn import Drawn
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._parts import span_of_part
-from trioflow.telemetry._pen import Drawn
 from trioflow.telemetry._traced import Traced
 
 ENDINGS: Final[dict[type[Event], str]] = {

@@ -97,7 +97,7 @@ def _spans(provider: TracerProvider, *, messages: bool) -> Spans | None:
         return None
     from trioflow.telemetry._sdk import maker_for
 
-    return Spans(Pen(tracer, maker_for(tracer, SCOPE, _release()), messages=messages))
+    return Spans(Pen(tracer, maker_for(tracer, SCOPE, _release(), messages=messages), messages))
 
 
 def _release() -> str | None:

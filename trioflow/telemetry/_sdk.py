@@ -1,24 +1,31 @@
 """Spans of OpenTelemetry's SDK that we make ourselves, since their ids and the decision to record them are ours.
 
-Laws: what is told when it is over is made finished, and given to the provider's processors as such: it was never open
-in this process, and that costs a tenth. What is open while code runs is a span like any other, which its processors see
-begin. Nobody else's spans, and nothing of the provider, are touched.
+Laws: what is told when it is over is made finished, and given to the provider's processors as such, which costs a tenth
+of a span that begins and ends. Where anybody could tell the difference, because a processor looks at spans that begin
+or the provider cuts what spans say, each is begun and ended as any other. Nobody else's spans, and nothing of the
+provider, are touched.
 
 Must never know: facts. It is imported where an SDK is there, and not before. Who calls it: `_pen.py`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.trace.status import Status
 
-from trioflow.telemetry._attributes import Attributes
+from trioflow.telemetry._attributes import ATTRIBUTES
+from trioflow.telemetry._drawn import Drawn, status_of, told
+
+DEAF: Final = (SpanProcessor.on_start, BatchSpanProcessor.on_start, SimpleSpanProcessor.on_start)
+"""What processors do that do nothing when a span begins."""
+
+FINE: Final = Status()
 
 
 class OwnSpan(Span):
@@ -27,80 +34,75 @@ class OwnSpan(Span):
 
 @attrs.define(eq=False)
 class Maker:
-    """Makes them for a tracer of the SDK. Times are in nanoseconds."""
+    """Makes them for a tracer of the SDK. `messages`: whether faults tell theirs."""
 
     _tracer: Any
     _scope: InstrumentationScope
+    _messages: bool
     _limits: SpanLimits = attrs.field(init=False)
+    _cuts: bool = attrs.field(init=False)
+    _asked: tuple[Any, bool] = attrs.field(default=((), False), init=False)  # which processors, and whether they watch
 
-    @_limits.default
-    def _limits_of_the_provider(self) -> SpanLimits:
-        """The SDK keeps them to itself; those of the environment are what most have."""
-        return getattr(self._tracer, "_span_limits", None) or SpanLimits()
+    def __attrs_post_init__(self) -> None:
+        # The SDK keeps a provider's limits to itself; without them, those of the environment are what most have.
+        self._limits = limits = getattr(self._tracer, "_span_limits", None) or SpanLimits()
+        most = limits.max_span_attributes
+        self._cuts = limits.max_span_attribute_length is not None or (most is not None and most < len(ATTRIBUTES))
 
-    def over(
-        self,
-        name: str,
-        span: SpanContext,
-        parent: SpanContext | None,
-        *,
-        kind: SpanKind,
-        attributes: Attributes,
-        links: tuple[Link, ...],
-        status: Status,
-        begin: int,
-        end: int,
-    ) -> None:
+    @property
+    def watched(self) -> bool:
+        """Whether anybody could tell a span that was made finished from one that began and ended."""
+        processors = getattr(self._tracer.span_processor, "_span_processors", None)
+        if processors is None:
+            return True  # for all that is known
+        if self._asked[0] is not processors:
+            self._asked = processors, any(type(one).on_start not in DEAF for one in processors)
+        return self._cuts or self._asked[1]
+
+    def over(self, drawn: Drawn) -> None:
         """One that is over."""
+        if self.watched:
+            span = self.begin(drawn, Context())
+            if drawn.fault is not None:
+                span.set_status(status_of(drawn.fault, messages=self._messages))
+            span.end(drawn.end)
+            return
         tracer = self._tracer
         tracer.span_processor.on_end(
             ReadableSpan(
-                name,
-                span,
-                parent,
+                drawn.name,
+                drawn.span,
+                drawn.parent,
                 tracer.resource,
-                attributes,
-                (),
-                links,
-                kind,
-                None,
-                status,
-                begin,
-                end,
-                self._scope,
+                told(drawn),
+                links=drawn.linked(),
+                kind=drawn.kind,
+                status=FINE if drawn.fault is None else status_of(drawn.fault, messages=self._messages),
+                start_time=drawn.begin,
+                end_time=drawn.end,
+                instrumentation_scope=self._scope,
             )
         )
 
-    def begin(
-        self,
-        name: str,
-        span: SpanContext,
-        parent: SpanContext | None,
-        *,
-        kind: SpanKind,
-        attributes: Attributes,
-        links: tuple[Link, ...],
-        begin: int,
-        context: Context | None,
-    ) -> Span:
-        """One that lasts. `context`: that it begins in, where that is not the current one."""
+    def begin(self, drawn: Drawn, context: Context | None) -> Span:
+        """One that is open. `context`: that it begins in, where that is not the current one."""
         tracer = self._tracer
-        own = OwnSpan(
-            name,
-            span,
-            parent,
+        span = OwnSpan(
+            drawn.name,
+            drawn.span,
+            drawn.parent,
             resource=tracer.resource,
-            attributes=attributes,
-            links=links,
-            kind=kind,
+            attributes=told(drawn),
+            links=drawn.linked(),
+            kind=drawn.kind,
             span_processor=tracer.span_processor,
             limits=self._limits,
             instrumentation_scope=self._scope,
         )
-        own.start(begin, context)
-        return own
+        span.start(drawn.begin, context)
+        return span
 
 
-def maker_for(tracer: Any, scope: str, release: str | None) -> Maker:
+def maker_for(tracer: Any, scope: str, release: str | None, *, messages: bool) -> Maker:
     """For a tracer that was asked for by that name."""
-    return Maker(tracer, InstrumentationScope(scope, release))
+    return Maker(tracer, InstrumentationScope(scope, release), messages)

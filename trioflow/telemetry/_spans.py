@@ -13,8 +13,9 @@ import attrs
 from trioflow.abc import Administered, AttemptEnded, Fact, StartAnswered, Subject, TurnRan
 from trioflow.telemetry._attempts import Attempts
 from trioflow.telemetry._context import context_of, headers_of
+from trioflow.telemetry._drawn import Drawn
 from trioflow.telemetry._executions import spans_of_administration, spans_of_turn
-from trioflow.telemetry._pen import Drawn, Pen
+from trioflow.telemetry._pen import Pen
 from trioflow.telemetry._starts import Starts
 from trioflow.telemetry._traced import Traced
 

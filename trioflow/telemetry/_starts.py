@@ -15,9 +15,10 @@ from opentelemetry.trace import Span, SpanContext, SpanKind
 from trioflow.abc import Start, StartAnswered
 from trioflow.telemetry._attributes import INSTANCE, NAME, OUTCOME
 from trioflow.telemetry._context import first, headers_of
+from trioflow.telemetry._drawn import Drawn, Ending
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
-from trioflow.telemetry._pen import Drawn, Ending, Pen
+from trioflow.telemetry._pen import Pen
 from trioflow.telemetry._traced import Traced
 
 

@@ -10,9 +10,7 @@ Must never know: trace ids. Who calls it: `_execution.py`, and the kernel, whose
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import attrs
 import outcome
@@ -66,9 +64,13 @@ ENDINGS: Final[dict[type[Answer], How]] = {
 
 @attrs.define(eq=False)
 class Asked:
-    """An operation that is open. `within`: to be said of the part once the block tells."""
+    """An operation that is open; what its part is within, the block tells."""
 
-    begun: partial[Part]
+    key: str
+    kind: SpanKind
+    name: str
+    instance: str | None
+    at: float
     event: Event | None
     chain: tuple[CancelScope | str, ...]  # what may be around it
     part: Part | None = None  # once that is known
@@ -86,9 +88,7 @@ class Trace:
     _branches: dict[Task, Part | None] = attrs.field(factory=dict)  # None: no part of its own
     _scopes: dict[CancelScope, Part] = attrs.field(factory=dict)
     _labels: dict[Task, int] = attrs.field(factory=dict)  # how many labelled scopes each had
-    # Open ones, but for those that nobody will hear of: with their branch's and the engine's interest they are gone.
-    _operations: WeakKeyDictionary[Operation, Asked] = attrs.field(factory=WeakKeyDictionary)
-    _unplaced: list[Operation] = attrs.field(factory=list)  # those asked for since the last block
+    _unplaced: list[Asked] = attrs.field(factory=list)  # those asked for since the last block
 
     def take_turn(self, *, ended: bool) -> tuple[tuple[Span, ...], dict[int, str]]:
         """What is new since the last call; if the execution has `ended` in it, what is still open was dropped."""
@@ -145,11 +145,10 @@ class Trace:
     def asked(self, operation: Operation, event: Event | None) -> None:
         """A branch waits for something from outside."""
         kind, name, instance = name_of(operation, self._host.started)
-        key = operation.key
-        begun = partial(Part, key=key, kind=KINDS[kind], name=name, at=self._journal.at, instance=instance)
         task = operation.task
-        self._operations[operation] = Asked(begun, event, () if task is None else self._chain(task))
-        self._unplaced.append(operation)
+        chain = () if task is None else self._chain(task)
+        operation.noted = asked = Asked(operation.key, KINDS[kind], name, instance, self._journal.at, event, chain)
+        self._unplaced.append(asked)
 
     def answered(self, operation: Operation, answer: Answer | None) -> None:
         """It got what it waited for; without an answer where an event was taken."""
@@ -168,10 +167,9 @@ class Trace:
 
     def blocked(self) -> None:
         """Which scopes have durable deadlines is known now, so what was asked for has its place."""
-        unplaced, self._unplaced = self._unplaced, []
-        for operation in unplaced:
-            asked = self._operations.get(operation)
-            if asked is not None:
+        if self._unplaced:
+            unplaced, self._unplaced = self._unplaced, []
+            for asked in unplaced:
                 self._placed(asked)
 
     def _drop(self) -> None:
@@ -228,16 +226,18 @@ class Trace:
         if asked.part is not None:
             return asked.part
         within = self._within(asked.chain)
-        asked.part = part = asked.begun(within=within)
-        if part.kind in ("child", "detached"):
+        asked.part = part = Part(
+            key=asked.key, within=within, kind=asked.kind, name=asked.name, at=asked.at, instance=asked.instance
+        )
+        if asked.kind in ("child", "detached"):
             self._say(PartOpened(part))
         elif isinstance(asked.event, ActivityScheduled) and not self._journal.replaying:
             self.within[asked.event.id] = within
         return part
 
     def _operation_closed(self, operation: Operation, how: How, error: str | None, answer: Answer | None) -> None:
-        part = self._placed(self._operations.pop(operation))
-        self._closed(part, how, error, answer)
+        asked: Asked = operation.noted
+        self._closed(self._placed(asked), how, error, answer)
 
     def _closed(self, part: Part, how: How, error: str | None, answer: Answer | None = None) -> None:
         self._say(PartClosed(part=part, at=self._journal.at, how=how, error=error, answer=answer))

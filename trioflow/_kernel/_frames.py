@@ -31,8 +31,11 @@ def await_frames(awaitable: Any) -> Iterator[tuple[FrameType, int]]:
 
 def stands_in_user_code(awaitable: Any) -> bool:
     """Whether any of its frames is neither ours nor in nobody's name; `standing` says where."""
-    modules = (frame.f_globals.get("__name__", "") for frame, _ in await_frames(awaitable))
-    return any(module != "contextlib" and not module.startswith("trioflow.") for module in modules)
+    for frame, _ in await_frames(awaitable):
+        module = frame.f_globals.get("__name__", "")
+        if not module.startswith("trioflow.") and module != "contextlib":
+            return True
+    return False
 
 
 def standing(awaitable: Any) -> tuple[str | None, str | None]:

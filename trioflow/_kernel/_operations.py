@@ -35,10 +35,11 @@ class Operation:
         number: the branch's own count of operations, from 1.
         request: what was asked for; opaque here.
         on_cancel: what cancellation of the branch does to it.
+        noted: what a watcher has noted of it.
     """
 
     # By hand, not attrs: one is made for each step of every replay, and this is the fastest way.
-    __slots__ = ("__weakref__", "_raise_cancel", "_task", "number", "on_cancel", "place", "request")
+    __slots__ = ("_raise_cancel", "_task", "noted", "number", "on_cancel", "place", "request")
 
     def __init__(self, task: Task, number: int, request: object, on_cancel: OnCancel) -> None:
         self.place = task.place
@@ -46,6 +47,7 @@ class Operation:
         self.request = request
         self.on_cancel = on_cancel
         self._task: Task | None = task  # who waits; None once answered or given up
+        self.noted: Any = None
         self._raise_cancel: RaiseCancel | None = None  # set when its end was asked for and the branch stays
 
     @property

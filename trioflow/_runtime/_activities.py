@@ -262,10 +262,13 @@ class Activities:
 
     async def _watched(self, attempt: Attempt, definition: ActivityDefinition[..., Any]) -> Ending:
         """Run the body within what is to be around it: mostly nothing."""
-        if attempt.options.heartbeat_timeout is None and attempt.fact is None:
+        around = [] if attempt.fact is None else [self.teller.inside(attempt.fact)]
+        if attempt.options.heartbeat_timeout is not None:
+            around.append(listening(attempt, self.env, self.work))
+        if not around:
             return await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
-        inside = nullcontext() if attempt.fact is None else self.teller.inside(attempt.fact)
-        with listening(attempt, self.env, self.work), inside:
+        outer, inner = around if len(around) > 1 else (around[0], nullcontext())
+        with outer, inner:
             return await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
 
     def _elapsed(self, item: LockedActivity) -> float:

@@ -94,6 +94,7 @@ class Around:
     born: Mapping[int, BornLeased]
     subject: Subject | None
     within: Mapping[int, str]  # new activities by event id: the part of the execution around each
+    headers: dict[str, Mapping[str, str]]  # those of activities, by that part
 
 
 @attrs.frozen(kw_only=True)
@@ -132,7 +133,7 @@ class TurnWriter:
         """
         request_id = self.new_token()
         actions = Actions()
-        around = Around(lock, request_id, born, subject, result.within)
+        around = Around(lock, request_id, born, subject, result.within, {})
         for action in result.actions:
             self._add(actions, action, around)
         last = type(result.events[-1]) if result.ended else None
@@ -267,7 +268,10 @@ class TurnWriter:
 
     def _new_activity(self, action: ScheduleActivity, around: Around) -> NewActivity:
         event, limit = action.event, action.options.get("schedule_timeout")
-        headers = self.headers.for_activity(around.subject, around.within.get(event.id, ""))
+        within = around.within.get(event.id, "")
+        headers = around.headers.get(within)
+        if headers is None:
+            headers = around.headers[within] = self.headers.for_activity(around.subject, within)
         return NewActivity(
             event_id=event.id,
             name=event.name,

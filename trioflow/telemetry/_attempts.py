@@ -13,12 +13,11 @@ Who calls it: `_spans.py`. Read next: `_pen.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 import attrs
 from opentelemetry import context as current
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, set_span_in_context
 
 from trioflow.abc import Attempt, AttemptEnded
 from trioflow.telemetry._attributes import (
@@ -46,6 +45,19 @@ from trioflow.telemetry._pending import Pending
 Key = tuple[str, int, int, int]
 
 
+class Current:
+    """Inside, a span is current."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._token = current.attach(set_span_in_context(self._span))
+
+    def __exit__(self, *raised: object) -> None:
+        current.detach(self._token)
+
+
 @attrs.define(eq=False)
 class Attempts:
     """Draws them."""
@@ -53,23 +65,16 @@ class Attempts:
     _pen: Pen
     _pending: Pending[Key] = attrs.field(factory=Pending)
 
-    @contextmanager
-    def inside(self, attempt: Attempt) -> Iterator[None]:
+    def inside(self, attempt: Attempt) -> AbstractContextManager[object]:
         """Inside, its span is the current one; one that is not recorded keeps what is beneath it unrecorded."""
         parent = context_of(attempt.headers)
         if parent is None:
-            yield
-            return
-        if parent.trace_flags.sampled:
-            span = self._pen.begin(_drawn(attempt, parent))
-            self._pending.put(_key(attempt), span)
-        else:
-            span = NonRecordingSpan(parent)
-        token = current.attach(set_span_in_context(span))
-        try:
-            yield
-        finally:
-            current.detach(token)
+            return nullcontext()
+        if not parent.trace_flags.sampled:
+            return Current(NonRecordingSpan(parent))
+        span = self._pen.begin(_drawn(attempt, parent))
+        self._pending.put(_key(attempt), span)
+        return Current(span)
 
     def ended(self, fact: AttemptEnded) -> None:
         """Its end is recorded. One whose body was never called is drawn now."""

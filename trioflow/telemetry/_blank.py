@@ -14,16 +14,14 @@ from typing import Any, Final
 
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
-from trioflow.telemetry._drawn import Drawn
-
 _first: Final = Lock()
 
 
 class BlankSpan(Span):
-    """Stands for `drawn`, and `begin` begins the SDK's."""
+    """Has its place; `begin` begins the SDK's, in that place."""
 
-    def __init__(self, drawn: Drawn, begin: Callable[[], Span]) -> None:
-        self.drawn = drawn
+    def __init__(self, span: SpanContext, begin: Callable[[], Span]) -> None:
+        self._span = span
         self.written: Span | None = None
         self.over = False
         self._begin = begin
@@ -41,9 +39,14 @@ class BlankSpan(Span):
             raise AttributeError(name)
         return getattr(self._writable(), name)
 
+    def close(self) -> Span | None:
+        """Its time is over: the span that was written on, to be ended; None if nobody has."""
+        self.over = True
+        return self.written
+
     def get_span_context(self) -> SpanContext:
         """Its place."""
-        return self.drawn.span
+        return self._span
 
     def is_recording(self) -> bool:
         """Until it is over."""

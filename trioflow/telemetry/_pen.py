@@ -8,12 +8,13 @@ Must never know: facts. Who calls it: `_spans.py`, `_starts.py`, `_attempts.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, get_current_span
+from opentelemetry.trace import Span, SpanContext, SpanKind, TraceFlags, get_current_span
 
 from trioflow.telemetry._attributes import Attributes
 from trioflow.telemetry._blank import BlankSpan
@@ -23,6 +24,14 @@ from trioflow.telemetry._ids import root_id_of, trace_id_of
 
 if TYPE_CHECKING:
     from trioflow.telemetry._sdk import Maker
+
+
+@attrs.frozen
+class Begun:
+    """One beneath what was current: its place, and what is to be finished; None if it is not recorded."""
+
+    span: SpanContext
+    what: Span | Drawn | None
 
 
 @attrs.define(eq=False)
@@ -37,48 +46,47 @@ class Pen:
         """One that is over."""
         self.maker.over(drawn)
 
-    def begin(self, drawn: Drawn) -> Span:
-        """One that lasts, beneath its parent."""
-        if not self.maker.watched:
-            return BlankSpan(drawn, partial(self._begun, drawn))
-        return self._begun(drawn)
+    def begin(self, span: SpanContext, draw: Callable[[], Drawn]) -> Span:
+        """One that lasts, and may be current meanwhile: in that place, beneath its parent; `draw` says the rest."""
+        begin = partial(self._begin, draw)
+        return begin() if self.maker.watched else BlankSpan(span, begin)
 
-    def _begun(self, drawn: Drawn) -> Span:
+    def _begin(self, draw: Callable[[], Drawn]) -> Span:
+        drawn = draw()
         return self.maker.begin(drawn, Context() if drawn.parent is None else beneath(drawn.parent))
 
-    def begin_here(self, drawn: Drawn) -> Span:
-        """One beneath the span that is current; where none is, it begins a trace. The sampler decides."""
+    def begin_here(self, drawn: Drawn) -> Begun:
+        """One that lasts, beneath the span that is current; where none is, it begins a trace. The sampler decides."""
         here = get_current_span().get_span_context()
         parent = here if here.is_valid else None
         trace_id = drawn.span.trace_id if parent is None else parent.trace_id
         about = (trace_id, drawn.name, drawn.kind, dict(drawn.attributes), ())
         result = self.tracer.sampler.should_sample(None, *about)
-        flags = 0 if parent is None else parent.trace_flags & ~TraceFlags.SAMPLED
+        flags = TraceFlags.DEFAULT if parent is None else parent.trace_flags & ~TraceFlags.SAMPLED
         if result.decision.is_sampled():
             flags |= TraceFlags.SAMPLED
         span = SpanContext(
-            trace_id, drawn.span.span_id, is_remote=False, trace_flags=TraceFlags(flags), trace_state=result.trace_state
+            trace_id,
+            drawn.span.span_id,
+            is_remote=False,
+            trace_flags=TraceFlags(flags),
+            trace_state=result.trace_state,
         )
         if not result.decision.is_recording():
-            return NonRecordingSpan(span)
+            return Begun(span, None)
         drawn = attrs.evolve(drawn, span=span, parent=parent, attributes=dict(result.attributes))
-        if not self.maker.watched:
-            return BlankSpan(drawn, partial(self.maker.begin, drawn, None))
-        return self.maker.begin(drawn, None)
+        return Begun(span, self.maker.begin(drawn, None) if self.maker.watched else drawn)
 
-    def finish(self, span: Span, ending: Ending) -> None:
+    def finish(self, begun: Span | Drawn, ending: Ending) -> None:
         """One that was begun."""
-        if isinstance(span, BlankSpan):
-            if span.written is None:
-                span.over = True
-                self.maker.over(span.drawn.over(ending))
-                return
-            span = span.written
+        if isinstance(begun, Drawn):
+            self.maker.over(begun.over(ending))
+            return
         for name, value in told(ending).items():  # few: as a mapping they are copied and checked once more
-            span.set_attribute(name, value)
+            begun.set_attribute(name, value)
         if ending.fault is not None:
-            span.set_status(status_of(ending.fault, messages=self.messages))
-        span.end(nanoseconds(max(ending.until, ending.at)))
+            begun.set_status(status_of(ending.fault, messages=self.messages))
+        begun.end(nanoseconds(max(ending.until, ending.at)))
 
     def new_trace(self, seed: str, name: str, attributes: Attributes) -> SpanContext:
         """The first span of a trace that an execution is to begin; the sampler decides, once."""

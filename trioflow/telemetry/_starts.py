@@ -27,7 +27,7 @@ class Starts:
     """Answers for the headers of starts, and draws those of clients."""
 
     _pen: Pen
-    _begun: dict[str, Span] = attrs.field(factory=dict)  # by seed; each is answered, so it is not bounded
+    _begun: dict[str, Span | Drawn] = attrs.field(factory=dict)  # by seed; each is answered, so it is not bounded
 
     def headers(self, start: Start) -> dict[str, str]:
         """Headers of an execution that is about to be asked for, or to begin; none where the asker has no trace."""
@@ -46,17 +46,18 @@ class Starts:
 
     def answered(self, fact: StartAnswered) -> None:
         """A client's start is over."""
-        span = self._begun.pop(fact.start.seed, None)
-        if span is not None:
+        begun = self._begun.pop(fact.start.seed, None)
+        if begun is not None:
             ending = Ending(
                 at=fact.start.at, until=fact.at, attributes={OUTCOME: fact.how}, fault=Fault.named(fact.error)
             )
-            self._pen.finish(span, ending)
+            self._pen.finish(begun, ending)
 
     def _by_client(self, start: Start) -> dict[str, str]:
-        span = self._pen.begin_here(_drawn(start))
-        self._begun[start.seed] = span
-        return headers_of(span.get_span_context())
+        begun = self._pen.begin_here(_drawn(start))
+        if begun.what is not None:
+            self._begun[start.seed] = begun.what
+        return headers_of(begun.span)
 
 
 def _drawn(start: Start) -> Drawn:

@@ -94,7 +94,7 @@ class Around:
     born: Mapping[int, BornLeased]
     subject: Subject | None
     within: Mapping[int, str]  # new activities by event id: the part of the execution around each
-    headers: dict[str, Mapping[str, str]]  # those of activities, by that part
+    given: dict[str, tuple[Mapping[str, str], bytes]]  # by that part: headers of activities, and them as `data`
 
 
 @attrs.frozen(kw_only=True)
@@ -269,15 +269,16 @@ class TurnWriter:
     def _new_activity(self, action: ScheduleActivity, around: Around) -> NewActivity:
         event, limit = action.event, action.options.get("schedule_timeout")
         within = around.within.get(event.id, "")
-        headers = around.headers.get(within)
-        if headers is None:
-            headers = around.headers[within] = self.headers.for_activity(around.subject, within)
+        given = around.given.get(within)
+        if given is None:
+            headers = self.headers.for_activity(around.subject, within)
+            given = around.given[within] = headers, encode_options({}, headers)
         return NewActivity(
             event_id=event.id,
             name=event.name,
             tag=event.tag,
             session=event.session,
-            data=encode_options(action.options, headers),
+            data=encode_options(action.options, given[0]) if action.options else given[1],
             payload=event.payload,
             born=around.born.get(event.id),
             start_within=limit,

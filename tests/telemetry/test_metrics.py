@@ -155,6 +155,12 @@ def test_an_attempt_is_measured(number: int, how: str, more: tuple[str, ...]) ->
     assert found == {f"activity.{name}": expected[name] for name in more}
 
 
+def test_what_was_never_in_a_queue_has_not_waited_in_it() -> None:
+    """It began with the commit that asked for it; all else is measured."""
+    found = told(ended(attempt(born=True)))
+    assert set(found) == {"activity.attempts", "activity.duration"}
+
+
 @pytest.mark.parametrize(
     ("fact", "expected"),
     [

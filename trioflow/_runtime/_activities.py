@@ -139,7 +139,7 @@ class Activities:
 
     def start(self, item: LockedActivity, since: float, *, reserved: bool = False) -> None:
         """Run an item whose lease counts from `since`. `reserved`: its slot was taken before."""
-        attempt = Attempt(item, DEFAULT_OPTIONS)
+        attempt = Attempt(item, DEFAULT_OPTIONS, reserved)
         if not reserved:
             self.slots.take()
         token = attempt.token
@@ -245,7 +245,7 @@ class Activities:
             if late is not None:
                 return late
             attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
-        attempt.fact = self.teller.began(item, headers)
+        attempt.fact = self.teller.began(attempt, headers)
         ending = await self._watched(attempt, definition)
         if isinstance(ending, Returned):
             return completed(item, ending)

@@ -125,7 +125,12 @@ ATTEMPT: Final = Metric(
     "trioflow.activity.duration", "histogram", "s", "attempts of activities", (ACTIVITY, OUTCOME), LONG
 )
 QUEUED: Final = Metric(
-    "trioflow.activity.waited", "histogram", "s", "from asking for an activity to its first attempt", (ACTIVITY,), LONG
+    "trioflow.activity.waited",
+    "histogram",
+    "s",
+    "from asking for an activity to its first attempt, of those that were in a queue",
+    (ACTIVITY,),
+    LONG,
 )
 RETRIES: Final = Metric(
     "trioflow.activity.retries", "counter", "{attempt}", "failed attempts that are tried again", (ACTIVITY, CATEGORY)
@@ -273,7 +278,7 @@ def _attempt(fact: AttemptEnded) -> Iterator[Measurement]:
     labels: dict[str, Value] = {ACTIVITY: attempt.name, OUTCOME: fact.how}
     yield Measurement(ATTEMPTS, 1, labels | category)
     yield Measurement(ATTEMPT, max(fact.at - attempt.began, 0.0), labels)
-    if attempt.attempt == 1 and fact.how != "given back":  # then the first is still to come
+    if attempt.attempt == 1 and not attempt.born and fact.how != "given back":  # then the first is still to come
         yield Measurement(QUEUED, attempt.waited, {ACTIVITY: attempt.name})
     if fact.how == "retried":
         yield Measurement(RETRIES, 1, {ACTIVITY: attempt.name} | category)

@@ -94,6 +94,6 @@ def test_the_same_instance_in_two_stores_is_told_apart_within_one_trace(seen: Se
         part = Part(key="0#1", within="", kind="scope", name="deadline", at=EPOCH, due=EPOCH + 1)
         one = attempt(headers=seen.instrument.activity_headers(whose, ""))
         end = OrchestrationCompleted(id=2, at=EPOCH + 3, payload=b"null")
-        seen.instrument.saw(turn(first, end, whose=whose, spans=(PartOpened(part),)))
+        seen.instrument.saw(turn(first, end, attempts=2, whose=whose, spans=(PartOpened(part),)))
         seen.instrument.saw(ended(one))
     assert len(seen.spans) == 10

@@ -231,6 +231,15 @@ def test_a_reader_finds_them(seen: Seen) -> None:
     }
 
 
+@pytest.mark.parametrize("detail", [True, False])
+def test_details_are_measured_where_they_are_asked_for(*, detail: bool) -> None:
+    """The commits of turns; how long transactions take is told without them."""
+    seen = Seen(detail=detail)
+    seen.instrument.saw(turn(started()))
+    assert ("trioflow.turn.commit" in seen.metrics()) == detail
+    assert "trioflow.turn.duration" in seen.metrics()
+
+
 def test_bounds_are_those_of_the_table(seen: Seen) -> None:
     """The SDK's own are made for milliseconds."""
     seen.instrument.saw(StoreCommitted(operations=1, seconds=0.002))

@@ -63,7 +63,7 @@ def test_what_is_made_finished_is_what_a_tracer_makes(*, messages: bool) -> None
     everything(watched)
     assert [json.loads(span.to_json()) for span in seen.all] == [json.loads(span.to_json()) for span in watched.all]
     assert [type(span.context) for span in seen.all] == [type(span.context) for span in watched.all]
-    assert len(seen.all) == 6
+    assert len(seen.all) == 5
 
 
 def test_whoever_looks_at_spans_that_begin_sees_all(seen: Seen) -> None:
@@ -87,7 +87,7 @@ def test_a_processor_of_unknown_make_sees_all(seen: Seen) -> None:
     tracer.span_processor = noting  # type: ignore[attr-defined]
     instrument = type(seen.instrument)(Provider(tracer), seen.meters)  # type: ignore[arg-type]
     instrument.saw(turn(started()))
-    assert noting.began == noting.ended == ["order", "turn"]
+    assert noting.began == noting.ended == ["order"]
 
 
 @attrs.frozen

@@ -49,14 +49,14 @@ MOMENTS: Final[dict[type[Event], str]] = {
 """What is done to an execution, and is over at once."""
 
 
-def spans_of_turn(traced: Traced, fact: TurnRan, *, messages: bool) -> Iterator[Drawn]:
-    """What a turn shows; one that changed nothing is not shown itself."""
+def spans_of_turn(traced: Traced, fact: TurnRan, *, messages: bool, detail: bool) -> Iterator[Drawn]:
+    """What a turn shows. It is shown itself if it changed anything, and has more to say than that, or `detail` asks."""
     yield from _anchor(traced, fact.events)
     for span in fact.spans:
         drawn = span_of_part(traced, span)
         if drawn is not None:
             yield drawn
-    if fact.events:
+    if fact.events and (detail or fact.replayed or fact.attempts > 1):
         yield Drawn(
             name="turn",
             span=traced.span("turn", fact.events[0].id),

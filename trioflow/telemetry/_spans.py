@@ -25,6 +25,7 @@ class Spans:
     """All that are drawn with one pen."""
 
     _pen: Pen
+    _detail: bool  # whether every turn is drawn
     starts: Starts = attrs.field(init=False)
     attempts: Attempts = attrs.field(init=False)
     _last: tuple[Subject, Traced | None] | None = attrs.field(default=None, init=False)  # a turn asks, and is told of
@@ -58,7 +59,7 @@ class Spans:
 
     def _spans_of(self, traced: Traced, fact: TurnRan | Administered) -> Iterable[Drawn]:
         if isinstance(fact, TurnRan):
-            return spans_of_turn(traced, fact, messages=self._pen.messages)
+            return spans_of_turn(traced, fact, messages=self._pen.messages, detail=self._detail)
         return spans_of_administration(traced, fact, messages=self._pen.messages)
 
     def _draw(self, spans: Iterable[Drawn]) -> None:

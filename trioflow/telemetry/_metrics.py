@@ -109,7 +109,13 @@ POISON: Final = Metric(
 )
 TURN: Final = Metric("trioflow.turn.duration", "histogram", "s", "turns, with their commits", (*WHAT, CACHED), QUICK)
 TURN_COMMIT: Final = Metric(
-    "trioflow.turn.commit", "histogram", "s", "the commits of turns, if details are asked for", WHAT, QUICK, detail=True
+    "trioflow.turn.commit",
+    "histogram",
+    "s",
+    "the commits of turns, if details are asked for",
+    WHAT,
+    QUICK,
+    detail=True,
 )
 HITS: Final = Metric("trioflow.cache.hits", "counter", "{turn}", "turns of an execution that was at hand", WHAT)
 MISSES: Final = Metric("trioflow.cache.misses", "counter", "{turn}", "turns that had to replay a history", WHAT)

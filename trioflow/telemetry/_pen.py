@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 from opentelemetry.context import Context
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from trioflow.telemetry._sdk import Maker
 
 
-@attrs.frozen
-class Begun:
-    """One beneath what was current: its place, and what is to be finished; None if it is not recorded."""
+class Place(NamedTuple):
+    """A place in a trace that a span is to have; `told`: the attributes that it is to begin with, None if it is not
+    recorded.
+    """
 
     span: SpanContext
-    what: Span | Drawn | None
+    parent: SpanContext | None
+    told: Attributes | None
 
 
 @attrs.define(eq=False)
@@ -55,27 +57,23 @@ class Pen:
         drawn = draw()
         return self.maker.begin(drawn, Context() if drawn.parent is None else beneath(drawn.parent))
 
-    def begin_here(self, drawn: Drawn) -> Begun:
-        """One that lasts, beneath the span that is current; where none is, it begins a trace. The sampler decides."""
+    def place_here(self, seed: str, span_id: int, name: str, kind: SpanKind, attributes: Attributes) -> Place:
+        """For one beneath the span that is current; where none is, it begins a trace. The sampler decides."""
         here = get_current_span().get_span_context()
         parent = here if here.is_valid else None
-        trace_id = drawn.span.trace_id if parent is None else parent.trace_id
-        about = (trace_id, drawn.name, drawn.kind, dict(drawn.attributes), ())
-        result = self.tracer.sampler.should_sample(None, *about)
+        trace_id = trace_id_of(seed) if parent is None else parent.trace_id
+        result = self.tracer.sampler.should_sample(None, trace_id, name, kind, attributes, ())
         flags = TraceFlags.DEFAULT if parent is None else parent.trace_flags & ~TraceFlags.SAMPLED
         if result.decision.is_sampled():
             flags |= TraceFlags.SAMPLED
         span = SpanContext(
-            trace_id,
-            drawn.span.span_id,
-            is_remote=False,
-            trace_flags=TraceFlags(flags),
-            trace_state=result.trace_state,
+            trace_id, span_id, is_remote=False, trace_flags=TraceFlags(flags), trace_state=result.trace_state
         )
-        if not result.decision.is_recording():
-            return Begun(span, None)
-        drawn = attrs.evolve(drawn, span=span, parent=parent, attributes=dict(result.attributes))
-        return Begun(span, self.maker.begin(drawn, None) if self.maker.watched else drawn)
+        return Place(span, parent, result.attributes if result.decision.is_recording() else None)
+
+    def begin_here(self, drawn: Drawn) -> Span | Drawn:
+        """What is to be finished of one that has its place beneath the span that is current."""
+        return self.maker.begin(drawn, None) if self.maker.watched else drawn
 
     def finish(self, begun: Span | Drawn, ending: Ending) -> None:
         """One that was begun."""

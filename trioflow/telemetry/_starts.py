@@ -54,21 +54,14 @@ class Starts:
             self._pen.finish(begun, ending)
 
     def _by_client(self, start: Start) -> dict[str, str]:
-        begun = self._pen.begin_here(_drawn(start))
-        if begun.what is not None:
-            self._begun[start.seed] = begun.what
-        return headers_of(begun.span)
-
-
-def _drawn(start: Start) -> Drawn:
-    return Drawn(
-        name=f"start {start.name}",
-        span=first(trace_id_of(start.seed), span_id_of(start.instance, 0, "start", start.seed), sampled=True),
-        parent=None,
-        at=start.at,
-        kind=SpanKind.PRODUCER,
-        attributes={INSTANCE: start.instance, NAME: start.name},
-    )
+        name, kind = f"start {start.name}", SpanKind.PRODUCER
+        span_id = span_id_of(start.instance, 0, "start", start.seed)
+        attributes = {INSTANCE: start.instance, NAME: start.name}
+        span, parent, told = self._pen.place_here(start.seed, span_id, name, kind, attributes)
+        if told is not None:
+            drawn = Drawn(name=name, span=span, parent=parent, at=start.at, kind=kind, attributes=told)
+            self._begun[start.seed] = self._pen.begin_here(drawn)
+        return headers_of(span)
 
 
 def _linked(seed: str, origin: SpanContext) -> SpanContext:

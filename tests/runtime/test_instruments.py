@@ -327,6 +327,18 @@ async def test_queues_are_looked_at_now_and_then(autojump_clock: trio.testing.Mo
     assert len(recorder.of(QueuesSeen)) == 5
 
 
+@pytest.mark.parametrize("born", [True, False])
+async def test_an_attempt_tells_whether_it_was_born_leased(recorder: Recorder, *, born: bool) -> None:
+    """Only what began where it was asked for, at once: its second attempt was in a queue like any other."""
+    options = trioflow.RuntimeOptions(born_leased=born)
+    async with trioflow.open_runtime(app, "memory:", options=options, instruments=[recorder]) as runtime:
+        handle = await runtime.client.start(parent, 1, id="one")
+        await handle.raise_event("go", 1)
+        await handle.result()
+    attempts = [fact.attempt for fact in recorder.of(AttemptEnded) if fact.attempt.instance == "one"]
+    assert [(one.attempt, one.born) for one in attempts] == [(1, born), (2, False), (1, born)]
+
+
 async def test_a_turn_tells_what_it_cost(recorder: Recorder) -> None:
     """Whether the live execution was at hand, what was replayed, and when what began."""
     store = MemoryStore()

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -29,9 +29,9 @@ CALLER = int(SAMPLED[36:52], 16)
 class Seen:
     """A provider of each kind, the instrument that is tested, and what came of it."""
 
-    def __init__(self, sampler: Any = None, **options: Any) -> None:
+    def __init__(self, sampler: Any = None, span_limits: SpanLimits | None = None, **options: Any) -> None:
         self.exporter = InMemorySpanExporter()
-        self.tracers = TracerProvider(sampler=sampler)
+        self.tracers = TracerProvider(sampler=sampler, span_limits=span_limits)
         self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.reader = InMemoryMetricReader()
         self.meters = MeterProvider([self.reader])

@@ -25,7 +25,7 @@ from trioflow.history import (
     Suspended,
 )
 from trioflow.telemetry import _attributes
-from trioflow.telemetry._pen import nanoseconds as exact
+from trioflow.telemetry._drawn import nanoseconds as exact
 
 SECRET = "4111 1111 1111 1111"
 FAILURE = Failure(type="builtins.ValueError", message=SECRET, category=Category.APPLICATION)
@@ -73,6 +73,18 @@ def test_a_turn_says_what_it_cost(seen: Seen) -> None:
         "trioflow.turn.events": 1,
         "trioflow.turn.commit": 0.5,
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [({}, False), ({"replayed": 1, "cached": False}, True), ({"attempts": 2}, True)],
+)
+def test_a_turn_is_shown_that_has_more_to_say(*, changes: dict[str, Any], shown: bool) -> None:
+    """It replayed a history, or was taken more than once; all others only where details are asked for."""
+    for detail in (False, True):
+        seen = Seen(detail=detail)
+        seen.instrument.saw(turn(started(), **changes))
+        assert [span.name for span in seen.all] == (["order", "turn"] if shown or detail else ["order"])
 
 
 def test_a_turn_that_added_nothing_is_not_shown(seen: Seen) -> None:
@@ -192,7 +204,7 @@ def test_times_are_exact(at: float) -> None:
 
 def test_an_end_is_never_before_its_begin(seen: Seen) -> None:
     """Clocks of two workers may differ by a little."""
-    seen.instrument.saw(turn(started(), began=EPOCH + 2, committing=EPOCH + 3, ended=EPOCH + 1))
+    seen.instrument.saw(turn(started(), replayed=1, began=EPOCH + 2, committing=EPOCH + 3, ended=EPOCH + 1))
     one = seen.only("turn")
     assert one.start_time == one.end_time
     assert (one.attributes or {})["trioflow.turn.commit"] == 0.0

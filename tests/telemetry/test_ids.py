@@ -1,8 +1,11 @@
-"""Ids are derived, and the SDK takes them for our spans alone."""
+"""Ids are derived, and our spans alone have them; whoever processes spans of the SDK gets ours as any others."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import TraceFlags
@@ -10,17 +13,15 @@ from opentelemetry.trace import TraceFlags
 from tests.telemetry.seeing import EPOCH, SAMPLED, Seen, attempt, ended, start, started, subject, turn
 from trioflow._ambient import Part, PartOpened
 from trioflow.history import OrchestrationCompleted
-from trioflow.telemetry import OpenTelemetry, _ids
+from trioflow.telemetry import _ids
 from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
-from trioflow.telemetry._opentelemetry import _release
-from trioflow.telemetry._sdk import DurableIds, Given
 
 
 def test_ids_are_the_same_for_ever() -> None:
     """A worker of another release finds the same ids, so the derivation is pinned."""
-    assert f"{trace_id_of('5eed'):032x}" == "9176d6ea1f80a5910204b2392af8bb26"
-    assert f"{root_id_of('5eed'):016x}" == "f062cea01c62974f"
-    assert f"{span_id_of('order-1', 1, 'part', '0.1'):016x}" == "2dad8a52e398fdec"
+    assert f"{trace_id_of('5eed'):032x}" == "ae3c861c6ed4d43817dc20ef22059df5"
+    assert f"{root_id_of('5eed'):016x}" == "2bf269ff4708882c"
+    assert f"{span_id_of('order-1', 1, 'part', '0.1'):016x}" == "3f91ca18fea23501"
 
 
 def test_ids_of_different_things_differ() -> None:
@@ -34,59 +35,36 @@ def test_ids_of_different_things_differ() -> None:
         ("a", 1, "bc"),
         ("a", 1, 1),
         ("a", 1, 11),
+        ("a", 1, "1, 1"),
+        ("a', 1", 1),
+        ("é", 1),
+        ("\\xe9", 1),
     ]
     assert len({span_id_of(*key) for key in keys}) == len(keys)
 
 
 def test_no_id_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hash of nothing but zeros would mean "no id"."""
-    monkeypatch.setattr(_ids, "derive", lambda *parts, size: bytes(size))
+    monkeypatch.setattr(_ids, "blake2b", lambda *parts, **options: SimpleNamespace(digest=lambda: bytes(8)))
     seed = "of nothing but zeros"
     assert trace_id_of(seed) == root_id_of(seed) == span_id_of(seed, 1) == 1
 
 
-def test_what_is_given_is_taken_once() -> None:
-    """A second span that begins meanwhile gets an id of its own."""
-    ids = DurableIds(RandomIdGenerator())
-    with Given(7, 8):
-        assert ids.generate_trace_id() == 8
-        assert not ids.is_trace_id_random()
-        assert ids.generate_span_id() == 7
-        assert ids.generate_span_id() != 7
-    assert ids.generate_trace_id() != 8
-    assert ids.is_trace_id_random()
-
-
-def test_a_trace_id_that_nobody_gave_is_random() -> None:
-    """Where only the span's id is given, the generator before makes the trace's."""
-    ids = DurableIds(RandomIdGenerator())
-    with Given(7):
-        assert ids.generate_trace_id() != 0
-        assert ids.is_trace_id_random()
-
-
-def test_other_tracers_are_left_alone(seen: Seen) -> None:
+def test_the_provider_and_other_tracers_are_left_alone(seen: Seen) -> None:
     """Another library's spans have random ids, and traces of their own, also beside an attempt."""
-    mine = seen.tracers.get_tracer("trioflow", _release())
-    other = seen.tracers.get_tracer("other")
-    assert isinstance(mine.id_generator, DurableIds)
-    assert type(other.id_generator) is RandomIdGenerator
-    assert type(other.sampler) is type(TracerProvider().sampler)
-    seen.instrument.saw(turn(started()))
-    with other.start_as_current_span("own"):
-        pass
+    mine, other = (seen.tracers.get_tracer(name) for name in ("trioflow", "other"))
+    for tracer in (mine, other):
+        assert type(tracer.id_generator) is RandomIdGenerator
+        assert type(tracer.sampler) is type(TracerProvider().sampler)
+    one = attempt()
+    with seen.instrument.inside(one):
+        seen.instrument.saw(turn(started()))
+        with other.start_as_current_span("own", context=Context()):
+            pass
     own = seen.only("own").context
     assert own is not None
     assert own.trace_id != int(SAMPLED[3:35], 16)
     assert own.trace_flags & TraceFlags.RANDOM_TRACE_ID
-
-
-def test_a_second_instrument_shares_the_tracer(seen: Seen) -> None:
-    """What stands in for the generator is put there once, however many instruments there are."""
-    OpenTelemetry(seen.tracers, seen.meters)
-    tracer = seen.tracers.get_tracer("trioflow", _release())
-    assert type(tracer.id_generator.before) is RandomIdGenerator
-    assert tracer.sampler.get_description() == seen.tracers.sampler.get_description()
 
 
 def test_a_derived_trace_does_not_say_that_it_is_random() -> None:
@@ -116,6 +94,6 @@ def test_the_same_instance_in_two_stores_is_told_apart_within_one_trace(seen: Se
         part = Part(key="0#1", within="", kind="scope", name="deadline", at=EPOCH, due=EPOCH + 1)
         one = attempt(headers=seen.instrument.activity_headers(whose, ""))
         end = OrchestrationCompleted(id=2, at=EPOCH + 3, payload=b"null")
-        seen.instrument.saw(turn(first, end, whose=whose, spans=(PartOpened(part),)))
+        seen.instrument.saw(turn(first, end, attempts=2, whose=whose, spans=(PartOpened(part),)))
         seen.instrument.saw(ended(one))
     assert len(seen.spans) == 10

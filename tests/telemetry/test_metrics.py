@@ -155,6 +155,12 @@ def test_an_attempt_is_measured(number: int, how: str, more: tuple[str, ...]) ->
     assert found == {f"activity.{name}": expected[name] for name in more}
 
 
+def test_what_was_never_in_a_queue_has_not_waited_in_it() -> None:
+    """It began with the commit that asked for it; all else is measured."""
+    found = told(ended(attempt(born=True)))
+    assert set(found) == {"activity.attempts", "activity.duration"}
+
+
 @pytest.mark.parametrize(
     ("fact", "expected"),
     [
@@ -223,6 +229,15 @@ def test_a_reader_finds_them(seen: Seen) -> None:
         (("trioflow.queue", "activities"),): 0.0,
         (("trioflow.queue", "turns"),): 4.5,
     }
+
+
+@pytest.mark.parametrize("detail", [True, False])
+def test_details_are_measured_where_they_are_asked_for(*, detail: bool) -> None:
+    """The commits of turns; how long transactions take is told without them."""
+    seen = Seen(detail=detail)
+    seen.instrument.saw(turn(started()))
+    assert ("trioflow.turn.commit" in seen.metrics()) == detail
+    assert "trioflow.turn.duration" in seen.metrics()
 
 
 def test_bounds_are_those_of_the_table(seen: Seen) -> None:

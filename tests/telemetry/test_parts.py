@@ -264,5 +264,5 @@ def test_a_replay_shows_nothing() -> None:
     played.live = again
     played.deliver(EventReceived(name="signed", payload=b"null"))
     again.close()
-    assert [span.name for span in played.seen.all[before:]] == ["wait signed", "turn", "order: completed"]
+    assert [span.name for span in played.seen.all[before:]] == ["wait signed", "order: completed"]
     assert played.seen.spans

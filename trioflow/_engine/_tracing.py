@@ -10,9 +10,7 @@ Must never know: trace ids. Who calls it: `_execution.py`, and the kernel, whose
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import attrs
 import outcome
@@ -64,13 +62,21 @@ ENDINGS: Final[dict[type[Answer], How]] = {
 }
 
 
+Chain = tuple[CancelScope | str, ...]
+"""What something may be within, from the inside out: scopes, and the key of a part for certain."""
+
+
 @attrs.define(eq=False)
 class Asked:
-    """An operation that is open. `within`: to be said of the part once the block tells."""
+    """An operation that is open; what its part is within, the block tells."""
 
-    begun: partial[Part]
+    key: str
+    kind: SpanKind
+    name: str
+    instance: str | None
+    at: float
     event: Event | None
-    chain: tuple[CancelScope | str, ...]  # what may be around it
+    chain: Chain  # what may be around it
     part: Part | None = None  # once that is known
 
 
@@ -85,10 +91,9 @@ class Trace:
     _began: dict[Task, float] = attrs.field(factory=dict)
     _branches: dict[Task, Part | None] = attrs.field(factory=dict)  # None: no part of its own
     _scopes: dict[CancelScope, Part] = attrs.field(factory=dict)
+    _nurseries: dict[CancelScope, Chain] = attrs.field(factory=dict)  # by their scopes: those and what is around them
     _labels: dict[Task, int] = attrs.field(factory=dict)  # how many labelled scopes each had
-    # Open ones, but for those that nobody will hear of: with their branch's and the engine's interest they are gone.
-    _operations: WeakKeyDictionary[Operation, Asked] = attrs.field(factory=WeakKeyDictionary)
-    _unplaced: list[Operation] = attrs.field(factory=list)  # those asked for since the last block
+    _unplaced: list[Asked] = attrs.field(factory=list)  # those asked for since the last block
 
     def take_turn(self, *, ended: bool) -> tuple[tuple[Span, ...], dict[int, str]]:
         """What is new since the last call; if the execution has `ended` in it, what is still open was dropped."""
@@ -123,6 +128,7 @@ class Trace:
 
     def scope_left(self, scope: CancelScope, raised: BaseException | None) -> None:
         """It may have been a part."""
+        self._nurseries.pop(scope, None)
         part = self._scopes.pop(scope, None)
         if part is None:
             return
@@ -145,33 +151,31 @@ class Trace:
     def asked(self, operation: Operation, event: Event | None) -> None:
         """A branch waits for something from outside."""
         kind, name, instance = name_of(operation, self._host.started)
-        key = operation.key
-        begun = partial(Part, key=key, kind=KINDS[kind], name=name, at=self._journal.at, instance=instance)
         task = operation.task
-        self._operations[operation] = Asked(begun, event, () if task is None else self._chain(task))
-        self._unplaced.append(operation)
+        chain = () if task is None else self._chain(task)
+        operation.noted = asked = Asked(operation.key, KINDS[kind], name, instance, self._journal.at, event, chain)
+        self._unplaced.append(asked)
 
-    def answered(self, operation: Operation, answer: Answer | None) -> None:
-        """It got what it waited for; without an answer where an event was taken."""
-        how: How = "completed" if answer is None else ENDINGS.get(type(answer), "completed")
-        error = getattr(answer, "failure", None)
-        self._operation_closed(operation, how, None if error is None else error.type, answer)
+    def answered(self, operation: Operation, answer: Answer) -> None:
+        """It got what it waited for."""
+        failure = getattr(answer, "failure", None)
+        how, error = ENDINGS.get(type(answer), "completed"), None if failure is None else failure.type
+        self._closed(self._placed(operation.noted), how, error, answer)
 
     def served(self, operations: Sequence[Operation]) -> None:
         """They got the events that they waited for."""
         for operation in operations:
-            self.answered(operation, None)
+            self._closed(self._placed(operation.noted), "completed", None)
 
     def given_up(self, operation: Operation) -> None:
         """It waits no longer."""
-        self._operation_closed(operation, "cancelled", None, None)
+        self._closed(self._placed(operation.noted), "cancelled", None)
 
     def blocked(self) -> None:
         """Which scopes have durable deadlines is known now, so what was asked for has its place."""
-        unplaced, self._unplaced = self._unplaced, []
-        for operation in unplaced:
-            asked = self._operations.get(operation)
-            if asked is not None:
+        if self._unplaced:
+            unplaced, self._unplaced = self._unplaced, []
+            for asked in unplaced:
                 self._placed(asked)
 
     def _drop(self) -> None:
@@ -187,17 +191,26 @@ class Trace:
         part = Part(key=key, within=self._within(chain), kind=kind, name=name, at=self._journal.at, due=due)
         self._scopes[scope] = part
         if kind == "scope":
-            self._say(PartOpened(part))
+            self._opened(part)
 
-    def _chain(self, thing: Task | CancelScope) -> tuple[CancelScope | str, ...]:
+    def _chain(self, thing: Task | CancelScope) -> Chain:
         """What may turn out to be the innermost part around something: scopes, then a part for certain."""
         chain: list[CancelScope | str] = []
-        walk = around(thing)
-        while not chain or not isinstance(chain[-1], str):  # the main task is a part for certain
-            outer = next(walk)
-            known = outer if isinstance(outer, CancelScope) else self._branch(outer)
-            if known is not None:
-                chain.append(known)
+        for outer in around(thing):
+            if isinstance(outer, CancelScope):
+                chain.append(outer)
+                continue
+            key = self._branch(outer)
+            if key is not None:  # of the main task at last
+                chain.append(key)
+                break
+            # What is around a nursery stays so for all the branches in it that are no parts.
+            assert outer.parent_nursery is not None
+            nursery = outer.parent_nursery.cancel_scope
+            rest = self._nurseries.get(nursery)
+            if rest is None:
+                rest = self._nurseries[nursery] = (nursery, *self._chain(nursery))
+            return (*chain, *rest) if chain else rest
         return tuple(chain)
 
     def _branch(self, task: Task) -> str | None:
@@ -211,11 +224,11 @@ class Trace:
                 began = self._began[task]
                 part = Part(key=task.place, within=within, kind="branch", name=public_name(task), at=began)
                 self._branches[task] = part
-                self._say(PartOpened(part))
+                self._opened(part)
         known = self._branches[task]
         return None if known is None else known.key
 
-    def _within(self, chain: tuple[CancelScope | str, ...]) -> str:
+    def _within(self, chain: Chain) -> str:
         for outer in chain:
             if isinstance(outer, str):
                 return outer
@@ -228,23 +241,23 @@ class Trace:
         if asked.part is not None:
             return asked.part
         within = self._within(asked.chain)
-        asked.part = part = asked.begun(within=within)
-        if part.kind in ("child", "detached"):
-            self._say(PartOpened(part))
+        asked.part = part = Part(
+            key=asked.key, within=within, kind=asked.kind, name=asked.name, at=asked.at, instance=asked.instance
+        )
+        if asked.kind in ("child", "detached"):
+            self._opened(part)
         elif isinstance(asked.event, ActivityScheduled) and not self._journal.replaying:
             self.within[asked.event.id] = within
         return part
 
-    def _operation_closed(self, operation: Operation, how: How, error: str | None, answer: Answer | None) -> None:
-        part = self._placed(self._operations.pop(operation))
-        self._closed(part, how, error, answer)
-
     def _closed(self, part: Part, how: How, error: str | None, answer: Answer | None = None) -> None:
-        self._say(PartClosed(part=part, at=self._journal.at, how=how, error=error, answer=answer))
+        journal = self._journal
+        if not journal.replaying:
+            self.spans.append(PartClosed(part=part, at=journal.at, how=how, error=error, answer=answer))
 
-    def _say(self, span: Span) -> None:
+    def _opened(self, part: Part) -> None:
         if not self._journal.replaying:
-            self.spans.append(span)
+            self.spans.append(PartOpened(part))
 
 
 def _ending(raised: BaseException | None) -> tuple[How, str | None]:

@@ -15,6 +15,10 @@ from typing import Any
 
 def await_frames(awaitable: Any) -> Iterator[tuple[FrameType, int]]:
     """The frames that an awaitable is suspended in, outermost first, each with its line number."""
+    return ((frame, frame.f_lineno) for frame in _frames(awaitable))
+
+
+def _frames(awaitable: Any) -> Iterator[FrameType]:
     while awaitable is not None:
         if hasattr(awaitable, "cr_frame"):
             frame, awaitable = awaitable.cr_frame, awaitable.cr_await
@@ -26,13 +30,16 @@ def await_frames(awaitable: Any) -> Iterator[tuple[FrameType, int]]:
             awaitable = next((held for held in gc.get_referents(awaitable) if hasattr(held, "ag_frame")), None)
             continue
         if frame is not None:
-            yield frame, frame.f_lineno
+            yield frame
 
 
 def stands_in_user_code(awaitable: Any) -> bool:
     """Whether any of its frames is neither ours nor in nobody's name; `standing` says where."""
-    modules = (frame.f_globals.get("__name__", "") for frame, _ in await_frames(awaitable))
-    return any(module != "contextlib" and not module.startswith("trioflow.") for module in modules)
+    for frame in _frames(awaitable):
+        module = frame.f_globals.get("__name__", "")
+        if not module.startswith("trioflow.") and module != "contextlib":
+            return True
+    return False
 
 
 def standing(awaitable: Any) -> tuple[str | None, str | None]:

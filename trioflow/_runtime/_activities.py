@@ -139,7 +139,7 @@ class Activities:
 
     def start(self, item: LockedActivity, since: float, *, reserved: bool = False) -> None:
         """Run an item whose lease counts from `since`. `reserved`: its slot was taken before."""
-        attempt = Attempt(item, DEFAULT_OPTIONS)
+        attempt = Attempt(item, DEFAULT_OPTIONS, reserved)
         if not reserved:
             self.slots.take()
         token = attempt.token
@@ -245,7 +245,7 @@ class Activities:
             if late is not None:
                 return late
             attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
-        attempt.fact = self.teller.began(item, headers)
+        attempt.fact = self.teller.began(attempt, headers)
         ending = await self._watched(attempt, definition)
         if isinstance(ending, Returned):
             return completed(item, ending)
@@ -262,10 +262,13 @@ class Activities:
 
     async def _watched(self, attempt: Attempt, definition: ActivityDefinition[..., Any]) -> Ending:
         """Run the body within what is to be around it: mostly nothing."""
-        if attempt.options.heartbeat_timeout is None and attempt.fact is None:
+        around = [] if attempt.fact is None else [self.teller.inside(attempt.fact)]
+        if attempt.options.heartbeat_timeout is not None:
+            around.append(listening(attempt, self.env, self.work))
+        if not around:
             return await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
-        inside = nullcontext() if attempt.fact is None else self.teller.inside(attempt.fact)
-        with listening(attempt, self.env, self.work), inside:
+        outer, inner = around if len(around) > 1 else (around[0], nullcontext())
+        with outer, inner:
             return await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
 
     def _elapsed(self, item: LockedActivity) -> float:

@@ -78,6 +78,7 @@ class Attempt:
 
     item: LockedActivity
     options: ActivityOptions
+    born: bool = False  # began where it was asked for, with the commit that asked
     scope: trio.CancelScope | None = None  # around the body, once that has begun
     abandon: trio.CancelScope | None = None  # of a body in a thread; cancelled: the thread is left behind
     safe_until: float = math.inf  # before its lease ends, on `Env.monotonic`

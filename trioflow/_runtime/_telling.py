@@ -28,7 +28,6 @@ from trioflow.abc import (
     InstanceRecord,
     Instruments,
     LeaseLost,
-    LockedActivity,
     Subject,
     TurnRan,
 )
@@ -113,10 +112,11 @@ class Teller:
 
     # -- activities
 
-    def began(self, item: LockedActivity, headers: Mapping[str, str]) -> AttemptFact | None:
+    def began(self, attempt: Attempt, headers: Mapping[str, str]) -> AttemptFact | None:
         """An attempt begins."""
         if not self.instruments:
             return None
+        item = attempt.item
         return AttemptFact(
             instance=item.lock.instance,
             execution=item.lock.execution,
@@ -130,6 +130,7 @@ class Teller:
             scheduled_at=item.scheduled_at,
             began=self.clock.now(),
             headers=headers,
+            born=attempt.born,
         )
 
     def inside(self, fact: AttemptFact) -> AbstractContextManager[None]:

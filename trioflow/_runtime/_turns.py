@@ -94,6 +94,7 @@ class Around:
     born: Mapping[int, BornLeased]
     subject: Subject | None
     within: Mapping[int, str]  # new activities by event id: the part of the execution around each
+    given: dict[str, tuple[Mapping[str, str], bytes]]  # by that part: headers of activities, and them as `data`
 
 
 @attrs.frozen(kw_only=True)
@@ -134,7 +135,7 @@ class TurnWriter:
         """
         actions = Actions()
         if result.actions:
-            around = Around(lock, request_id, born, subject, result.within)
+            around = Around(lock, request_id, born, subject, result.within, {})
             for action in result.actions:
                 self._add(actions, action, around)
         last = type(result.events[-1]) if result.ended else None
@@ -267,14 +268,18 @@ class TurnWriter:
 
     def _new_activity(self, action: ScheduleActivity, around: Around) -> NewActivity:
         event, limit = action.event, action.options.get("schedule_timeout")
-        asker = around.subject
-        headers = {} if asker is None else self.headers.for_activity(asker, around.within.get(event.id, ""))
+        within = around.within.get(event.id, "")
+        given = around.given.get(within)
+        if given is None:
+            asker = around.subject
+            headers = {} if asker is None else self.headers.for_activity(asker, within)
+            given = around.given[within] = headers, encode_options({}, headers)
         return NewActivity(
             event_id=event.id,
             name=event.name,
             tag=event.tag,
             session=event.session,
-            data=encode_options(action.options, headers),
+            data=encode_options(action.options, given[0]) if action.options else given[1],
             payload=event.payload,
             born=around.born.get(event.id),
             start_within=limit,

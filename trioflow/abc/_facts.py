@@ -122,7 +122,12 @@ class Administered:
 
 @attrs.frozen(kw_only=True)
 class Attempt:
-    """One attempt of an activity begins. `headers` are those that were stored with the activity."""
+    """One attempt of an activity begins.
+
+    Attributes:
+        headers: those that were stored with the activity.
+        born: it began in the runtime that had asked for it, at once: it has never been in a queue.
+    """
 
     instance: str
     execution: int
@@ -136,6 +141,7 @@ class Attempt:
     scheduled_at: float
     began: float
     headers: Mapping[str, str]
+    born: bool = False
 
     @property
     def waited(self) -> float:

@@ -9,8 +9,8 @@ Who calls it: `_runtime`, `_client`. Who implements it: `telemetry`, and users. 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Protocol
 
 from trioflow._util import described, with_traceback
@@ -36,6 +36,9 @@ class Instrument(Protocol):
 
     def saw(self, fact: Fact) -> None:
         """Something has happened."""
+
+
+Surroundings = tuple[Instrument, AbstractContextManager[object]]
 
 
 class Instruments:
@@ -75,10 +78,13 @@ class Instruments:
             except Exception as exc:
                 self._drop(one, exc)
 
-    @contextmanager
-    def inside(self, attempt: Attempt) -> Iterator[None]:
+    def inside(self, attempt: Attempt) -> AbstractContextManager[None]:
         """The surroundings that all of them give to a body."""
-        entered: list[tuple[Instrument, AbstractContextManager[object]]] = []
+        return _Surroundings(self, attempt)
+
+    def enter(self, attempt: Attempt) -> list[Surroundings]:
+        """Into what each of them gives; for `leave`."""
+        entered: list[Surroundings] = []
         for one in self._all:
             try:
                 surroundings = one.inside(attempt)
@@ -87,14 +93,15 @@ class Instruments:
                 self._drop(one, exc)
             else:
                 entered.append((one, surroundings))
-        try:
-            yield
-        finally:
-            for one, surroundings in reversed(entered):
-                try:
-                    surroundings.__exit__(None, None, None)
-                except Exception as exc:
-                    self._drop(one, exc)
+        return entered
+
+    def leave(self, entered: list[Surroundings]) -> None:
+        """Out again, the last first."""
+        for one, surroundings in reversed(entered):
+            try:
+                surroundings.__exit__(None, None, None)
+            except Exception as exc:
+                self._drop(one, exc)
 
     def _drop(self, failed: Instrument, exc: Exception) -> None:
         """One that is raising; others that are being told go on."""
@@ -106,6 +113,20 @@ class Instruments:
                 described(exc),
                 exc_info=with_traceback(exc),
             )
+
+
+class _Surroundings(AbstractContextManager[None]):
+    """What is around one body. By hand: a generator costs more than what most instruments do in it."""
+
+    def __init__(self, instruments: Instruments, attempt: Attempt) -> None:
+        self._instruments, self._attempt = instruments, attempt
+        self._entered: list[Surroundings] = []
+
+    def __enter__(self) -> None:
+        self._entered = self._instruments.enter(self._attempt)
+
+    def __exit__(self, *raised: object) -> None:
+        self._instruments.leave(self._entered)
 
 
 def _texts(headers: Any) -> dict[str, str]:

@@ -118,6 +118,7 @@ def decode_options(data: bytes) -> tuple[ActivityOptions, dict[str, str]]:
         return USUAL, {}
     try:
         whole = json.loads(data)
-        return ActivityOptions.from_plain(whole["options"]), dict(whole.get("headers", {}))
+        plain = whole["options"]
+        return USUAL if plain == {} else ActivityOptions.from_plain(plain), dict(whole.get("headers", {}))
     except (ValueError, KeyError, TypeError) as exc:
         raise HistoryError(f"an activity's item cannot be read: {exc}") from exc

@@ -13,12 +13,12 @@ Who calls it: `_spans.py`. Read next: `_pen.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import attrs
 from opentelemetry import context as current
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, set_span_in_context
 
 from trioflow.abc import Attempt, AttemptEnded
 from trioflow.telemetry._attributes import (
@@ -36,13 +36,28 @@ from trioflow.telemetry._attributes import (
     Attributes,
     Value,
 )
+from trioflow.telemetry._blank import BlankSpan
 from trioflow.telemetry._context import beside, context_of
+from trioflow.telemetry._drawn import Drawn, Ending
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._ids import span_id_of
-from trioflow.telemetry._pen import Drawn, Ending, Pen
+from trioflow.telemetry._pen import Pen
 from trioflow.telemetry._pending import Pending
 
 Key = tuple[str, int, int, int]
+
+
+class Current:
+    """Inside, a span is current."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._token = current.attach(set_span_in_context(self._span))
+
+    def __exit__(self, *raised: object) -> None:
+        current.detach(self._token)
 
 
 @attrs.define(eq=False)
@@ -52,39 +67,36 @@ class Attempts:
     _pen: Pen
     _pending: Pending[Key] = attrs.field(factory=Pending)
 
-    @contextmanager
-    def inside(self, attempt: Attempt) -> Iterator[None]:
+    def inside(self, attempt: Attempt) -> AbstractContextManager[object]:
         """Inside, its span is the current one; one that is not recorded keeps what is beneath it unrecorded."""
         parent = context_of(attempt.headers)
         if parent is None:
-            yield
-            return
-        if parent.trace_flags.sampled:
-            span = self._pen.begin(_drawn(attempt, parent))
-            self._pending.put(_key(attempt), span)
-        else:
-            span = NonRecordingSpan(parent)
-        token = current.attach(set_span_in_context(span))
-        try:
-            yield
-        finally:
-            current.detach(token)
+            return nullcontext()
+        if not parent.trace_flags.sampled:
+            return Current(NonRecordingSpan(parent))
+        here = _span(attempt, parent, attempt.attempt)
+        span = self._pen.begin(here, partial(_drawn, attempt, parent, here))
+        self._pending.put(_key(attempt), span)
+        return Current(span)
 
     def ended(self, fact: AttemptEnded) -> None:
-        """Its end is recorded. One whose body was never called is drawn now."""
+        """Its end is recorded. One that nobody has written on is drawn now, like one whose body was never called."""
         attempt = fact.attempt
         parent = context_of(attempt.headers)
         if parent is None or not parent.trace_flags.sampled:
             return
-        span, ending = self._pending.take(_key(attempt)), _ending(fact)
-        if span is not None and fact.how != "given back":
-            self._pen.finish(span, ending)
-            return
-        drawn = _over(_drawn(attempt, parent), ending)
+        span = self._pending.take(_key(attempt))
         if fact.how == "given back":
-            apart = _span(attempt, parent, attempt.attempt, "given back", attempt.worker, str(attempt.began))
-            drawn = attrs.evolve(drawn, name=f"{attempt.name}: given back", span=apart)
-        self._pen.draw(drawn)
+            here = _span(attempt, parent, attempt.attempt, "given back", attempt.worker, str(attempt.began))
+            name = f"{attempt.name}: given back"
+        else:
+            here = _span(attempt, parent, attempt.attempt) if span is None else span.get_span_context()
+            written = span.close() if isinstance(span, BlankSpan) else span
+            if written is not None:
+                self._pen.finish(written, _ending(fact))
+                return
+            name = attempt.name
+        self._pen.draw(_drawn(attempt, parent, here, name, _ending(fact)))
 
 
 def _key(attempt: Attempt) -> Key:
@@ -97,16 +109,21 @@ def _span(attempt: Attempt, parent: SpanContext, number: int, *more: str) -> Spa
     return beside(parent, span_id_of(*whose, "attempt", attempt.event_id, number, *more))
 
 
-def _drawn(attempt: Attempt, parent: SpanContext) -> Drawn:
-    """As it begins; a retry is linked to the attempt before it."""
+def _drawn(
+    attempt: Attempt, parent: SpanContext, here: SpanContext, name: str | None = None, over: Ending | None = None
+) -> Drawn:
+    """As it begins, or once it is `over`; a retry is linked to the attempt before it."""
     before = attempt.attempt - 1
     return Drawn(
-        name=attempt.name,
-        span=_span(attempt, parent, attempt.attempt),
+        name=attempt.name if name is None else name,
+        span=here,
         parent=parent,
         at=attempt.began,
+        until=None if over is None else over.until,
         kind=SpanKind.CONSUMER,
-        attributes=_attributes(attempt),
+        attributes=_attributes(attempt, over),
+        fault=None if over is None else over.fault,
+        cancelled=over is not None and over.cancelled,
         links=(_span(attempt, parent, before),) if before else (),
     )
 
@@ -124,18 +141,7 @@ def _ending(fact: AttemptEnded) -> Ending:
     )
 
 
-def _over(drawn: Drawn, ending: Ending) -> Drawn:
-    """Both in one."""
-    return attrs.evolve(
-        drawn,
-        until=ending.until,
-        attributes={**drawn.attributes, **ending.attributes},
-        fault=ending.fault,
-        cancelled=ending.cancelled,
-    )
-
-
-def _attributes(attempt: Attempt) -> Attributes:
+def _attributes(attempt: Attempt, over: Ending | None) -> Attributes:
     told: dict[str, Value] = {
         INSTANCE: attempt.instance,
         EXECUTION: attempt.execution,
@@ -149,4 +155,4 @@ def _attributes(attempt: Attempt) -> Attributes:
         told[TAG] = attempt.tag
     if attempt.session is not None:
         told[SESSION] = attempt.session
-    return told
+    return told if over is None else {**told, **over.attributes}

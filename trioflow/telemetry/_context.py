@@ -2,7 +2,8 @@
 trace comes from.
 
 Laws: what cannot be read is no context; nothing of the process's current context gets in. Reading is the propagator's
-business, and is done once for the same texts: every fact of an execution brings its headers along. What a caller brings
+business where it is not what we have written, and is done once for the same texts: every fact of an execution brings
+its headers along. What a caller brings
 along is stored with each activity, so of a `tracestate` no more is kept than W3C asks everybody to pass on.
 
 Who calls it: everybody here. Read next: `_traced.py`.
@@ -10,6 +11,7 @@ Who calls it: everybody here. Read next: `_traced.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
@@ -32,6 +34,9 @@ LINK: Final = "trioflow-link"
 LONGEST_STATE: Final = 512
 """Characters of a `tracestate` that are passed on; of a longer one, nothing is."""
 
+_OURS: Final = re.compile("00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+"""As we write them: nothing that needs the propagator's judgement."""
+
 _W3C: Final = TraceContextTextMapPropagator()
 
 
@@ -43,6 +48,10 @@ def context_of(headers: Mapping[str, str]) -> SpanContext | None:
 
 @lru_cache(maxsize=4_096)
 def _read(parent: str, state: str | None) -> SpanContext | None:
+    plain = _OURS.fullmatch(parent) if state is None else None
+    if plain is not None:
+        flags = TraceFlags(int(plain[3], 16))
+        return SpanContext(int(plain[1], 16), int(plain[2], 16), is_remote=True, trace_flags=flags)
     carrier = {PARENT: parent} if state is None else {PARENT: parent, STATE: state}
     found = get_current_span(_W3C.extract(carrier, Context())).get_span_context()
     return found if found.is_valid else None

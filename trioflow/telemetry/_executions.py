@@ -26,9 +26,9 @@ from trioflow.history import (
 )
 from trioflow.telemetry._attributes import CACHED, COMMIT, EVENTS, OUTCOME, REASON, REPLAYED, TAKEN, WORKER
 from trioflow.telemetry._context import link_of
+from trioflow.telemetry._drawn import Drawn
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._parts import span_of_part
-from trioflow.telemetry._pen import Drawn
 from trioflow.telemetry._traced import Traced
 
 ENDINGS: Final[dict[type[Event], str]] = {
@@ -49,14 +49,14 @@ MOMENTS: Final[dict[type[Event], str]] = {
 """What is done to an execution, and is over at once."""
 
 
-def spans_of_turn(traced: Traced, fact: TurnRan, *, messages: bool) -> Iterator[Drawn]:
-    """What a turn shows; one that changed nothing is not shown itself."""
+def spans_of_turn(traced: Traced, fact: TurnRan, *, messages: bool, detail: bool) -> Iterator[Drawn]:
+    """What a turn shows. It is shown itself if it changed anything, and has more to say than that, or `detail` asks."""
     yield from _anchor(traced, fact.events)
     for span in fact.spans:
         drawn = span_of_part(traced, span)
         if drawn is not None:
             yield drawn
-    if fact.events:
+    if fact.events and (detail or fact.replayed or fact.attempts > 1):
         yield Drawn(
             name="turn",
             span=traced.span("turn", fact.events[0].id),

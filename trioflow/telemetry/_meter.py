@@ -27,14 +27,16 @@ Tell = Callable[[float, Attributes], None]
 class Metrics:
     """All that a meter has."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, *, detail: bool) -> None:
         counts = _shared.setdefault(meter, {})
-        self._tell = {metric.name: _instrument(meter, metric, counts) for metric in METRICS}
+        self._tell = {metric: _instrument(meter, metric, counts) for metric in METRICS if detail or not metric.detail}
 
     def saw(self, fact: Fact) -> None:
         """Measure it."""
-        for measured in measurements(fact):
-            self._tell[measured.metric.name](measured.value, measured.labels)
+        tell = self._tell
+        for metric, value, labels in measurements(fact):
+            if metric in tell:
+                tell[metric](value, labels)
 
 
 @attrs.define(eq=False)

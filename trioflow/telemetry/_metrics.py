@@ -59,9 +59,9 @@ DAYS: Final = (0.1, 1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 604_800
 SOME: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 5_000.0, 10_000.0, 50_000.0)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Metric:
-    """One metric. `bounds`: of a histogram's buckets."""
+    """One metric. `bounds`: of a histogram's buckets; `detail`: measured where details are asked for."""
 
     name: str
     kind: Literal["counter", "histogram", "gauge"]
@@ -69,6 +69,7 @@ class Metric:
     means: str
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
+    detail: bool = False
 
 
 UNLABELLED: Final[Attributes] = MappingProxyType({})
@@ -107,7 +108,15 @@ POISON: Final = Metric(
     "trioflow.poison", "counter", "{item}", "instances and activities that were taken and never ended", (NAME, ACTIVITY)
 )
 TURN: Final = Metric("trioflow.turn.duration", "histogram", "s", "turns, with their commits", (*WHAT, CACHED), QUICK)
-TURN_COMMIT: Final = Metric("trioflow.turn.commit", "histogram", "s", "the commits of turns", WHAT, QUICK)
+TURN_COMMIT: Final = Metric(
+    "trioflow.turn.commit",
+    "histogram",
+    "s",
+    "the commits of turns, if details are asked for",
+    WHAT,
+    QUICK,
+    detail=True,
+)
 HITS: Final = Metric("trioflow.cache.hits", "counter", "{turn}", "turns of an execution that was at hand", WHAT)
 MISSES: Final = Metric("trioflow.cache.misses", "counter", "{turn}", "turns that had to replay a history", WHAT)
 REPLAYED: Final = Metric("trioflow.cache.replayed", "counter", "{event}", "events that were replayed", WHAT)
@@ -125,7 +134,12 @@ ATTEMPT: Final = Metric(
     "trioflow.activity.duration", "histogram", "s", "attempts of activities", (ACTIVITY, OUTCOME), LONG
 )
 QUEUED: Final = Metric(
-    "trioflow.activity.waited", "histogram", "s", "from asking for an activity to its first attempt", (ACTIVITY,), LONG
+    "trioflow.activity.waited",
+    "histogram",
+    "s",
+    "from asking for an activity to its first attempt, of those that were in a queue",
+    (ACTIVITY,),
+    LONG,
 )
 RETRIES: Final = Metric(
     "trioflow.activity.retries", "counter", "{attempt}", "failed attempts that are tried again", (ACTIVITY, CATEGORY)
@@ -273,7 +287,7 @@ def _attempt(fact: AttemptEnded) -> Iterator[Measurement]:
     labels: dict[str, Value] = {ACTIVITY: attempt.name, OUTCOME: fact.how}
     yield Measurement(ATTEMPTS, 1, labels | category)
     yield Measurement(ATTEMPT, max(fact.at - attempt.began, 0.0), labels)
-    if attempt.attempt == 1 and fact.how != "given back":  # then the first is still to come
+    if attempt.attempt == 1 and not attempt.born and fact.how != "given back":  # then the first is still to come
         yield Measurement(QUEUED, attempt.waited, {ACTIVITY: attempt.name})
     if fact.how == "retried":
         yield Measurement(RETRIES, 1, {ACTIVITY: attempt.name} | category)

@@ -21,7 +21,6 @@ from opentelemetry.trace import TracerProvider, get_tracer_provider
 from trioflow.abc import Attempt, Fact, Instrument, Start, Subject
 from trioflow.telemetry._meter import Metrics
 from trioflow.telemetry._pen import Pen
-from trioflow.telemetry._sdk import install
 from trioflow.telemetry._spans import Spans
 
 log: Final = logging.getLogger("trioflow.telemetry")
@@ -43,6 +42,8 @@ class OpenTelemetry(Instrument):
         metrics: whether there are to be metrics.
         messages: whether spans tell messages of exceptions and reasons of cancellations, which may hold anything that
             the program has at hand.
+        detail: whether each turn is drawn, not only one that replayed a history or was taken more than once, and the
+            commits of turns are measured apart.
     """
 
     def __init__(
@@ -53,15 +54,18 @@ class OpenTelemetry(Instrument):
         traces: bool = True,
         metrics: bool = True,
         messages: bool = False,
+        detail: bool = False,
     ) -> None:
-        self._spans = _spans(tracer_provider or get_tracer_provider(), messages=messages) if traces else None
-        self._measures, self._meters = metrics, meter_provider
+        self._spans = None
+        if traces:
+            self._spans = _spans(tracer_provider or get_tracer_provider(), messages=messages, detail=detail)
+        self._measures, self._meters, self._detail = metrics, meter_provider, detail
 
     @cached_property
     def _metrics(self) -> Metrics | None:
         """Made when the first fact is told: by then the process has its provider, or will not be measured."""
         meters = self._meters or get_meter_provider()
-        return Metrics(meters.get_meter(SCOPE, _release())) if self._measures else None
+        return Metrics(meters.get_meter(SCOPE, _release()), detail=self._detail) if self._measures else None
 
     def headers(self, start: Start) -> Mapping[str, str]:
         """A trace context, which is stored with the execution."""
@@ -91,12 +95,15 @@ def configured() -> bool:
     )
 
 
-def _spans(provider: TracerProvider, *, messages: bool) -> Spans | None:
+def _spans(provider: TracerProvider, *, messages: bool, detail: bool) -> Spans | None:
     tracer = provider.get_tracer(SCOPE, _release())
-    if not install(tracer):
+    if not hasattr(tracer, "span_processor") or not hasattr(tracer, "sampler"):
         log.warning("there will be no spans: %s gives no tracer of OpenTelemetry's SDK", type(provider).__qualname__)
         return None
-    return Spans(Pen(tracer, messages=messages))
+    from trioflow.telemetry._sdk import maker_for
+
+    pen = Pen(tracer, maker_for(tracer, SCOPE, _release(), messages=messages), messages)
+    return Spans(pen, detail)
 
 
 def _release() -> str | None:

@@ -36,6 +36,7 @@ async def open_otlp(
     patience: float = 2.0,
     attributes: Mapping[str, str] | None = None,
     messages: bool = False,
+    detail: bool = False,
     for_all: bool = True,
 ) -> AsyncIterator[OpenTelemetry]:
     """Traces and metrics go to a collector, over OTLP/HTTP, for as long as the block lasts.
@@ -50,6 +51,7 @@ async def open_otlp(
         patience: seconds that leaving the block may take, for what is not sent yet.
         attributes: of the resource, such as ``{"deployment.environment": "test"}``.
         messages: let the messages of exceptions into spans; they may show what is in payloads.
+        detail: draw each turn, and measure the commits of turns; see `OpenTelemetry`.
         for_all: if this process has no tracer and meter provider yet, make these its own, for good, so that the spans
             of other libraries, and those that activities make, are sent, too.
 
@@ -60,7 +62,7 @@ async def open_otlp(
     if for_all and not configured():
         _for_all_libraries(tracers, meters)
     try:
-        yield OpenTelemetry(tracers, meters, messages=messages)
+        yield OpenTelemetry(tracers, meters, messages=messages, detail=detail)
     finally:
         with trio.move_on_after(patience, shield=True):
             async with trio.open_nursery() as nursery:

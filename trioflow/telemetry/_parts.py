@@ -22,8 +22,8 @@ from trioflow.history import (
     DetachedRefused,
 )
 from trioflow.telemetry._attributes import ACTIVITY, DEADLINE, FUNCTION, OUTCOME, PLACE, TARGET, Attributes, Value
+from trioflow.telemetry._drawn import Drawn
 from trioflow.telemetry._errors import Fault
-from trioflow.telemetry._pen import Drawn
 from trioflow.telemetry._traced import Traced
 
 PREFIX: Final[dict[PartKind, str]] = {"branch": "branch ", "event": "wait ", "child": "start ", "detached": "start "}

@@ -1,139 +1,93 @@
-"""Spans as we want them, and the pen that draws them with a tracer of the SDK.
+"""The pen that draws spans.
 
-Laws: times are seconds on the store's clock, and go out in whole nanoseconds, the end never before the begin; a span is
-drawn whole, or begun and finished later; one that is begun and never finished is not exported.
+Laws: a span is drawn whole, or begun and finished later; one that is begun and never finished is not exported. Whether
+a trace is recorded is asked of the sampler where the trace begins, and kept by all that is beneath.
 
-Must never know: facts. Who calls it: `_spans.py`, `_starts.py`, `_attempts.py`. Read next: `_sdk.py`.
+Must never know: facts. Who calls it: `_spans.py`, `_starts.py`, `_attempts.py`. Read next: `_sdk.py`, `_blank.py`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanContext, SpanKind, TraceFlags, get_current_span
 
-from trioflow.telemetry._attributes import CANCELLED, Attributes, Value
+from trioflow.telemetry._attributes import Attributes
+from trioflow.telemetry._blank import BlankSpan
 from trioflow.telemetry._context import beneath, first
-from trioflow.telemetry._errors import Fault
+from trioflow.telemetry._drawn import Drawn, Ending, nanoseconds, status_of, told
 from trioflow.telemetry._ids import root_id_of, trace_id_of
-from trioflow.telemetry._sdk import Given
+
+if TYPE_CHECKING:
+    from trioflow.telemetry._sdk import Maker
 
 
-@attrs.frozen(kw_only=True)
-class Drawn:
-    """A span.
-
-    Attributes:
-        name: what is shown of it.
-        span: its own place in the trace.
-        parent: what it is beneath; None if the trace begins with it.
-        at: when it began.
-        until: when it ended; None for one that is a moment, or has not ended yet.
-        kind: as OpenTelemetry has it.
-        attributes: what it says.
-        fault: what went wrong, if it did.
-        cancelled: whether it ended by a cancellation, which is no error.
-        links: spans that it comes from.
+class Place(NamedTuple):
+    """A place in a trace that a span is to have; `told`: the attributes that it is to begin with, None if it is not
+    recorded.
     """
 
-    name: str
     span: SpanContext
     parent: SpanContext | None
-    at: float
-    until: float | None = None
-    kind: SpanKind = SpanKind.INTERNAL
-    attributes: Attributes = attrs.field(factory=dict)
-    fault: Fault | None = None
-    cancelled: bool = False
-    links: tuple[SpanContext, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class Ending:
-    """How a span ends that has begun: `attributes` are those that it did not begin with."""
-
-    at: float
-    until: float
-    attributes: Attributes
-    fault: Fault | None = None
-    cancelled: bool = False
+    told: Attributes | None
 
 
 @attrs.define(eq=False)
 class Pen:
-    """Draws spans. `tracer`: of the SDK, with `_sdk.install`; `messages`: whether faults tell theirs."""
+    """Draws spans. `tracer`: of the SDK; `maker`: makes them for it; `messages`: whether faults tell theirs."""
 
     tracer: Any
+    maker: Maker
     messages: bool
-    _above: tuple[SpanContext, Context] | None = attrs.field(default=None, init=False)  # the last parent, as a context
 
     def draw(self, drawn: Drawn) -> None:
         """One that is over."""
-        self._end(self.begin(drawn), drawn)
+        self.maker.over(drawn)
 
-    def begin(self, drawn: Drawn) -> Span:
-        """One that lasts."""
-        given = Given(drawn.span.span_id)
-        if drawn.parent is None:
-            given.trace_id, given.parent = drawn.span.trace_id, beneath(drawn.span)
-        return self._begun(drawn, given, Context() if drawn.parent is None else self._beneath(drawn.parent))
+    def begin(self, span: SpanContext, draw: Callable[[], Drawn]) -> Span:
+        """One that lasts, and may be current meanwhile: in that place, beneath its parent; `draw` says the rest."""
+        begin = partial(self._begin, draw)
+        return begin() if self.maker.watched else BlankSpan(span, begin)
 
-    def _beneath(self, parent: SpanContext) -> Context:
-        """Spans are often drawn beneath the same as the one before."""
-        above = self._above
-        if above is None or above[0] is not parent:
-            above = self._above = parent, beneath(parent)
-        return above[1]
+    def _begin(self, draw: Callable[[], Drawn]) -> Span:
+        drawn = draw()
+        return self.maker.begin(drawn, Context() if drawn.parent is None else beneath(drawn.parent))
 
-    def begin_here(self, drawn: Drawn) -> Span:
-        """One beneath the span that is current; where none is, it begins a trace, and the sampler decides."""
-        return self._begun(drawn, Given(drawn.span.span_id, drawn.span.trace_id), None)
+    def place_here(self, seed: str, span_id: int, name: str, kind: SpanKind, attributes: Attributes) -> Place:
+        """For one beneath the span that is current; where none is, it begins a trace. The sampler decides."""
+        here = get_current_span().get_span_context()
+        parent = here if here.is_valid else None
+        trace_id = trace_id_of(seed) if parent is None else parent.trace_id
+        result = self.tracer.sampler.should_sample(None, trace_id, name, kind, attributes, ())
+        flags = TraceFlags.DEFAULT if parent is None else parent.trace_flags & ~TraceFlags.SAMPLED
+        if result.decision.is_sampled():
+            flags |= TraceFlags.SAMPLED
+        span = SpanContext(
+            trace_id, span_id, is_remote=False, trace_flags=TraceFlags(flags), trace_state=result.trace_state
+        )
+        return Place(span, parent, result.attributes if result.decision.is_recording() else None)
 
-    def _begun(self, drawn: Drawn, given: Given, context: Context | None) -> Span:
-        with given:
-            span: Span = self.tracer.start_span(
-                drawn.name,
-                context=context,
-                kind=drawn.kind,
-                attributes=_told(drawn),
-                links=[Link(link) for link in drawn.links],
-                start_time=nanoseconds(drawn.at),
-            )
-        return span
+    def begin_here(self, drawn: Drawn) -> Span | Drawn:
+        """What is to be finished of one that has its place beneath the span that is current."""
+        return self.maker.begin(drawn, None) if self.maker.watched else drawn
 
-    def finish(self, span: Span, ending: Ending) -> None:
+    def finish(self, begun: Span | Drawn, ending: Ending) -> None:
         """One that was begun."""
-        for name, value in _told(ending).items():  # few: as a mapping they are copied and checked once more
-            span.set_attribute(name, value)
-        self._end(span, ending)
-
-    def _end(self, span: Span, over: Drawn | Ending) -> None:
-        if over.fault is not None:
-            span.set_status(StatusCode.ERROR, over.fault.text(messages=self.messages))
-        span.end(nanoseconds(over.at if over.until is None else max(over.until, over.at)))
+        if isinstance(begun, Drawn):
+            self.maker.over(begun.over(ending))
+            return
+        for name, value in told(ending).items():  # few: as a mapping they are copied and checked once more
+            begun.set_attribute(name, value)
+        if ending.fault is not None:
+            begun.set_status(status_of(ending.fault, messages=self.messages))
+        begun.end(nanoseconds(max(ending.until, ending.at)))
 
     def new_trace(self, seed: str, name: str, attributes: Attributes) -> SpanContext:
         """The first span of a trace that an execution is to begin; the sampler decides, once."""
         trace_id = trace_id_of(seed)
         result = self.tracer.sampler.should_sample(Context(), trace_id, name, SpanKind.INTERNAL, dict(attributes), ())
         return first(trace_id, root_id_of(seed), sampled=result.decision.is_sampled(), state=result.trace_state)
-
-
-def _told(what: Drawn | Ending) -> Attributes:
-    """All its attributes."""
-    if what.fault is None and not what.cancelled:
-        return what.attributes
-    told: dict[str, Value] = dict(what.attributes)
-    if what.cancelled:
-        told[CANCELLED] = True
-    if what.fault is not None:
-        told |= what.fault.attributes
-    return told
-
-
-def nanoseconds(seconds: float) -> int:
-    """A time in whole nanoseconds, as exact as it was in seconds."""
-    whole, rest = divmod(seconds, 1.0)
-    return int(whole) * 1_000_000_000 + round(rest * 1_000_000_000)

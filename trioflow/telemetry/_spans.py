@@ -13,8 +13,9 @@ import attrs
 from trioflow.abc import Administered, AttemptEnded, Fact, StartAnswered, Subject, TurnRan
 from trioflow.telemetry._attempts import Attempts
 from trioflow.telemetry._context import context_of, headers_of
+from trioflow.telemetry._drawn import Drawn
 from trioflow.telemetry._executions import spans_of_administration, spans_of_turn
-from trioflow.telemetry._pen import Drawn, Pen
+from trioflow.telemetry._pen import Pen
 from trioflow.telemetry._starts import Starts
 from trioflow.telemetry._traced import Traced
 
@@ -24,10 +25,10 @@ class Spans:
     """All that are drawn with one pen."""
 
     _pen: Pen
+    _detail: bool  # whether every turn is drawn
     starts: Starts = attrs.field(init=False)
     attempts: Attempts = attrs.field(init=False)
-    # Who asked for headers last, and was given which, by part: a turn that asks for one activity often asks for more.
-    _asked: tuple[Subject, dict[str, dict[str, str]]] | None = attrs.field(default=None, init=False)
+    _last: tuple[Subject, Traced | None] | None = attrs.field(default=None, init=False)  # a turn asks, and is told of
 
     def __attrs_post_init__(self) -> None:
         self.starts = Starts(self._pen)
@@ -35,14 +36,8 @@ class Spans:
 
     def activity_headers(self, subject: Subject, within: str) -> dict[str, str]:
         """The part of the execution that asks for an activity: its attempts are beneath that."""
-        asked = self._asked
-        if asked is None or asked[0] is not subject:
-            asked = self._asked = subject, {}
-        given = asked[1]
-        if within not in given:
-            traced = Traced.recorded(subject)
-            given[within] = _as_given(subject) if traced is None else headers_of(traced.part(within))
-        return given[within]
+        traced = self._recorded(subject)
+        return _as_given(subject) if traced is None else headers_of(traced.part(within))
 
     def saw(self, fact: Fact) -> None:
         """Draw what it shows."""
@@ -52,13 +47,19 @@ class Spans:
             case AttemptEnded():
                 self.attempts.ended(fact)
             case TurnRan() | Administered():
-                traced = Traced.recorded(fact.subject)
+                traced = self._recorded(fact.subject)
                 if traced is not None:
                     self._draw(self._spans_of(traced, fact))
 
+    def _recorded(self, subject: Subject) -> Traced | None:
+        last = self._last
+        if last is None or last[0] is not subject:
+            last = self._last = subject, Traced.recorded(subject)
+        return last[1]
+
     def _spans_of(self, traced: Traced, fact: TurnRan | Administered) -> Iterable[Drawn]:
         if isinstance(fact, TurnRan):
-            return spans_of_turn(traced, fact, messages=self._pen.messages)
+            return spans_of_turn(traced, fact, messages=self._pen.messages, detail=self._detail)
         return spans_of_administration(traced, fact, messages=self._pen.messages)
 
     def _draw(self, spans: Iterable[Drawn]) -> None:

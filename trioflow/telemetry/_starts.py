@@ -15,9 +15,10 @@ from opentelemetry.trace import Span, SpanContext, SpanKind
 from trioflow.abc import Start, StartAnswered
 from trioflow.telemetry._attributes import INSTANCE, NAME, OUTCOME
 from trioflow.telemetry._context import first, headers_of
+from trioflow.telemetry._drawn import Drawn, Ending
 from trioflow.telemetry._errors import Fault
 from trioflow.telemetry._ids import root_id_of, span_id_of, trace_id_of
-from trioflow.telemetry._pen import Drawn, Ending, Pen
+from trioflow.telemetry._pen import Pen
 from trioflow.telemetry._traced import Traced
 
 
@@ -26,7 +27,7 @@ class Starts:
     """Answers for the headers of starts, and draws those of clients."""
 
     _pen: Pen
-    _begun: dict[str, Span] = attrs.field(factory=dict)  # by seed; each is answered, so it is not bounded
+    _begun: dict[str, Span | Drawn] = attrs.field(factory=dict)  # by seed; each is answered, so it is not bounded
 
     def headers(self, start: Start) -> dict[str, str]:
         """Headers of an execution that is about to be asked for, or to begin; none where the asker has no trace."""
@@ -45,28 +46,22 @@ class Starts:
 
     def answered(self, fact: StartAnswered) -> None:
         """A client's start is over."""
-        span = self._begun.pop(fact.start.seed, None)
-        if span is not None:
+        begun = self._begun.pop(fact.start.seed, None)
+        if begun is not None:
             ending = Ending(
                 at=fact.start.at, until=fact.at, attributes={OUTCOME: fact.how}, fault=Fault.named(fact.error)
             )
-            self._pen.finish(span, ending)
+            self._pen.finish(begun, ending)
 
     def _by_client(self, start: Start) -> dict[str, str]:
-        span = self._pen.begin_here(_drawn(start))
-        self._begun[start.seed] = span
-        return headers_of(span.get_span_context())
-
-
-def _drawn(start: Start) -> Drawn:
-    return Drawn(
-        name=f"start {start.name}",
-        span=first(trace_id_of(start.seed), span_id_of(start.instance, 0, "start", start.seed), sampled=True),
-        parent=None,
-        at=start.at,
-        kind=SpanKind.PRODUCER,
-        attributes={INSTANCE: start.instance, NAME: start.name},
-    )
+        name, kind = f"start {start.name}", SpanKind.PRODUCER
+        span_id = span_id_of(start.instance, 0, "start", start.seed)
+        attributes = {INSTANCE: start.instance, NAME: start.name}
+        span, parent, told = self._pen.place_here(start.seed, span_id, name, kind, attributes)
+        if told is not None:
+            drawn = Drawn(name=name, span=span, parent=parent, at=start.at, kind=kind, attributes=told)
+            self._begun[start.seed] = self._pen.begin_here(drawn)
+        return headers_of(span)
 
 
 def _linked(seed: str, origin: SpanContext) -> SpanContext:

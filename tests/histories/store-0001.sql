@@ -283,7 +283,6 @@ CREATE INDEX activity_due ON activity (due_at, event_id, instance, execution, ta
 CREATE INDEX activity_cancelled ON activity (due_at, event_id, instance, execution) WHERE cancelled = 1;
 CREATE INDEX activity_late ON activity (start_by, event_id, instance, execution)
     WHERE start_by IS NOT NULL AND lock_token IS NULL AND cancelled = 0;
-CREATE INDEX activity_held ON activity (lock_worker) WHERE lock_worker IS NOT NULL;
 CREATE INDEX session_worker ON session (worker);
 CREATE INDEX session_until ON session (until);
 CREATE INDEX request_at ON request (at);

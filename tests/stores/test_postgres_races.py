@@ -13,6 +13,7 @@ from trioflow.abc import (
     TURNS,
     Capabilities,
     CommitActivities,
+    Draft,
     LockTurns,
     NextExecution,
     OutMessage,
@@ -270,17 +271,19 @@ async def test_a_message_to_a_child_does_not_reach_its_replacement(s: Subject) -
     assert [message.draft.kind for message in (await s.turn()).messages] == ["Started"]
 
 
-async def test_a_turn_and_a_renewal_lock_items_in_one_order(s: Subject) -> None:
-    """A turn that settles the later item and cancels the earlier one waits for the first before it has the second."""
+@pytest.mark.parametrize("message", [None, draft("Done")], ids=["its own", "to be told"])
+@pytest.mark.parametrize("cancelled", [1, 2])
+async def test_a_turn_and_a_renewal_lock_items_in_one_order(s: Subject, cancelled: int, message: Draft | None) -> None:
+    """A turn that settles one item and cancels another waits for the earlier one before it has the later one."""
     await s.scheduled(an_item(1), an_item(2))
-    earlier, later = (await s.lock_items()).activities
+    items = (await s.lock_items()).activities
     await s.post()
     turn = await s.turn()
-    settle = (SettleActivity(lock=later.lock, message=draft("Done")),)
+    settle = (SettleActivity(lock=items[2 - cancelled].lock, message=message),)
     async with trio.open_nursery() as nursery:
-        renew = requests.renew_activities(RenewActivities(locks=(earlier.lock,), lease=LEASE))
+        renew = requests.renew_activities(RenewActivities(locks=(items[0].lock,), lease=LEASE))
         with in_the_middle_of(s, "renew_activities", renew) as renewal:
-            nursery.start_soon(s.store.commit_turn, s.a_commit(turn, settle=settle, cancel_activities=(1,)))
+            nursery.start_soon(s.store.commit_turn, s.a_commit(turn, settle=settle, cancel_activities=(cancelled,)))
             await until_somebody_waits_for(renewal)
             renewal.execute(
                 f"SELECT FROM {s.store._schema}.activity WHERE event_id = 2 FOR UPDATE NOWAIT"  # type: ignore[attr-defined]

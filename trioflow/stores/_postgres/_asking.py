@@ -27,7 +27,7 @@ Row = tuple[Any, ...]
 Form = tuple[bytes | None, int]
 
 TEXT, BINARY = int(Format.TEXT), int(Format.BINARY)
-BYTEA = 17  # its number in PostgreSQL
+BYTEA, STRING = 17, 25  # numbers of the types bytea and text in PostgreSQL
 ARRAY = Struct("!5i")  # dimensions, whether there are nulls, the type; how many, and from which index on
 SIZE = Struct("!i")
 NULL = SIZE.pack(-1)
@@ -50,27 +50,31 @@ def native(statement: str) -> bytes:
 
 
 def form(value: object) -> Form:
-    """A parameter as it is sent. Raises psycopg's `DataError` where that is not possible."""
-    if value is None:
-        return None, TEXT
+    """A parameter, not None, as it is sent. Raises psycopg's `DataError` where that is not possible."""
     if isinstance(value, bytes):
         return value, BINARY
     if isinstance(value, list):
         return array(value), BINARY
+    return _text(str(value)), TEXT
+
+
+def _text(value: str) -> bytes:
     try:
-        text = str(value).encode()
+        text = value.encode()
     except UnicodeEncodeError as exc:
         raise e.DataError("a text cannot hold half a character") from exc
     if b"\0" in text:
         raise e.DataError("a text cannot hold NUL")
-    return text, TEXT
+    return text
 
 
-def array(values: Iterable[bytes | None]) -> bytes:
-    """A list as PostgreSQL's bytea[]."""
-    parts, count, nulls = [b""], 0, 0
+def array(values: Iterable[bytes | str | None]) -> bytes:
+    """A list as PostgreSQL's bytea[], or as text[] where it holds texts."""
+    parts, count, nulls, kind = [b""], 0, 0, BYTEA
     for value in values:
         count += 1
+        if isinstance(value, str):
+            value, kind = _text(value), STRING
         if value is None:
             nulls = 1
             parts.append(NULL)
@@ -78,7 +82,7 @@ def array(values: Iterable[bytes | None]) -> bytes:
             parts += (SIZE.pack(len(value)), value)
     if not count:
         return NO_ELEMENTS
-    parts[0] = ARRAY.pack(1, nulls, BYTEA, count, 1)
+    parts[0] = ARRAY.pack(1, nulls, kind, count, 1)
     return b"".join(parts)
 
 
@@ -153,5 +157,10 @@ class Asking:
 
 
 def _forms(question: Question) -> tuple[list[bytes | None], list[int]]:
-    forms = [form(value) for value in question.parameters]
-    return [value for value, _ in forms], [how for _, how in forms]
+    values: list[bytes | None] = []
+    forms: list[int] = []
+    for parameter in question.parameters:
+        value, how = (None, TEXT) if parameter is None else form(parameter)
+        values.append(value)
+        forms.append(how)
+    return values, forms

@@ -158,11 +158,11 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         """Carry out a statement and fetch its rows, as `execute` would with less around it; by one task at a time. A
         checkpoint, cancellable as `wait` is.
         """
-        return await self.wait(self._asking.one(question, keep=self.prepare_threshold is not None))
+        return await self._carry_out(self._asking.one(question, keep=self.prepare_threshold is not None))
 
     async def ask_together(self, questions: Sequence[Question]) -> list[list[Row]]:
         """The same for several, in one transaction and one trip. The server has to keep the statements of all."""
-        return await self.wait(self._asking.together(questions))
+        return await self._carry_out(self._asking.together(questions))
 
     def keeps(self, question: Question) -> bool:
         """Whether the server keeps the statement."""

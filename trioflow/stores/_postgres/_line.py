@@ -55,7 +55,6 @@ class Line:
 
         Cancellable until then. A checkpoint if it has to wait.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
         if self.free:
             self.free -= 1
             return True
@@ -84,7 +83,7 @@ class Line:
         """The call, and those who wait and may go with it, in the order of their keys: so that transactions which lock
         the same rows lock them in the same order. Each but the leader has to be told by `tell`.
         """
-        if leader.key is None or not self._waiting:
+        if leader.key is None or not self._waiting or not all(map(fits, leader.questions)):
             return [leader]
         fitting = (call for call in self._waiting if call.key is not None and all(map(fits, call.questions)))
         fellows = list(islice(fitting, MOST_TOGETHER - 1))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +20,8 @@ from trioflow.abc import (
     ActivityLock,
     CommitTurn,
     DeleteInstances,
+    Draft,
+    EventRow,
     ListInstances,
     LockActivities,
     LockTurns,
@@ -176,9 +178,10 @@ def _letters(request: CommitTurn) -> list[tuple[OutMessage, int | None, str | No
     return [letter for letter in letters if is_id(letter[0].instance)]  # nobody has another id, so nobody misses it
 
 
-def _late_bodies(activities: Iterable[NewActivity]) -> Bodies:
-    bodies = [None if new.late is None else new.late.data for new in activities]
-    return bodies if any(body is not None for body in bodies) else None
+def _late_bodies(activities: Sequence[NewActivity]) -> Bodies:
+    if all(new.late is None for new in activities):
+        return None
+    return [None if new.late is None else new.late.data for new in activities]
 
 
 def _settle(settle: SettleActivity) -> Document:
@@ -186,21 +189,22 @@ def _settle(settle: SettleActivity) -> Document:
     return {**_activity_lock(settle.lock), "retry_in": settle.retry_in, "kind": kind}
 
 
-def _or_none(rows: Iterable[Document]) -> list[Document] | None:
-    return list(rows) or None
+def _bodies(rows: Sequence[Draft | EventRow | NewActivity | None]) -> tuple[Bodies, Bodies]:
+    """The data of rows and their payloads, beside each other; of no rows nothing."""
+    if not rows:
+        return None, None
+    data = [None if row is None else row.data for row in rows]
+    return data, [None if row is None else row.payload for row in rows]
 
 
-def _bodies(rows: Iterable[bytes | None]) -> Bodies:
-    return list(rows) or None
+def _settle_bodies(settles: Sequence[SettleActivity]) -> tuple[Bodies, Bodies, Bodies]:
+    return *_bodies([settle.message for settle in settles]), [settle.data for settle in settles] or None
 
 
-def _settle_bodies(settles: Iterable[SettleActivity]) -> tuple[Bodies, Bodies, Bodies]:
-    drafts = [(settle.message, settle.data) for settle in settles]
-    return (
-        _bodies(None if draft is None else draft.data for draft, _ in drafts),
-        _bodies(None if draft is None else draft.payload for draft, _ in drafts),
-        _bodies(options for _, options in drafts),
-    )
+def _is_done(settle: SettleActivity, lock: TurnLock) -> bool:
+    """Whether the item goes and nobody has to be told: the turn that settles it says what became of it."""
+    own = settle.lock.instance == lock.instance and settle.lock.execution == lock.execution
+    return own and settle.message is None and settle.retry_in is None
 
 
 def _has_gap(ids: list[int]) -> bool:
@@ -211,6 +215,11 @@ def commit_turn(request: CommitTurn) -> tuple[object, ...]:
     """See `Store`."""
     following = request.next_execution
     letters = _letters(request)
+    settle, done = request.settle, [settle.lock for settle in request.settle if _is_done(settle, request.lock)]
+    if len(done) == len(settle):
+        settle = ()
+    else:
+        done = []
     fields: Document = {
         "request_id": request.request_id,
         **_turn_lock(request.lock),
@@ -221,17 +230,17 @@ def commit_turn(request: CommitTurn) -> tuple[object, ...]:
         "unread": request.unread,
         "unread_bytes": request.unread_bytes,
         "keep": request.keep,
-        "events": _or_none({"id": event.id, "at": event.at, "kind": event.kind} for event in request.events),
+        "events": [{"id": event.id, "at": event.at, "kind": event.kind} for event in request.events] or None,
         "gap": True if _has_gap([event.id for event in request.events]) else None,
         "event_bytes": sum(len(event.data) + len(event.payload or b"") for event in request.events),
         "consumed": list(request.consumed) or None,
         "kv_keys": list(request.kv_set) or None,
-        "activities": _or_none(_activity(new) for new in request.activities),
+        "activities": [_activity(new) for new in request.activities] or None,
         "cancels": list(request.cancel_activities) or None,
         "cancel_all": request.cancel_all_activities or None,
-        "starts": _or_none(_start(start) for start in request.starts),
-        "letters": _or_none(_letter(*letter) for letter in letters),
-        "settle": _or_none(_settle(settle) for settle in request.settle),
+        "starts": [_start(start) for start in request.starts] or None,
+        "letters": [_letter(*letter) for letter in letters] or None,
+        "settle": [_settle(each) for each in settle] or None,
     }
     if following is not None:
         fields["next"] = {
@@ -240,21 +249,19 @@ def commit_turn(request: CommitTurn) -> tuple[object, ...]:
     return (
         document(fields),
         request.status,
-        _bodies(event.data for event in request.events),
-        _bodies(event.payload for event in request.events),
-        _bodies(digest(key) for key in request.kv_set),
-        _bodies(request.kv_set.values()),
-        _bodies(digest(key) for key in request.kv_cleared),
-        _bodies(new.data for new in request.activities),
-        _bodies(new.payload for new in request.activities),
+        *_bodies(request.events),
+        [digest(key) for key in request.kv_set] or None,
+        list(request.kv_set.values()) or None,
+        [digest(key) for key in request.kv_cleared] or None,
+        *_bodies(request.activities),
         _late_bodies(request.activities),
-        _bodies(start.start.data for start in request.starts),
-        _bodies(start.start.payload for start in request.starts),
-        _bodies(message.draft.data for message, _, _ in letters),
-        _bodies(message.draft.payload for message, _, _ in letters),
+        *_bodies([start.start for start in request.starts]),
+        *_bodies([message.draft for message, _, _ in letters]),
         None if following is None else following.start.data,
         None if following is None else following.start.payload,
-        *_settle_bodies(request.settle),
+        *_settle_bodies(settle),
+        f"{{{','.join(str(lock.event_id) for lock in done)}}}" if done else None,
+        [lock.token for lock in done] or None,
     )
 
 
@@ -303,7 +310,7 @@ def renew_activities(request: RenewActivities) -> tuple[object, ...]:
     heartbeats: Mapping[str, bytes] = request.heartbeats
     return (
         document({"locks": [_activity_lock(lock) for lock in request.locks], "lease": request.lease}),
-        _bodies(heartbeats.get(lock.token) for lock in request.locks),
+        [heartbeats.get(lock.token) for lock in request.locks] or None,
     )
 
 
@@ -332,12 +339,11 @@ def delete_instances(request: DeleteInstances) -> tuple[object, ...]:
         "instances": [instance for instance in request.instances if is_id(instance)],
         "executions": {name: number for name, number in request.executions.items() if is_id(name)},
         "force": request.force,
-        "letters": _or_none(map(_letter, messages)),
+        "letters": [_letter(message) for message in messages] or None,
     }
     return (
         document(fields),
-        _bodies(message.draft.data for message in messages),
-        _bodies(message.draft.payload for message in messages),
+        *_bodies([message.draft for message in messages]),
     )
 
 

@@ -37,16 +37,17 @@ class Sender:
 
     async def send(self, connection: TrioConnection, line: Line, call: Call) -> list[Row]:
         """With those who wait, as one transaction, or alone, also if that is refused. Raises psycopg's `Error`."""
-        if all(map(connection.keeps, call.questions)):
-            await trio.lowlevel.checkpoint_if_cancelled()
-            calls = line.take_along(call, connection.keeps)
-            if len(calls) > 1 and await self._send_together(connection, line, call, calls):
+        await trio.lowlevel.checkpoint_if_cancelled()
+        calls = line.take_along(call, connection.keeps)
+        if len(calls) > 1:
+            if await self._send_together(connection, line, call, calls):
                 assert call.rows is not None
                 return call.rows
+            await trio.lowlevel.checkpoint_if_cancelled()
         *before, question = call.questions
         for earlier in before:
             await self._say_before(connection, earlier)
-        await trio.lowlevel.checkpoint_if_cancelled()
+            await trio.lowlevel.checkpoint_if_cancelled()
         return await self._execute(connection, question)
 
     async def _send_together(self, connection: TrioConnection, line: Line, leader: Call, calls: list[Call]) -> bool:
@@ -78,7 +79,6 @@ class Sender:
 
     async def _say_before(self, connection: TrioConnection, before: Question) -> None:
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()
             await self._execute(connection, before)
         except psycopg.Error as exc:
             raise translate(exc, self.address, "a statement") from exc  # whatever became of it, the call was not sent

@@ -25,7 +25,7 @@ STATEMENTS = {
     "LEFT JOIN LATERAL unnest(r.turns) t ON true",
     "commit_turn": f"SELECT {COMMITTED}, {INBOX} FROM {{}}.commit_turn(%s::jsonb, %s::bytea, "
     + "%s::bytea[], " * 12
-    + "%s::bytea, %s::bytea, %s::bytea[], %s::bytea[], %s::bytea[]) t",
+    + "%s::bytea, %s::bytea, %s::bytea[], %s::bytea[], %s::bytea[], %s::bigint[], %s::text[]) t",
     "release_turn": "SELECT {}.release_turn(%s::jsonb)",
     "renew_turns": "SELECT {}.renew_turns(%s::jsonb)",
     "lock_activities": "SELECT r.now, r.next_due, r.reached, t.* FROM {}.lock_activities(%s::jsonb) r "

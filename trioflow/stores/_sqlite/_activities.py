@@ -161,9 +161,9 @@ class SqliteActivities:
         row = self._one(text, *values)
         return None if row is None else row[0]
 
-    def held_activities(self, worker: str) -> list[ActivityRow]:
-        """Items that a worker has neither settled nor given back."""
-        return self._items(sql.HELD_ACTIVITIES, worker)
+    def held_activities(self, worker: str, now: float) -> list[ActivityRow]:
+        """Items that a worker has neither settled nor given back, and whose leases have not run out."""
+        return self._items(sql.HELD_ACTIVITIES, now, worker)
 
     # -- sessions
 

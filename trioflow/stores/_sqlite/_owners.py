@@ -28,10 +28,10 @@ def expire_leases(work: Work, owner: str) -> int:
         pause = pause_after(row.attempts)
         row.not_before = max(row.not_before, work.now + pause) if pause else row.not_before
         work.touch(row, news=False)
-    items = tables.held_activities(owner)
+    items = tables.held_activities(owner, work.now)
     for item in items:
         if item.cancelled:
-            item.due_at = min(item.due_at, work.now)  # whoever looks next posts it as lost
+            item.due_at = work.now  # whoever looks next posts it as lost
         else:
             item.start_by = None  # it was begun
             item.free(min(item.due_at, work.now + pause_after(item.fetches)))

@@ -147,7 +147,11 @@ READ_ACTIVITIES: Final = f"SELECT {ACTIVITY} FROM activity WHERE instance = ? AN
 # What never changes is left out; so is the payload, which may be large.
 CHANGING: Final = tuple(name for name in ACTIVITY_COLUMNS[7:] if name != "payload")
 ALL_ACTIVITIES: Final = f"SELECT {ACTIVITY} FROM activity WHERE instance = ? ORDER BY execution, event_id"  # noqa: S608 - as above
-HELD_ACTIVITIES: Final = f"SELECT {ACTIVITY} FROM activity WHERE lock_worker = ?"  # noqa: S608 - as above
+# By the ends of their leases: an index of holders would be written twice for each item, and read after a death only.
+HELD_ACTIVITIES: Final = " UNION ALL ".join(
+    f"SELECT {ACTIVITY} FROM activity WHERE cancelled = {cancelled} AND due_at > ?1 AND lock_worker = ?2"  # noqa: S608 - as above
+    for cancelled in (0, 1)
+)
 DUE_CANCELLED: Final = (
     f"SELECT {ACTIVITY} FROM activity WHERE cancelled = 1 AND due_at <= ? "  # noqa: S608 - as above
     "ORDER BY due_at, event_id, instance, execution LIMIT ?"

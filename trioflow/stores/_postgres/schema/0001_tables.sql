@@ -31,11 +31,13 @@ CREATE TABLE instance (
     parent          text COLLATE "C",  -- JSON: [instance, execution, event id]
     parent_id       text COLLATE "C",
     attributes      jsonb NOT NULL,  -- a list of pairs, each the text of [key, value] in JSON: any text can be kept
-    status          bytea
+    status          bytea,
+    -- The revision of what is due. An index of the revision itself would be written by each commit, and all others, too.
+    due_revision    bigint GENERATED ALWAYS AS (CASE WHEN due_at IS NOT NULL THEN revision END) STORED
 ) WITH (fillfactor = 80);
 
 -- In the order in which they are handed out.
-CREATE INDEX instance_due ON instance (due_at, revision, instance) WHERE due_at IS NOT NULL;
+CREATE INDEX instance_due ON instance (due_at, due_revision, instance) WHERE due_at IS NOT NULL;
 CREATE INDEX instance_created ON instance (created_at, instance);
 CREATE INDEX instance_parent ON instance (parent_id, created_at, instance) WHERE parent_id IS NOT NULL;
 

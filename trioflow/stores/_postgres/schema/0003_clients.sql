@@ -120,15 +120,15 @@ CREATE FUNCTION put_start(
             _data, _payload)
 $$;
 
--- Claim a request id. The answer that was given before, or a row of nulls if this is the first time; whoever asks with
--- the same id at the same moment waits here.
+-- Claim a request id, for a first execution that is created, as most are. The answer that was given before, or a row of
+-- nulls if this is the first time; whoever asks with the same id at the same moment waits here.
 CREATE FUNCTION recall(_request_id text, _verb text, _instance text, _now float8) RETURNS request LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
     _answer request;
 BEGIN
     INSERT INTO request (request_id, at, verb, instance, execution, created)
-    VALUES (_request_id, _now, _verb, _instance, 0, false)
+    VALUES (_request_id, _now, _verb, _instance, 1, true)
     ON CONFLICT (request_id) DO NOTHING;
     IF NOT FOUND THEN
         SELECT * INTO _answer FROM request r WHERE r.request_id = _request_id;
@@ -174,7 +174,7 @@ BEGIN
     other := _begun.name;
     IF verdict IN ('exists', 'other') THEN
         DELETE FROM request r WHERE r.request_id = _doc ->> 'request_id';
-    ELSE
+    ELSIF execution <> 1 OR verdict <> 'created' THEN
         UPDATE request r SET execution = _begun.execution, created = verdict = 'created'
         WHERE r.request_id = _doc ->> 'request_id';
     END IF;
@@ -210,6 +210,7 @@ DECLARE
     _limit bigint := (_doc ->> 'mailbox_limit')::bigint;
     _size bigint := coalesce(octet_length(_payload), 0);
     _most bigint := (_doc ->> 'mailbox_bytes')::bigint - _size;
+    _counted jsonb := nullif(current_setting('trioflow.mail', true), '');  -- by the first of those that go together
     _mail record;
     _i instance;
 BEGIN
@@ -228,7 +229,13 @@ BEGIN
     ELSE
         verdict := 'posted';
         IF (_doc ->> 'mailbox')::boolean THEN
-            SELECT * INTO _mail FROM count_mail(_id, _limit);
+            IF _counted ->> 'instance' = _id AND (_counted ->> 'limit')::bigint >= _limit THEN
+                SELECT * INTO _mail FROM jsonb_to_record(_counted) AS (held bigint, bytes bigint);
+            ELSE
+                SELECT * INTO _mail FROM count_mail(_id, _limit);
+                _counted := to_jsonb(_mail) || jsonb_build_object('instance', _id, 'limit', _limit);
+                PERFORM set_config('trioflow.mail', _counted::text, true);
+            END IF;
             -- With a large event, or near a limit that a thousand others might reach, one sender comes after the other.
             IF _size > 8192 OR _mail.held + 1000 > _limit OR _mail.bytes + 1000 * 8192 > _most THEN
                 PERFORM pg_advisory_xact_lock(hashtextextended('trioflow/mail/' || _id, 0));
@@ -247,7 +254,6 @@ BEGIN
         DELETE FROM request r WHERE r.request_id = _doc ->> 'request_id';
         RETURN;
     END IF;
-    UPDATE request r SET execution = _i.execution WHERE r.request_id = _doc ->> 'request_id';
     PERFORM deliver(ARRAY[ROW(_id, (_doc ->> 'execution')::bigint, _doc ->> 'child_of', (_doc ->> 'control')::boolean,
                               (_doc ->> 'mailbox')::boolean, _doc ->> 'kind', _data, _payload)::letter], _now);
 END

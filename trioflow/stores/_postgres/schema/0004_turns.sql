@@ -33,7 +33,7 @@ BEGIN
             ))
             OR NOT _others AND control_at(i.instance, i.execution) IS NOT NULL
         )
-        ORDER BY i.due_at, i.revision, i.instance
+        ORDER BY i.due_at, i.due_revision, i.instance
         LIMIT (_doc ->> 'limit')::bigint
         FOR NO KEY UPDATE SKIP LOCKED
     );
@@ -81,6 +81,7 @@ CREATE FUNCTION commit_turn(
     _letter_data bytea[], _letter_payloads bytea[],
     _next_data bytea, _next_payload bytea,
     _settle_data bytea[], _settle_payloads bytea[], _settle_options bytea[],
+    _done bigint[], _done_tokens text[],
     OUT verdict text, OUT at_fault bigint, OUT now float8, OUT revision bigint, OUT execution bigint, OUT kept boolean,
     OUT messages inbox, OUT hurt_events bigint[], OUT hurt_tokens text[], OUT reached text[], OUT turns boolean
 ) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -93,6 +94,7 @@ DECLARE
     _held held_items;
     _letters letter[];
     _posted text[];
+    _mail boolean;
     _i instance;
 BEGIN
     SELECT * INTO _i FROM instance i WHERE i.instance = _id FOR NO KEY UPDATE;
@@ -123,8 +125,16 @@ BEGIN
         at_fault := _i.history_length;
         RETURN;
     END IF;
-    PERFORM lock_items(_doc, _id, _of);
-    IF _doc ? 'settle' THEN
+    IF _doc ?| ARRAY['cancels', 'cancel_all'] THEN  -- what is settled alone is locked where that is done
+        PERFORM lock_items(_doc, _done, _id, _of);
+    END IF;
+    IF _done IS NOT NULL THEN
+        at_fault := remove_items(_id, _of, _done, _done_tokens, _now);
+        IF at_fault IS NOT NULL THEN
+            verdict := 'settle';
+            RETURN;
+        END IF;
+    ELSIF _doc ? 'settle' THEN
         _held := hold_items(_doc -> 'settle');
         IF cardinality(_held.places) < jsonb_array_length(_doc -> 'settle') THEN
             verdict := 'settle';
@@ -195,7 +205,8 @@ BEGIN
         _i.lock_worker := NULL;
         _i.lock_until := 0;
     END IF;
-    _i.due_at := due_of(_i, _now);
+    _mail := NOT ended(_i.state) AND EXISTS (SELECT FROM message m WHERE m.instance = _id);
+    _i.due_at := CASE WHEN _mail OR _i.wake_at IS NOT NULL THEN due_of(_i, _now) END;
     UPDATE instance i SET
         execution = _i.execution, version = _i.version, semantics = _i.semantics, state = _i.state,
         revision = _i.revision, last_commit = _i.last_commit, unread = _i.unread, unread_bytes = _i.unread_bytes,
@@ -245,7 +256,7 @@ BEGIN
     verdict := 'committed';
     revision := _i.revision;
     execution := _i.execution;
-    IF kept THEN
+    IF kept AND (_mail OR _posted IS NOT NULL) THEN
         messages := read_inbox(_id, _i.execution);
     END IF;
 END

@@ -357,20 +357,46 @@ SET search_path FROM CURRENT AS $$
 $$;
 
 -- Lock what a turn settles and what it cancels, all in the order of their keys: whoever renews them does so, too.
-CREATE FUNCTION lock_items(_doc jsonb, _instance text, _execution bigint) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION lock_items(_doc jsonb, _done bigint[], _instance text, _execution bigint) RETURNS void LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 BEGIN
-    IF _doc ?| ARRAY['cancels', 'cancel_all'] THEN  -- what is settled alone is locked where that is done
-        PERFORM FROM activity a
-        WHERE a.instance = _instance AND a.execution = _execution
-            AND (_doc ? 'cancel_all'
-                 OR a.event_id = ANY (ARRAY(SELECT jsonb_array_elements_text(_doc -> 'cancels')::bigint))
-                 OR a.event_id = ANY (ARRAY(
-                     SELECT (s ->> 'event_id')::bigint FROM jsonb_array_elements(_doc -> 'settle') s
-                 )))
+    PERFORM FROM activity a
+    WHERE a.instance = _instance AND a.execution = _execution
+        AND (_doc ? 'cancel_all'
+             OR a.event_id = ANY (ARRAY(SELECT jsonb_array_elements_text(_doc -> 'cancels')::bigint))
+             OR a.event_id = ANY (_done)
+             OR a.event_id = ANY (ARRAY(
+                 SELECT (s ->> 'event_id')::bigint FROM jsonb_array_elements(_doc -> 'settle') s
+             )))
+    ORDER BY a.event_id
+    FOR UPDATE;
+END
+$$;
+
+-- Remove items of an execution whose outcomes its own turn tells, if all are held under their tokens; else the place of
+-- the first that is not, from 0.
+CREATE FUNCTION remove_items(
+    _instance text, _execution bigint, _ids bigint[], _tokens text[], _now float8
+) RETURNS integer LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    _held held_items;
+BEGIN
+    SELECT array_agg(h.place), array_agg(h.session) FILTER (WHERE h.session IS NOT NULL),
+           array_agg(h.lock_worker) FILTER (WHERE h.session IS NOT NULL)
+    INTO _held FROM (
+        SELECT array_position(_ids, a.event_id) AS place, a.session, a.lock_worker FROM activity a
+        WHERE a.instance = _instance AND a.execution = _execution AND a.event_id = ANY (_ids)
+            AND a.lock_token = _tokens[array_position(_ids, a.event_id)]
         ORDER BY a.event_id
-        FOR UPDATE;
+        FOR UPDATE
+    ) h;
+    IF coalesce(cardinality(_held.places), 0) < cardinality(_ids) THEN
+        RETURN (SELECT min(n) - 1 FROM generate_series(1, cardinality(_ids)) n WHERE n <> ALL (coalesce(_held.places, '{}')));
+    ELSIF _held.sessions IS NOT NULL THEN
+        PERFORM note_use(_held, _now);
     END IF;
+    DELETE FROM activity a WHERE a.instance = _instance AND a.execution = _execution AND a.event_id = ANY (_ids);
+    RETURN NULL;
 END
 $$;
 

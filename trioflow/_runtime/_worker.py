@@ -131,6 +131,7 @@ class Worker:
                     activities = self._activities(attempts, settler, ears, work)
                     conductor = self._conductor = self._new_conductor(activities, holds, vigils, work)
                     services.start_soon(attempts.run, activities.renew)
+                    services.start_soon(attempts.end_overdue, Attempt.lost)
                     services.start_soon(holds.run, conductor.renew)
                     services.start_soon(ears.run)
                     services.start_soon(vigils.run)
@@ -142,6 +143,7 @@ class Worker:
                     conductor.stop()
                     await self._let_end(activities)
                     over.set()
+                    activities.crew.dismiss()
                     work.cancel_scope.deadline = self.env.monotonic() + max(self.options.grace, LAST_WORDS)
                 patience = self.options.grace + LAST_WORDS
             finally:

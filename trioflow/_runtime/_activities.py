@@ -22,7 +22,6 @@ from trioflow._runtime._builtin import Builtins, builtins_of
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._crew import Crew, Within
 from trioflow._runtime._dispatcher import Fetched
-from trioflow._runtime._ears import Ears
 from trioflow._runtime._heartbeats import listening
 from trioflow._runtime._leases import LeaseKeeper, Renewed
 from trioflow._runtime._options import RuntimeOptions
@@ -88,7 +87,6 @@ class Activities:
     slots: Slots
     keeper: LeaseKeeper[Attempt]
     settler: Settler
-    ears: Ears
     sessions: SessionKeeper
     work: trio.Nursery
     teller: Teller
@@ -150,7 +148,6 @@ class Activities:
         key = (item.lock.instance, item.lock.execution)
         self._here[key] = self._here.get(key, 0) + 1
         self.keeper.keep(attempt, since)
-        self.ears.open(attempt, since)
         if token in self._early:
             del self._early[token]
             attempt.cancel_asked()
@@ -214,7 +211,6 @@ class Activities:
     def _ended(self, attempt: Attempt) -> None:
         """The body has ended: its slot is free."""
         attempt.ended = True
-        self.ears.close(attempt)
         if attempt.fact is not None:
             attempt.ended_at = self.teller.now()
         del self.running[attempt.token]

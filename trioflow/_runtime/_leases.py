@@ -10,7 +10,7 @@ Must never know: turns, activities. Who calls it: `_worker.py` has one keeper fo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -93,6 +93,15 @@ class LeaseKeeper(Generic[L]):
         self._hasty[thing.token] = None
         self._hurry.set()
 
+    def find(self, token: str) -> L | None:
+        """What is kept under that token."""
+        kept = self._kept.get(token)
+        return None if kept is None else kept[0]
+
+    def kept(self) -> Iterator[tuple[L, float]]:
+        """All that is kept, and since when each lease counts; the oldest first."""
+        return iter(self._kept.values())
+
     def stop(self) -> None:
         """Renew nothing more, and end nothing."""
         self._scope.cancel()
@@ -102,7 +111,7 @@ class LeaseKeeper(Generic[L]):
         """Renew until `stop`; a cancellation from outside is not heard, since work may still be ending."""
         with self._scope:
             while True:
-                first = await self._oldest() + self._renew_after
+                first = await self.oldest() + self._renew_after
                 now = self._env.monotonic()
                 if first > now and not self._hasty:
                     self._hurry = trio.Event()
@@ -115,7 +124,7 @@ class LeaseKeeper(Generic[L]):
         """Until `stop`, end what could not be renewed, shortly before its lease runs out; it is then kept no more."""
         with self._end:
             while True:
-                left = await self._oldest() + safe_until(self.lease) - self._env.monotonic()
+                left = await self.oldest() + safe_until(self.lease) - self._env.monotonic()
                 if left > 0:
                     await trio.sleep(left)
                 else:
@@ -123,8 +132,8 @@ class LeaseKeeper(Generic[L]):
                     self.drop(thing)
                     end(thing)
 
-    async def _oldest(self) -> float:
-        """Since when the oldest lease counts; waits until something is kept."""
+    async def oldest(self) -> float:
+        """Since when the oldest lease counts; waits until something is kept. Not a checkpoint if something is."""
         while not self._kept:
             if self._some.is_set():
                 self._some = trio.Event()

@@ -128,7 +128,7 @@ class Worker:
             try:
                 ears = Ears(self.env, self.store, attempts)
                 async with trio.open_nursery() as work:
-                    activities = self._activities(attempts, settler, ears, work)
+                    activities = self._activities(attempts, settler, work)
                     conductor = self._conductor = self._new_conductor(activities, holds, vigils, work)
                     services.start_soon(attempts.run, activities.renew)
                     services.start_soon(attempts.end_overdue, Attempt.lost)
@@ -196,7 +196,7 @@ class Worker:
     def _keeper(self, lease: float) -> LeaseKeeper[Any]:
         return LeaseKeeper(self.env, lease, self.options.renew_after(lease))
 
-    def _activities(self, keeper: LeaseKeeper[Attempt], settler: Settler, ears: Ears, work: trio.Nursery) -> Activities:
+    def _activities(self, keeper: LeaseKeeper[Attempt], settler: Settler, work: trio.Nursery) -> Activities:
         return Activities(
             app=self.app,
             store=self.store,
@@ -209,7 +209,6 @@ class Worker:
             slots=self.slots,
             keeper=keeper,
             settler=settler,
-            ears=ears,
             sessions=self._sessions,
             work=work,
             teller=self._teller,

@@ -145,9 +145,9 @@ async def test_an_end_that_was_committed_here_is_not_read(probe: Probe, autojump
                 await patient.result()
         assert "read_instance" not in store.calls
         assert not {end_topic(handle.id), end_topic(patient.id)} & store.signals.watches.keys()
-        assert not store.signals.bells
         assert await handle.result() == 7  # what ended before is read
         assert store.calls["read_instance"] == 1
+    assert not store.signals.on_cancel
 
 
 async def test_an_end_that_came_before_the_question_is_found(

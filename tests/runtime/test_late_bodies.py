@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import trioflow
 from tests.runtime.programs import Probe, running, virtual_store
 from trioflow import Retry, durable
 from trioflow._runtime._body import Attempt, Ending, Raised, Returned, Stopped, run_body
+from trioflow._runtime._crew import Within
 from trioflow._runtime._verdicts import Answered, decide
 from trioflow.abc import ActivityLock, Env, LockedActivity, Store
 from trioflow.app import ActivityOptions
@@ -140,7 +142,8 @@ def an_attempt(app: trioflow.App, work: Any) -> Attempt:
 
 async def ending_of(attempt: Attempt, app: trioflow.App, work: Any) -> Ending:
     """How it ends."""
-    return await run_body(attempt, work, app, Env(), trio.CapacityLimiter(1))
+    with closing(Within()) as within:
+        return await run_body(attempt, work, app, Env(), trio.CapacityLimiter(1), within)
 
 
 @pytest.mark.parametrize("why", ["cancelled", "stopping", "lost"])

@@ -263,6 +263,29 @@ async def test_what_ends_during_its_renewal_is_left_alone(autojump_clock: trio.t
     assert thing.heard == []
 
 
+async def test_what_cannot_be_renewed_is_ended_before_its_lease_runs_out(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Each at its own time, a second before, and once; what was renewed or dropped meanwhile goes on."""
+    keeper: LeaseKeeper[Thing] = LeaseKeeper(Env(), 30.0, 25.0)
+    ended: list[tuple[str, float]] = []
+    began = trio.current_time()
+    a, b, c, d = (Thing(token) for token in "abcd")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.end_overdue, lambda thing: ended.append((thing.token, trio.current_time() - began)))
+        await trio.sleep(10)
+        for thing in (a, b, c):
+            keeper.keep(thing, began)
+        await trio.sleep(10)
+        keeper.keep(d, trio.current_time())
+        keeper.keep(b, trio.current_time())
+        keeper.drop(c)
+        await trio.sleep(100)
+        assert ended == [("a", 29.0), ("d", 49.0), ("b", 49.0)]
+        assert not len(keeper)
+        keeper.stop()
+
+
 async def test_cut_off_and_cancelled_it_leaves_its_leases_to_run_out(
     app: trioflow.App, probe: Probe, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -67,7 +67,7 @@ async def restart(client: Steering, id: str, *, force: bool, latest: bool) -> No
 async def _not_from_within(client: Steering, id: str) -> None:
     """Refuse what would end the activity that asks for it, before it could begin the instance again."""
     around = current.get(None)
-    asking = None if around is None else around.info.instance
+    asking = None if around is None else around.info().instance
     while asking is not None:
         if asking == id:
             raise ConfigurationError(

@@ -1,6 +1,6 @@
 """The activities that run here: taken or born, run, and handed on with their verdicts.
 
-Laws: each runs in a task of its own, in a cancel scope that its lease ends; its lease is kept until its outcome is
+Laws: each runs in a task that runs nothing else meanwhile, in a cancel scope; its lease is kept until its outcome is
 committed; a verdict goes to the turn runner if that holds the instance here, otherwise to the settler. Nothing waits
 for a commit while it holds a slot.
 
@@ -20,8 +20,8 @@ import trio
 from trioflow._runtime._body import Attempt, Ending, Returned, attempt_timeout, run_body
 from trioflow._runtime._builtin import Builtins, builtins_of
 from trioflow._runtime._clock import StoreClock
+from trioflow._runtime._crew import Crew, Within
 from trioflow._runtime._dispatcher import Fetched
-from trioflow._runtime._ears import Ears
 from trioflow._runtime._heartbeats import listening
 from trioflow._runtime._leases import LeaseKeeper, Renewed
 from trioflow._runtime._options import RuntimeOptions
@@ -87,7 +87,6 @@ class Activities:
     slots: Slots
     keeper: LeaseKeeper[Attempt]
     settler: Settler
-    ears: Ears
     sessions: SessionKeeper
     work: trio.Nursery
     teller: Teller
@@ -104,10 +103,12 @@ class Activities:
     _early: dict[str, None] = attrs.field(factory=dict, init=False)  # tokens whose end was asked for, not running here
     _none: trio.Event = attrs.field(factory=trio.Event, init=False)  # set when nothing runs any more
     tags: TagFilter = attrs.field(init=False)
+    crew: Crew[Attempt] = attrs.field(init=False)
     strange: Strangers = attrs.field(factory=Strangers, init=False)
     backlog: bool = attrs.field(default=False, init=False)  # the store had more than there was room for
 
     def __attrs_post_init__(self) -> None:
+        self.crew = Crew(self.work, self._run)
         self.limiter = trio.CapacityLimiter(self.options.thread_concurrency)
         self.tags = self.options.tag_filter
         self.builtins = builtins_of(self._read_kv, self._read_status)
@@ -147,11 +148,10 @@ class Activities:
         key = (item.lock.instance, item.lock.execution)
         self._here[key] = self._here.get(key, 0) + 1
         self.keeper.keep(attempt, since)
-        self.ears.open(attempt, since)
         if token in self._early:
             del self._early[token]
             attempt.cancel_asked()
-        self.work.start_soon(self._run, attempt, name=f"activity {item.name}")
+        self.crew.begin(attempt, f"activity {item.name}")
 
     def count_here(self, instance: str, execution: int) -> int:
         """How many of that execution's activities run here."""
@@ -192,10 +192,10 @@ class Activities:
 
     # -- running
 
-    async def _run(self, attempt: Attempt) -> None:
+    async def _run(self, attempt: Attempt, within: Within) -> None:
         log_context.set(of_attempt(attempt.item))
         try:
-            verdict = await self._attempt(attempt)
+            verdict = await self._attempt(attempt, within)
         except trio.Cancelled:
             self._ended(attempt)
             await self._last_words(attempt, GiveBack())
@@ -211,8 +211,8 @@ class Activities:
     def _ended(self, attempt: Attempt) -> None:
         """The body has ended: its slot is free."""
         attempt.ended = True
-        self.ears.close(attempt)
-        attempt.ended_at = self.teller.now()
+        if attempt.fact is not None:
+            attempt.ended_at = self.teller.now()
         del self.running[attempt.token]
         key = (attempt.lock.instance, attempt.lock.execution)
         self._here[key] -= 1
@@ -222,7 +222,7 @@ class Activities:
         if not self.running:
             self._none.set()
 
-    async def _attempt(self, attempt: Attempt) -> Verdict:
+    async def _attempt(self, attempt: Attempt, within: Within) -> Verdict:
         """Run the body, unless that makes no sense, and decide what follows."""
         item, options = attempt.item, self.options
         try:
@@ -246,7 +246,7 @@ class Activities:
                 return late
             attempt.timeout_at = self.env.monotonic() + attempt_timeout(attempt.options, elapsed)
         attempt.fact = self.teller.began(attempt, headers)
-        ending = await self._watched(attempt, definition)
+        ending = await self._watched(attempt, definition, within)
         if isinstance(ending, Returned):
             return completed(item, ending)
         return decide(
@@ -260,16 +260,16 @@ class Activities:
             with_traceback=options.record_tracebacks,
         )
 
-    async def _watched(self, attempt: Attempt, definition: ActivityDefinition[..., Any]) -> Ending:
+    async def _watched(self, attempt: Attempt, definition: ActivityDefinition[..., Any], within: Within) -> Ending:
         """Run the body within what is to be around it: mostly nothing."""
         around = [] if attempt.fact is None else [self.teller.inside(attempt.fact)]
         if attempt.options.heartbeat_timeout is not None:
             around.append(listening(attempt, self.env, self.work))
         if not around:
-            return await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
+            return await run_body(attempt, definition, self.app, self.env, self.limiter, within, self.client)
         outer, inner = around if len(around) > 1 else (around[0], nullcontext())
         with outer, inner:
-            return await run_body(attempt, definition, self.app, self.env, self.limiter, self.client)
+            return await run_body(attempt, definition, self.app, self.env, self.limiter, within, self.client)
 
     def _elapsed(self, item: LockedActivity) -> float:
         return max(self.clock.now() - item.scheduled_at, 0.0)

@@ -11,7 +11,6 @@ Must never know: stores, leases. Who calls it: `_activities.py`, `testing.run_du
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal
@@ -19,15 +18,15 @@ from typing import Any, Final, Literal
 import attrs
 import trio
 
+from trioflow._runtime._crew import Within
 from trioflow._runtime._fatal import goes_through
-from trioflow._runtime._leftovers import end_nurseries
 from trioflow._runtime._threads import run_in_thread
 from trioflow._runtime._troubles import log
 from trioflow.abc import ActivityLock, Attempt as AttemptFact, Env, LockedActivity
-from trioflow.activity._context import ActivityInfo, Surroundings, current
+from trioflow.activity._context import ActivityInfo, current
 from trioflow.app import ActivityDefinition, ActivityOptions, App
 from trioflow.errors import PayloadError
-from trioflow.history import Category
+from trioflow.history import Category, PayloadCodec
 
 Why = Literal["cancelled", "timed out", "silent", "lost", "stopping"]
 """Why a body was stopped."""
@@ -40,6 +39,9 @@ SAID: Final[dict[Why, str]] = {
     "stopping": "the runtime that runs it stops",
 }
 """The reason of the `trio.Cancelled` that a body sees."""
+
+NOTHING: Any = object()
+"""The result of a body that has not returned."""
 
 HEARING: Final = 0.1
 """Seconds after its timeout in which a thread that listens may still end by itself; then it is left behind."""
@@ -79,7 +81,9 @@ class Attempt:
     item: LockedActivity
     options: ActivityOptions
     born: bool = False  # began where it was asked for, with the commit that asked
-    scope: trio.CancelScope | None = None  # around the body, once that has begun
+    lock: ActivityLock = attrs.field(init=False)  # its lease
+    token: str = attrs.field(init=False)  # its lock's
+    scope: Within | None = None  # around the body, from its begin to its end
     abandon: trio.CancelScope | None = None  # of a body in a thread; cancelled: the thread is left behind
     safe_until: float = math.inf  # before its lease ends, on `Env.monotonic`
     timeout_at: float = math.inf  # on `Env.monotonic`
@@ -91,15 +95,9 @@ class Attempt:
     ended_at: float | None = None  # by the store's clock, for instruments
     fact: AttemptFact | None = None  # what instruments are told of it, until they are told of its end
 
-    @property
-    def lock(self) -> ActivityLock:
-        """Its lease."""
-        return self.item.lock
-
-    @property
-    def token(self) -> str:
-        """Its lock's token."""
-        return self.item.lock.token
+    def __attrs_post_init__(self) -> None:
+        self.lock = self.item.lock
+        self.token = self.lock.token
 
     def end(self, why: Why) -> None:
         """Cancel the body, for this reason; the first reason counts."""
@@ -124,10 +122,8 @@ class Attempt:
     # -- as something leased
 
     def extended(self, until: float) -> None:
-        """End the body by our own clock before the lease runs out."""
+        """The body may run until then, by our own clock; whoever keeps the lease ends it."""
         self.safe_until = until
-        if self.scope is not None:
-            self.scope.deadline = min(until, self.timeout_at)
 
     def lost(self) -> None:
         """Somebody else may run it now: stop."""
@@ -153,6 +149,7 @@ async def run_body(
     app: App,
     env: Env,
     limiter: trio.CapacityLimiter,
+    within: Within,
     client: Any = None,
 ) -> Ending:
     """Call the activity's function and say how that ended."""
@@ -161,52 +158,50 @@ async def run_body(
         args, kwargs = codec.decode_arguments(
             definition.spec, item.payload, what=f"the arguments of activity {item.name!r}"
         )
-        around = Surroundings(info=_info(attempt, app, env), codec=codec, note=attempt.note, client=client)
+        around = _surroundings(attempt, codec, env, client)
     except PayloadError as exc:
         return Raised(exc, Category.CONFIGURATION, retryable=False)
-    deadline = min(attempt.safe_until, attempt.timeout_at)
-    if attempt.why is not None or deadline <= env.monotonic():
+    if attempt.why is not None or min(attempt.safe_until, attempt.timeout_at) <= env.monotonic():
         return Stopped(_why(attempt, env), ran=False)
-    call = _call(attempt, definition, args, kwargs, limiter)
-    attempt.scope = trio.CancelScope(deadline=deadline)
-    current.set(around)  # in this attempt's own task
-    task, results = trio.lowlevel.current_task(), list[Any]()
-    around_it = len(task.child_nurseries)
+    call = definition.fn if definition.is_async else _in_thread(attempt, definition, limiter)
+    current.set(around)  # in this attempt's own context
+    attempt.scope, result = within, NOTHING
+    if attempt.timeout_at < math.inf:
+        within.end_at(attempt.timeout_at)
     try:
-        with attempt.scope:
+        with within:
             env.reached("activity.before_body")
-            results.append(await call())
+            result = await call(*args, **kwargs)
     except BaseException as exc:
         if goes_through(exc):
             raise
         return Stopped(_over(attempt)) if _too_late(attempt, env) else Raised(exc)
     finally:
-        if len(task.child_nurseries) > around_it:
-            await end_nurseries(task, around_it)
+        attempt.scope = None
+        if within.worn:
+            await within.tidy()
     env.reached("activity.after_body")
-    if not results:
+    if result is NOTHING:
         return Stopped(_why(attempt, env))
     if _too_late(attempt, env):
         return Stopped(_over(attempt))
     try:
-        what = f"the result of activity {item.name!r}"
-        return Returned(codec.encode(results[0], definition.spec.returns, what=what))
+        return Returned(codec.encode(result, definition.spec.returns, what=f"the result of activity {item.name!r}"))
     except PayloadError as exc:
         return Raised(exc, Category.CONFIGURATION, retryable=False)
 
 
-def _call(
-    attempt: Attempt,
-    definition: ActivityDefinition[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    limiter: trio.CapacityLimiter,
-) -> Callable[[], Awaitable[Any]]:
-    fn: Any = definition.fn
-    if inspect.iscoroutinefunction(fn):
-        return functools.partial(fn, *args, **kwargs)
+def _in_thread(
+    attempt: Attempt, definition: ActivityDefinition[..., Any], limiter: trio.CapacityLimiter
+) -> Callable[..., Awaitable[Any]]:
+    """A plain function as an async one."""
     abandon = attempt.abandon = trio.CancelScope(deadline=attempt.timeout_at + HEARING)
-    return functools.partial(run_in_thread, functools.partial(fn, *args, **kwargs), limiter=limiter, abandon=abandon)
+
+    def call(*args: Any, **kwargs: Any) -> Awaitable[Any]:
+        fn: Callable[[], Any] = functools.partial(definition.fn, *args, **kwargs)
+        return run_in_thread(fn, limiter=limiter, abandon=abandon)
+
+    return call
 
 
 def _too_late(attempt: Attempt, env: Env) -> bool:
@@ -233,18 +228,39 @@ def _why(attempt: Attempt, env: Env) -> Why:
     return attempt.why
 
 
-def _info(attempt: Attempt, app: App, env: Env) -> ActivityInfo:
-    item = attempt.item
+@attrs.define(eq=False)
+class _Around:
+    """What a body may ask for; each has one and few ask, so what it tells is made when it is asked."""
+
+    _attempt: Attempt
+    codec: PayloadCodec
+    client: Any
+    _deadline: float | None
+    _last_heartbeat: Any
+
+    def info(self) -> ActivityInfo:
+        """Who asks."""
+        item = self._attempt.item
+        return ActivityInfo(
+            instance=item.lock.instance,
+            execution=item.lock.execution,
+            event_id=item.lock.event_id,
+            name=item.name,
+            attempt=item.attempt,
+            tag=item.tag,
+            session=item.session,
+            deadline=self._deadline,
+            heartbeat_timeout=self._attempt.options.heartbeat_timeout,
+            last_heartbeat=self._last_heartbeat,
+        )
+
+    def note(self, details: bytes) -> None:
+        """Keep a heartbeat."""
+        self._attempt.note(details)
+
+
+def _surroundings(attempt: Attempt, codec: PayloadCodec, env: Env, client: Any) -> _Around:
+    heartbeat = attempt.item.heartbeat
+    last = None if heartbeat is None else codec.decode(heartbeat, what="a heartbeat")
     left = attempt.timeout_at - env.monotonic() if attempt.timeout_at < math.inf else None
-    return ActivityInfo(
-        instance=item.lock.instance,
-        execution=item.lock.execution,
-        event_id=item.lock.event_id,
-        name=item.name,
-        attempt=item.attempt,
-        tag=item.tag,
-        session=item.session,
-        deadline=None if left is None else env.now() + left,
-        heartbeat_timeout=attempt.options.heartbeat_timeout,
-        last_heartbeat=None if item.heartbeat is None else app.codec.decode(item.heartbeat, what="a heartbeat"),
-    )
+    return _Around(attempt, codec, client, None if left is None else env.now() + left, last)

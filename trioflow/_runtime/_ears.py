@@ -1,11 +1,11 @@
 """Hearing soon that the orchestration asked for the end of an activity which runs here.
 
-Laws: an activity costs no task for this, however long it lasts. What this process asked for is heard at once. Where
-other processes write to the store, a look at the instance, about once a second at most and only after they wrote, tells
-whether it has gone on; if so the lease is renewed early, and the answer says whether an end was asked for. A store that
-says nothing of other processes leaves that to the next renewal.
+Laws: an activity costs nothing for this unless it lasts, and no task then. What this process asked for is heard at
+once. Where other processes write to the store, a look at the instance, about once a second at most and only after they
+wrote, tells whether it has gone on; if so the lease is renewed early, and the answer says whether an end was asked for.
+A store that says nothing of other processes leaves that to the next renewal.
 
-Who calls it: `_activities.py`.
+Who calls it: `_worker.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import trio
 
 from trioflow._runtime._body import Attempt
 from trioflow._runtime._leases import LeaseKeeper
-from trioflow.abc import Env, Signals, Store, Watch, activity_topic
+from trioflow.abc import Env, Store, Watch
 from trioflow.errors import StoreError
 
 SOON: Final = 0.02
@@ -28,12 +28,12 @@ NOTHING: Final = "nothing"
 """A topic that nobody bumps: its watch tells of bumps of everything."""
 
 LOOK_AFTER: Final = 1.0
-"""Seconds that an attempt has lasted, or since the last look, before its instance is looked at."""
+"""Seconds since an attempt's lease was taken or renewed, or since the last look, before its instance is looked at."""
 
 
 @attrs.define(eq=False)
 class Ear:
-    """What is listened with for one attempt."""
+    """What is listened with for one attempt that lasts."""
 
     attempt: Attempt
     look_at: float  # not before that
@@ -43,41 +43,35 @@ class Ear:
 
 @attrs.define(eq=False)
 class Ears:
-    """Listens for all attempts of a runtime."""
+    """Listens for all attempts of a runtime: those whose leases are kept."""
 
     _env: Env
     _store: Store
     _keeper: LeaseKeeper[Attempt]
-    _signals: Signals  # the store's, in this trio run
-    _open: dict[str, Ear] = attrs.field(factory=dict)  # by topic
-    _some: trio.Event = attrs.field(factory=trio.Event)  # set once there is an ear while the task waits for one
+    _lasting: dict[str, Ear] = attrs.field(factory=dict)  # by token
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def stop(self) -> None:
         """Listen no more."""
         self._scope.cancel()
 
-    def open(self, attempt: Attempt, now: float) -> None:
-        """Begin to hear for an attempt, until `close`."""
-        topic = activity_topic(attempt.token)
-        self._signals.bells[topic] = attempt.cancel_asked
-        if not self._open:
-            self._some.set()
-        self._open[topic] = Ear(attempt, now + LOOK_AFTER)
-
-    def close(self, attempt: Attempt) -> None:
-        """The attempt has ended."""
-        topic = activity_topic(attempt.token)
-        del self._signals.bells[topic], self._open[topic]
+    def _hear(self, token: str) -> None:
+        """The end of an activity was asked for in this process."""
+        attempt = self._keeper.find(token)
+        if attempt is not None:
+            attempt.cancel_asked()
 
     async def run(self) -> None:
-        """Look at the instances of attempts that last, after others have written to the store."""
-        with self._scope, self._signals.watch(NOTHING) as anything:
-            while True:
-                while not self._open:
-                    self._some = trio.Event()
-                    await self._some.wait()
-                await self._run_until_more(anything)
+        """Listen, and look at the instances of attempts that last, after others have written to the store."""
+        signals = self._store.signals
+        signals.on_cancel.append(self._hear)
+        try:
+            with self._scope, signals.watch(NOTHING) as anything:
+                while True:
+                    await self._keeper.oldest()
+                    await self._run_until_more(anything)
+        finally:
+            signals.on_cancel.remove(self._hear)
 
     async def _run_until_more(self, anything: Watch) -> None:
         """Look at what is due, and wait until something else may be."""
@@ -87,16 +81,19 @@ class Ears:
 
     async def _look_at_due(self, seen: int) -> float:
         """Look at what is due after so many bumps. Returns the seconds after which something else may be."""
-        now = self._env.monotonic()
-        waiting = [ear for ear in self._open.values() if ear.looked < seen]
+        if not seen:
+            return math.inf
+        now, before = self._env.monotonic(), self._lasting
+        ears = [before.get(attempt.token) or Ear(attempt, since + LOOK_AFTER) for attempt, since in self._keeper.kept()]
+        self._lasting = {ear.attempt.token: ear for ear in ears}
+        waiting = [ear for ear in ears if ear.looked < seen]
         async with trio.open_nursery() as nursery:
             for ear in waiting:
                 if ear.look_at <= now:
                     ear.looked = seen
                     nursery.start_soon(self._look, ear)
-        # An ear that is opened meanwhile is not due before that, either.
-        pause = min((ear.look_at - now for ear in waiting), default=LOOK_AFTER) if seen else math.inf
-        return max(pause, 0.0)
+        # What begins meanwhile is not due before that, either.
+        return max(min((ear.look_at - now for ear in waiting), default=LOOK_AFTER), 0.0)
 
     async def _look(self, ear: Ear) -> None:
         """Have the lease renewed now if the instance has gone on; say when there may be another look, which is soon

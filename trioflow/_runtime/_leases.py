@@ -1,8 +1,8 @@
 """Keeping leases alive: one task renews whatever is due, many locks in one call.
 
 Laws: a lease counts from before the request that took or renewed it was sent, so it never ends here later than in the
-store; it is renewed at the time that the options say; a failure to renew is retried, not taken for a loss; what is lost
-is told at once.
+store; it is renewed at the time that the options say; a failure to renew is retried, not taken for a loss, until the
+lease itself is about to run out; what is lost is told at once.
 
 Must never know: turns, activities. Who calls it: `_worker.py` has one keeper for each of them. Read next:
 `_attempts.py`.
@@ -10,7 +10,7 @@ Must never know: turns, activities. Who calls it: `_worker.py` has one keeper fo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -65,10 +65,11 @@ class LeaseKeeper(Generic[L]):
     _env: Env
     lease: float
     _renew_after: float
-    # token -> the thing and when to renew it; oldest first, since all leases are equally long
+    # token -> the thing and since when its lease counts; oldest first, since all leases are equally long
     _kept: dict[str, tuple[L, float]] = attrs.field(factory=dict)
     _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _some: trio.Event = attrs.field(factory=trio.Event)  # set once something is kept while the task waits for that
+    _end: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _hasty: dict[str, None] = attrs.field(factory=dict)  # tokens of what is to be renewed at once
     _hurry: trio.Event = attrs.field(factory=trio.Event)  # set once there is such a token while the task sleeps
 
@@ -77,8 +78,9 @@ class LeaseKeeper(Generic[L]):
 
     def keep(self, thing: L, since: float) -> None:
         """Keep it from now on; its lease was taken or renewed by a request sent at `since`."""
-        self._kept.pop(thing.token, None)
-        self._kept[thing.token] = (thing, since + self._renew_after)
+        token = thing.token
+        self._kept.pop(token, None)
+        self._kept[token] = (thing, since)
         thing.extended(since + safe_until(self.lease))
         self._some.set()
 
@@ -91,32 +93,59 @@ class LeaseKeeper(Generic[L]):
         self._hasty[thing.token] = None
         self._hurry.set()
 
+    def find(self, token: str) -> L | None:
+        """What is kept under that token."""
+        kept = self._kept.get(token)
+        return None if kept is None else kept[0]
+
+    def kept(self) -> Iterator[tuple[L, float]]:
+        """All that is kept, and since when each lease counts; the oldest first."""
+        return iter(self._kept.values())
+
     def stop(self) -> None:
-        """Renew nothing more."""
+        """Renew nothing more, and end nothing."""
         self._scope.cancel()
+        self._end.cancel()
 
     async def run(self, renew: Callable[[Sequence[L]], Awaitable[Renewed]]) -> None:
         """Renew until `stop`; a cancellation from outside is not heard, since work may still be ending."""
         with self._scope:
             while True:
-                while not self._kept:
-                    self._some = trio.Event()
-                    await self._some.wait()
-                first = next(iter(self._kept.values()))[1]
+                first = await self.oldest() + self._renew_after
                 now = self._env.monotonic()
                 if first > now and not self._hasty:
                     self._hurry = trio.Event()
                     with trio.move_on_after(first - now):
                         await self._hurry.wait()
                 else:
-                    await self._renew_due(renew, now + self._renew_after / 20)
+                    await self._renew_due(renew, now - self._renew_after * 0.95)
+
+    async def end_overdue(self, end: Callable[[L], None]) -> None:
+        """Until `stop`, end what could not be renewed, shortly before its lease runs out; it is then kept no more."""
+        with self._end:
+            while True:
+                left = await self.oldest() + safe_until(self.lease) - self._env.monotonic()
+                if left > 0:
+                    await trio.sleep(left)
+                else:
+                    thing, _ = next(iter(self._kept.values()))
+                    self.drop(thing)
+                    end(thing)
+
+    async def oldest(self) -> float:
+        """Since when the oldest lease counts; waits until something is kept. Not a checkpoint if something is."""
+        while not self._kept:
+            if self._some.is_set():
+                self._some = trio.Event()
+            await self._some.wait()
+        return next(iter(self._kept.values()))[1]
 
     async def _renew_due(self, renew: Callable[[Sequence[L]], Awaitable[Renewed]], until: float) -> None:
-        """Renew everything that is due or nearly so; on a failure wait a little and leave it due."""
+        """Renew all leases that count since `until` or longer; on a failure wait a little and leave them due."""
         hasty, self._hasty = self._hasty, {}
         due = [self._kept[token][0] for token in hasty if token in self._kept]
-        for thing, at in self._kept.values():
-            if at > until:
+        for thing, since in self._kept.values():
+            if since > until:
                 break
             if thing.token not in hasty:
                 due.append(thing)

@@ -126,11 +126,12 @@ class Worker:
             services.start_soon(settler.run)
             patience = LAST_WORDS
             try:
-                ears = Ears(self.env, self.store, attempts, self.store.signals)
+                ears = Ears(self.env, self.store, attempts)
                 async with trio.open_nursery() as work:
-                    activities = self._activities(attempts, settler, ears, work)
+                    activities = self._activities(attempts, settler, work)
                     conductor = self._conductor = self._new_conductor(activities, holds, vigils, work)
                     services.start_soon(attempts.run, activities.renew)
+                    services.start_soon(attempts.end_overdue, Attempt.lost)
                     services.start_soon(holds.run, conductor.renew)
                     services.start_soon(ears.run)
                     services.start_soon(vigils.run)
@@ -142,6 +143,7 @@ class Worker:
                     conductor.stop()
                     await self._let_end(activities)
                     over.set()
+                    activities.crew.dismiss()
                     work.cancel_scope.deadline = self.env.monotonic() + max(self.options.grace, LAST_WORDS)
                 patience = self.options.grace + LAST_WORDS
             finally:
@@ -194,7 +196,7 @@ class Worker:
     def _keeper(self, lease: float) -> LeaseKeeper[Any]:
         return LeaseKeeper(self.env, lease, self.options.renew_after(lease))
 
-    def _activities(self, keeper: LeaseKeeper[Attempt], settler: Settler, ears: Ears, work: trio.Nursery) -> Activities:
+    def _activities(self, keeper: LeaseKeeper[Attempt], settler: Settler, work: trio.Nursery) -> Activities:
         return Activities(
             app=self.app,
             store=self.store,
@@ -207,7 +209,6 @@ class Worker:
             slots=self.slots,
             keeper=keeper,
             settler=settler,
-            ears=ears,
             sessions=self._sessions,
             work=work,
             teller=self._teller,

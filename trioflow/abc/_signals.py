@@ -2,8 +2,8 @@
 
 Laws: a hint is never needed for correctness, only for speed; a waiter says what it has seen, so a change between
 looking and waiting is not missed; a topic costs two dictionary entries while it is watched, none after; an end that a
-runtime has committed is told, beside the hint, to whoever watches for it in its trio run. Who must hear at once, and
-can, has a bell in `bells`, the only one of its topic; it hears nothing of `bump_all`.
+runtime has committed is told, beside the hint, to whoever watches for it in its trio run. Whoever runs activities is
+told at once which of them are to end; that is no part of `bump_all`.
 
 Must run in one trio thread. Who bumps: stores, after their commits. Who waits: dispatchers and clients.
 """
@@ -29,6 +29,7 @@ LEASED = "leased"
 
 
 END: Final = "end/"
+ACTIVITY: Final = "activity/"
 
 
 def instance_topic(instance: str) -> str:
@@ -43,7 +44,7 @@ def end_topic(instance: str) -> str:
 
 def activity_topic(token: str) -> str:
     """Topic: the cancellation of the activity leased under this token was asked for."""
-    return f"activity/{token}"
+    return ACTIVITY + token
 
 
 @attrs.frozen(kw_only=True)
@@ -65,7 +66,7 @@ class Signals:
     ends: int = 0  # bumps of topics of ends, watched or not
     counts: dict[str, int] = attrs.field(factory=dict)  # bumps of a topic since somebody watches it
     watches: dict[str, dict[Watch, None]] = attrs.field(factory=dict)  # topic -> who watches it; absent means nobody
-    bells: dict[str, Callable[[], object]] = attrs.field(factory=dict)  # topic -> to be called at each of its bumps
+    on_cancel: list[Callable[[str], object]] = attrs.field(factory=list)  # told of tokens of activities that are to end
     on_commit: list[Callable[[int, float], None]] = attrs.field(factory=list)  # told of operations and seconds
 
     def watch(self, *topics: str) -> Watch:
@@ -81,9 +82,9 @@ class Signals:
             self.counts[topic] += 1
             for watch in watches:
                 watch.bumped.set()
-        bell = self.bells.get(topic)
-        if bell is not None:
-            bell()
+        if topic.startswith(ACTIVITY):
+            for listener in self.on_cancel:
+                listener(topic.removeprefix(ACTIVITY))
 
     def seen_ends(self) -> tuple[int, int]:
         """What has been heard of ends so far: while it is the same, nothing that was there has ended."""

@@ -9,9 +9,8 @@ Must never know: stores, runtimes. Who calls it: activity bodies; `_runtime` set
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 import trio
@@ -44,14 +43,22 @@ class ActivityInfo:
         return f"{self.instance}/{self.execution}/{self.event_id}"
 
 
-@attrs.frozen(kw_only=True)
-class Surroundings:
+class Surroundings(Protocol):
     """An attempt's link to whoever runs it."""
 
-    info: ActivityInfo
-    codec: PayloadCodec
-    note: Callable[[bytes], None]  # keeps a heartbeat for the next renewal
-    client: Client | None = None  # of the runtime; None where there is none
+    @property
+    def codec(self) -> PayloadCodec: ...
+
+    @property
+    def client(self) -> Client | None:
+        """Of the runtime; None where there is none."""
+        ...
+
+    def info(self) -> ActivityInfo: ...
+
+    def note(self, details: bytes) -> None:
+        """Keep a heartbeat for the next renewal."""
+        ...
 
 
 current: Final[ContextVar[Surroundings]] = ContextVar("trioflow.activity")
@@ -71,7 +78,7 @@ def surroundings() -> Surroundings:
 
 def info() -> ActivityInfo:
     """What is running: instance, execution, event, attempt, idempotency key, tag, session, deadline."""
-    return surroundings().info
+    return surroundings().info()
 
 
 def heartbeat(details: Any = None) -> None:
@@ -86,7 +93,7 @@ def heartbeat(details: Any = None) -> None:
         trio.Cancelled: the thread's activity is to end.
     """
     around = surroundings()
-    around.note(around.codec.encode(details, what=f"the heartbeat of activity {around.info.name!r}"))
+    around.note(around.codec.encode(details, what=f"the heartbeat of activity {around.info().name!r}"))
     try:
         trio.from_thread.check_cancelled()
     except RuntimeError:
@@ -105,6 +112,6 @@ def client() -> Client:
     around = surroundings()
     if around.client is None:
         raise NotInOrchestration(
-            f"activity {around.info.name!r} runs without a runtime here, so there is no client to ask"
+            f"activity {around.info().name!r} runs without a runtime here, so there is no client to ask"
         )
     return around.client

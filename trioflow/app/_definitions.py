@@ -86,11 +86,13 @@ class ActivityDefinition(Generic[P, R]):
     spec: ArgumentSpec
     __name__: str = attrs.field(init=False)
     __doc__: str | None = attrs.field(init=False)
+    is_async: bool = attrs.field(init=False)  # else a plain function, which runs in a thread
     _plain: dict[str, Any] = attrs.field(init=False)  # settings as they travel, made once
 
     def __attrs_post_init__(self) -> None:
         self.__name__ = getattr(self.fn, "__name__", self.name)
         self.__doc__ = self.fn.__doc__
+        self.is_async = inspect.iscoroutinefunction(self.fn)
         self._plain = self.settings.to_plain()
 
     def __repr__(self) -> str:
@@ -115,8 +117,8 @@ class ActivityDefinition(Generic[P, R]):
         return read_activity(answer, host, self.spec.returns, name)  # type: ignore[no-any-return]
 
     async def _run_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        if inspect.iscoroutinefunction(self.fn):
-            return cast(R, await self.fn(*args, **kwargs))
+        if self.is_async:
+            return await cast(Awaitable[R], self.fn(*args, **kwargs))
         return await trio.to_thread.run_sync(lambda: cast(R, self.fn(*args, **kwargs)))
 
     def options(

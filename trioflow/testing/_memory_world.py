@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
 import attrs
@@ -36,6 +37,7 @@ from trioflow._engine import (
 from trioflow._kernel import Cancelled, draw
 from trioflow._runtime._body import Attempt, attempt_timeout, run_body
 from trioflow._runtime._builtin import Builtins, builtins_of
+from trioflow._runtime._crew import Within
 from trioflow._runtime._heartbeats import listening
 from trioflow._runtime._runner import emit_logs
 from trioflow._runtime._speaking import of_attempt
@@ -344,8 +346,8 @@ class MemoryWorld:
             if verdict is None:
                 timeout = attempt_timeout(options, self._now - item.scheduled_at)
                 attempt.timeout_at = self._env.monotonic() + timeout
-                with listening(attempt, self._env, self._nursery):
-                    ending = await run_body(attempt, definition, self._app, self._env, self._limiter)
+                with listening(attempt, self._env, self._nursery), closing(Within()) as within:
+                    ending = await run_body(attempt, definition, self._app, self._env, self._limiter, within)
                 verdict = decide(
                     item,
                     options,

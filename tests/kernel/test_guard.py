@@ -14,7 +14,7 @@ import trio
 
 from tests.kernel.helpers import World, finish
 from trioflow import durable
-from trioflow._kernel import CancelScope, in_kernel, open_nursery, perform, sleep
+from trioflow._kernel import CancelScope, at_a_stretch, in_kernel, open_nursery, perform, sleep
 from trioflow.errors import ForeignAwaitError
 
 
@@ -144,7 +144,7 @@ async def test_runs_at_a_stretch_are_guarded_as_one() -> None:
         raise KeyError
 
     with pytest.raises(KeyError):
-        world.kernel.at_a_stretch(drive)
+        at_a_stretch(world.kernel, drive)
     assert trio.lowlevel.current_task() is task
     assert trio.current_time() > 0
     with pytest.raises(ForeignAwaitError):

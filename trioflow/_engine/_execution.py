@@ -38,6 +38,7 @@ from trioflow._kernel import (
     TimerClosed,
     TimerOpened,
     TreeBranch,
+    at_a_stretch,
 )
 from trioflow.app import App, OrchestrationDefinition
 from trioflow.errors import HistoryError
@@ -165,7 +166,7 @@ class Execution:
             return
         self._host.marks.update({event.change: True for event in history if type(event) is PatchMarked})
         ahead = segments(history)
-        while self._kernel.at_a_stretch(partial(self._replay_some, ahead)):
+        while at_a_stretch(self._kernel, partial(self._replay_some, ahead)):
             yield
         self._journal.length = max(self._journal.length, history[-1].id)
 
@@ -181,7 +182,7 @@ class Execution:
 
     def run(self, messages: Sequence[Message], now: float) -> TurnResult:
         """Deliver messages and due times as of `now`, and say what is to be done. One that has ended only consumes."""
-        return self._kernel.at_a_stretch(partial(self._run, messages, now))
+        return at_a_stretch(self._kernel, partial(self._run, messages, now))
 
     def _run(self, messages: Sequence[Message], now: float) -> TurnResult:
         inbox = deque(messages)

@@ -20,6 +20,7 @@ import pytest
 from trioflow import durable
 from trioflow._engine import Execution, Message
 from trioflow._kernel import Kernel
+from trioflow._kernel._guard import keep_out
 from trioflow.app import App, OrchestrationDefinition, encode_options
 from trioflow.history import (
     ActivityCompleted,
@@ -128,7 +129,7 @@ def test_a_live_step_costs_no_more_calls(definition: Definition, most: int) -> N
 @pytest.mark.parametrize("definition", [chain, fan], ids=["chain", "fan"])
 def test_a_step_is_evaluated_written_and_read_once(definition: Definition) -> None:
     """The kernel runs once for each delivered event; a step's arguments are encoded once and its result is decoded
-    once, live and in a replay alike.
+    once, live and in a replay alike. A replay keeps the rest of the process out once, and so does closing.
     """
     history = run(definition, FEW)
     for work in (lambda: run(definition, FEW), lambda: replay(definition, history)):
@@ -137,6 +138,7 @@ def test_a_step_is_evaluated_written_and_read_once(definition: Definition) -> No
         assert counted[Kernel.run_until_blocked.__code__] == FEW + 1
         assert counted[PayloadCodec.encode_arguments.__code__] == FEW + live  # and those it was started with
         assert counted[PayloadCodec.decode.__code__] == FEW
+        assert live or counted[keep_out.__code__] == 2
         assert counted[EventCodec.encode.__code__] == live * (2 * FEW + 2)
 
 

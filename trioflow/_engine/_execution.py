@@ -38,6 +38,7 @@ from trioflow._kernel import (
     TimerClosed,
     TimerOpened,
     TreeBranch,
+    at_a_stretch,
 )
 from trioflow.app import App, OrchestrationDefinition
 from trioflow.errors import HistoryError
@@ -90,7 +91,7 @@ class Execution:
         self._host = EngineHost(app, definition, self._journal, self._kernel.abort)
         self._kernel.host = self._host
         # By the id of the event that recorded it: an operation is unanswered from that event to its answer, also while
-        # nobody waits for that any more. Its note is that id; of a child it is that event.
+        # nobody waits for that any more. It is known as that id; a child, as that event.
         self._unanswered: dict[int, Operation] = {}
         self._event_waits, self._timers = EventWaits(), OpenTimers()
         self._trace = self._kernel.watcher = Trace(self._journal, self._host) if traced else None
@@ -165,7 +166,7 @@ class Execution:
             return
         self._host.marks.update({event.change: True for event in history if type(event) is PatchMarked})
         ahead = segments(history)
-        while self._kernel.at_a_stretch(partial(self._replay_some, ahead)):
+        while at_a_stretch(self._kernel, partial(self._replay_some, ahead)):
             yield
         self._journal.length = max(self._journal.length, history[-1].id)
 
@@ -181,7 +182,7 @@ class Execution:
 
     def run(self, messages: Sequence[Message], now: float) -> TurnResult:
         """Deliver messages and due times as of `now`, and say what is to be done. One that has ended only consumes."""
-        return self._kernel.at_a_stretch(partial(self._run, messages, now))
+        return at_a_stretch(self._kernel, partial(self._run, messages, now))
 
     def _run(self, messages: Sequence[Message], now: float) -> TurnResult:
         inbox = deque(messages)
@@ -354,7 +355,7 @@ class Execution:
             self._event_waits.begin(operation, ask.name)
             return self._serve(ask.name)
         if event is not None:
-            operation.note = event if type(event) is ChildScheduled else event.id
+            operation.known_as = event if type(event) is ChildScheduled else event.id
             self._unanswered[event.id] = operation
         return False
 
@@ -371,7 +372,7 @@ class Execution:
             if self._trace is not None:
                 self._trace.given_up(operation)
             return
-        match operation.note:  # None: the history disagrees about the operation itself, which is reported at the block
+        match operation.known_as:  # None: the history disagrees about the operation itself, as is said at the block
             case ChildScheduled() as child:
                 self._journal.ask_about(ChildCancelRequested(about=child.id), CancelChild(child, reason))
             case int(event_id) if isinstance(operation.request, AskActivity):

@@ -59,7 +59,7 @@ def left_of(unanswered: Mapping[int, Operation], *, terminated: bool) -> Left:
     ]
     return Left(
         activities=tuple(event_id for event_id, one in left if isinstance(one.request, AskActivity)),
-        children=tuple(one.note for _, one in left if isinstance(one.note, ChildScheduled)),
+        children=tuple(one.known_as for _, one in left if isinstance(one.known_as, ChildScheduled)),
     )
 
 

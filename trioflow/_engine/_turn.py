@@ -31,8 +31,7 @@ def run_turn(
     """
     execution = Execution(app or definition.app, definition, step_limit=step_limit, traced=traced)
     try:
-        for _ in execution.replay(history):
-            pass
+        list(execution.replay(history))  # to its end, without a pause
         return execution.run(messages, now)
     finally:
         execution.close()

@@ -18,6 +18,7 @@ from trioflow._kernel._current import (
 from trioflow._kernel._deadlines import TimerClosed as TimerClosed, TimerOpened as TimerOpened
 from trioflow._kernel._drawing import draw as draw, say_when as say_when
 from trioflow._kernel._fatal import FATAL as FATAL
+from trioflow._kernel._guard import at_a_stretch as at_a_stretch
 from trioflow._kernel._idle import wait_all_tasks_blocked as wait_all_tasks_blocked
 from trioflow._kernel._nursery import Nursery as Nursery, open_nursery as open_nursery
 from trioflow._kernel._operations import (
@@ -98,6 +99,7 @@ __all__ = (
     "TreeWait",
     "Watcher",
     "around",
+    "at_a_stretch",
     "cancel_shielded_checkpoint",
     "cancelled_by",
     "checkpoint",

@@ -44,8 +44,8 @@ def drop(kernel: Kernel) -> None:
     finally:
         for task in kernel.tasks:
             _sever(task)
-        kernel.tasks.clear()
-        kernel.deadlines.clear()
+        for left in (kernel.tasks, kernel._ready, kernel.asked, kernel.idle, kernel.deadlines):
+            left.clear()
     try:
         if fatal:
             raise fatal[0]

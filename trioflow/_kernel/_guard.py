@@ -6,8 +6,8 @@ that teaches (else `trio.open_nursery()` written in an orchestration would attac
 has no running loop, sniffio knows no library, and new async generators belong to the kernel. What was absent stays
 absent, so all this works without trio, too. Everything is put back, whatever happened: trio dies if its task is
 missing. A kernel that runs several times at a stretch keeps the rest out all the while, which costs as much as once.
-Must never know: what runs. Who calls it: `_scheduler.py`, around each run and around closing. Read next:
-`_asyncgens.py`.
+Must never know: what runs. Who calls it: `_scheduler.py`, around each run and around closing; the engine, around a
+turn. Read next: `_asyncgens.py`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def let_in(saved: tuple[Any, ...]) -> None:
 
 @uninterruptible
 def at_a_stretch(kernel: Kernel, work: Callable[[], T]) -> T:
-    """Call `work`, which runs `kernel` several times, with the rest kept out all the while."""
+    """Call `work`, which drives `kernel`, with the rest kept out all the while: it is guarded as the program is, and
+    each run costs less.
+    """
     saved = keep_out(kernel)
     kernel.alone = True
     try:

@@ -37,19 +37,19 @@ class Operation:
         request: what was asked for; opaque here.
         on_cancel: what cancellation of the branch does to it.
         task: who waits for it; None once it is answered or given up.
-        note: whatever the driver keeps with it; opaque here, and None until then.
+        known_as: what the driver knows it as; opaque here, and None until then.
         noted: what a watcher has noted of it.
     """
 
     # By hand, not attrs: one is made for each step of every replay, and this is the fastest way.
-    __slots__ = ("__weakref__", "_raise_cancel", "key", "note", "noted", "on_cancel", "request", "task")
+    __slots__ = ("_raise_cancel", "key", "known_as", "noted", "on_cancel", "request", "task")
 
     def __init__(self, task: Task, key: str, request: object, on_cancel: OnCancel) -> None:
         self.key = key
         self.request = request
         self.on_cancel = on_cancel
         self.task: Task | None = task
-        self.note: object = None
+        self.known_as: object = None
         self.noted: Any = None
         self._raise_cancel: RaiseCancel | None = None  # set when its end was asked for and the branch stays
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
 from outcome import Error, Outcome, Value, capture
 
@@ -27,7 +27,7 @@ from trioflow._kernel._drop import LIMIT, drop
 from trioflow._kernel._exits import result_of
 from trioflow._kernel._fatal import FATAL, notice
 from trioflow._kernel._foreign import explain, foreign_yield
-from trioflow._kernel._guard import at_a_stretch, inside, interruptible, keep_out, let_in, uninterruptible
+from trioflow._kernel._guard import inside, interruptible, keep_out, let_in, uninterruptible
 from trioflow._kernel._idle import wake_idle
 from trioflow._kernel._nursery import Nursery
 from trioflow._kernel._operations import Asked, Operation
@@ -41,8 +41,6 @@ from trioflow._kernel._traps import Checkpoint, Wait
 from trioflow._kernel._tree import Namer, TreeBranch, by_key, tree_of
 from trioflow._kernel._watching import Watcher
 from trioflow.errors import SpinError
-
-T = TypeVar("T")
 
 RESUMED: Value[Any] = Value(None)
 
@@ -129,10 +127,6 @@ class Kernel:
             self.outcome = made
             return
         self._main = self._add(made.unwrap(), name_of(async_fn, name), "0", context, None, self.root_status)
-
-    def at_a_stretch(self, work: Callable[[], T]) -> T:
-        """Call `work`, which drives this kernel: it is guarded as the program is, and each run then costs less."""
-        return at_a_stretch(self, work)
 
     @uninterruptible
     def run_until_blocked(self) -> list[Asked]:
@@ -237,17 +231,12 @@ class Kernel:
         """
         if self._state == "closed":
             return
-        self._state = "closed"
-        self.closing, self.watcher = True, None
+        self._state, self.closing, self.watcher = "closed", True, None
         try:
             with inside(self):
                 drop(self)
         finally:
-            self.running = self._main = self._fatal = None
-            self.host = None  # who may lead back to us
-            self._ready.clear()
-            self.asked.clear()
-            self.idle.clear()
+            self.running = self._main = self._fatal = self.host = None  # the host may lead back to us
 
     # -- the loop -------------------------------------------------------------------------------------------------
 

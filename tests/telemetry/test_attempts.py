@@ -124,6 +124,7 @@ async def test_spans_of_the_body_are_beneath_it(seen: Seen) -> None:
         parent = seen.only(name).parent
         assert parent is not None
         assert parent.span_id == own.context.span_id
+        assert not parent.is_remote
     inner, outer = seen.only("from thread").parent, seen.only("thread").context
     assert inner is not None
     assert outer is not None

@@ -196,14 +196,15 @@ class Trace:
     def _chain(self, thing: Task | CancelScope) -> Chain:
         """What may turn out to be the innermost part around something: scopes, then a part for certain."""
         chain: list[CancelScope | str] = []
-        for outer in around(thing):
+        walk = around(thing)
+        while True:
+            outer = next(walk)
             if isinstance(outer, CancelScope):
                 chain.append(outer)
                 continue
             key = self._branch(outer)
             if key is not None:  # of the main task at last
-                chain.append(key)
-                break
+                return (*chain, key)
             # What is around a nursery stays so for all the branches in it that are no parts.
             assert outer.parent_nursery is not None
             nursery = outer.parent_nursery.cancel_scope
@@ -211,7 +212,6 @@ class Trace:
             if rest is None:
                 rest = self._nurseries[nursery] = (nursery, *self._chain(nursery))
             return (*chain, *rest) if chain else rest
-        return tuple(chain)
 
     def _branch(self, task: Task) -> str | None:
         """The key of a branch; None if it is no part of its own."""

@@ -106,7 +106,8 @@ def _key(attempt: Attempt) -> Key:
 def _span(attempt: Attempt, parent: SpanContext, number: int, *more: str) -> SpanContext:
     """Its parent's id stands for the seed of the execution, which an attempt does not know."""
     whose = (attempt.instance, attempt.execution, f"{parent.span_id:x}")
-    return beside(parent, span_id_of(*whose, "attempt", attempt.event_id, number, *more))
+    span_id = span_id_of(*whose, "attempt", attempt.event_id, number, *more)
+    return beside(parent, span_id, remote=number != attempt.attempt)
 
 
 def _drawn(

@@ -80,10 +80,10 @@ def beneath(span: SpanContext) -> Context:
     return set_span_in_context(NonRecordingSpan(span), Context())
 
 
-def beside(span: SpanContext, span_id: int) -> SpanContext:
+def beside(span: SpanContext, span_id: int, *, remote: bool = True) -> SpanContext:
     """Another span of the same trace, with the same decision on whether it is recorded."""
     return SpanContext(
-        span.trace_id, span_id, is_remote=True, trace_flags=span.trace_flags, trace_state=span.trace_state
+        span.trace_id, span_id, is_remote=remote, trace_flags=span.trace_flags, trace_state=span.trace_state
     )
 
 

@@ -23,7 +23,7 @@ CREATE TABLE instance (
     instance text COLLATE "C" PRIMARY KEY, state text NOT NULL, revision bigint NOT NULL, due_at float8,
     lock_until float8
 ) WITH (fillfactor = 80);
-CREATE INDEX instance_due ON instance (due_at, revision, instance) WHERE due_at IS NOT NULL;
+CREATE INDEX instance_due ON instance (due_at, instance) WHERE due_at IS NOT NULL;
 CREATE TABLE event (
     instance text COLLATE "C" NOT NULL, id bigint NOT NULL, at float8 NOT NULL, kind text NOT NULL, data bytea NOT NULL,
     payload bytea, PRIMARY KEY (instance, id)

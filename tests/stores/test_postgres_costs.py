@@ -10,7 +10,7 @@ import trio
 
 from tests.postgres_server import fresh_schema, shared_url
 from tests.stores.postgres_helpers import ask
-from trioflow.abc import Draft, SettleActivity
+from trioflow.abc import CommitActivities, Draft, RenewSessions, SessionClaim, SettleActivity
 from trioflow.errors import LockLost, MailboxFull
 from trioflow.stores import PostgresStore
 from trioflow.testing._store_contract import Clock, Subject
@@ -120,3 +120,19 @@ async def test_a_turn_may_settle_what_is_not_its_own(s: Subject) -> None:
     await s.start()
     await s.run("a", settle=(SettleActivity(lock=item.lock),))
     assert (await s.settle(item.lock)).lost == (item.lock,)
+
+
+async def test_all_that_a_turn_settles_goes_and_uses_its_sessions(s: Subject) -> None:
+    """Of several items none is left, and their sessions are not idle."""
+    await s.scheduled(an_item(1, session="one"), an_item(2, session="two"))
+    items = (await s.lock_items(lease=500.0, sessions=SessionClaim(lease=500.0, limit=2))).activities
+    s.advance(50.0)
+    await s.post("a")
+    await s.run("a", settle=tuple(SettleActivity(lock=item.lock) for item in items))
+    s.advance(50.0)
+    held = await s.store.renew_sessions(RenewSessions(worker="worker", lease=500.0, idle=60.0))
+    assert held.held == ("one", "two")
+    lost = await s.store.commit_activities(
+        CommitActivities(settle=tuple(SettleActivity(lock=item.lock) for item in items))
+    )
+    assert lost.lost == tuple(item.lock for item in items)

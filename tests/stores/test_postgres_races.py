@@ -24,7 +24,7 @@ from trioflow.abc import (
     StartInstance,
     State,
 )
-from trioflow.errors import DuplicateRequestError
+from trioflow.errors import DuplicateRequestError, LockLost
 from trioflow.stores._postgres import _requests as requests
 from trioflow.testing._store_contract import Clock, Subject
 from trioflow.testing._store_contract._subject import LEASE, an_item, draft
@@ -131,6 +131,31 @@ async def test_two_who_settle_one_attempt(s: Subject) -> None:
             await until_somebody_waits_for(first)
     assert answers[0].lost == ()
     assert [message.draft.kind for message in (await s.turn()).messages] == ["Done"]
+
+
+@pytest.mark.parametrize("items", [1, 2])
+async def test_a_turn_does_not_settle_what_is_being_settled(s: Subject, items: int) -> None:
+    """It waits for whoever settles one of its items, is then refused, and has settled none of the others."""
+    await s.scheduled(*map(an_item, range(1, items + 1)))
+    held = (await s.lock_items()).activities
+    await s.post()
+    turn = await s.turn()
+    refused = []
+
+    async def settle_all() -> None:
+        try:
+            await s.commit(turn, settle=tuple(SettleActivity(lock=item.lock) for item in held))
+        except LockLost as exc:
+            refused.append(exc)
+
+    async with trio.open_nursery() as nursery:
+        last = (SettleActivity(lock=held[-1].lock, message=draft("Done")),)
+        with in_the_middle_of(s, "commit_activities", requests.commit_activities(last)) as other:
+            nursery.start_soon(settle_all)
+            await until_somebody_waits_for(other)
+    assert len(refused) == 1
+    for item in held[:-1]:
+        assert (await s.settle(item.lock)).lost == ()
 
 
 async def test_a_repeat_that_overtakes_waits(s: Subject) -> None:

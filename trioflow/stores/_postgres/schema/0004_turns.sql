@@ -177,13 +177,8 @@ BEGIN
     _i.state := _doc ->> 'state';
     _i.wake_at := CASE WHEN NOT _ends THEN (_doc ->> 'wake_at')::float8 END;
     _i.version := coalesce(_doc ->> 'version', _i.version);
-    _i.unread := (_doc ->> 'unread')::integer;
-    _i.unread_bytes := (_doc ->> 'unread_bytes')::bigint;
     _i.revision := _i.revision + 1;
-    _i.last_commit := _doc ->> 'request_id';
-    _i.attempts := 0;
     _i.updated_at := _now;
-    _i.ended_at := CASE WHEN _ends THEN _now END;
     _i.not_before := 0;
     IF _doc ? 'next' THEN
         _i.execution := _i.execution + 1;
@@ -193,7 +188,6 @@ BEGIN
         _i.history_length := 0;
         _i.history_bytes := 0;
         _i.wake_at := NULL;
-        _i.ended_at := NULL;
         DELETE FROM message m WHERE m.instance = _id AND m.execution <> _i.execution;
         PERFORM put_start(_id, _i.execution, _doc -> 'next' ->> 'kind', _next_data, _next_payload, _now);
     END IF;
@@ -209,10 +203,11 @@ BEGIN
     _i.due_at := CASE WHEN _mail OR _i.wake_at IS NOT NULL THEN due_of(_i, _now) END;
     UPDATE instance i SET
         execution = _i.execution, version = _i.version, semantics = _i.semantics, state = _i.state,
-        revision = _i.revision, last_commit = _i.last_commit, unread = _i.unread, unread_bytes = _i.unread_bytes,
-        history_length = _i.history_length, history_bytes = _i.history_bytes, wake_at = _i.wake_at, not_before = 0, due_at = _i.due_at,
+        revision = _i.revision, last_commit = _doc ->> 'request_id', unread = (_doc ->> 'unread')::integer,
+        unread_bytes = (_doc ->> 'unread_bytes')::bigint, history_length = _i.history_length,
+        history_bytes = _i.history_bytes, wake_at = _i.wake_at, not_before = 0, due_at = _i.due_at,
         lock_token = _i.lock_token, lock_worker = _i.lock_worker, lock_until = _i.lock_until, attempts = 0,
-        updated_at = _now, ended_at = _i.ended_at, status = coalesce(_status, i.status)
+        updated_at = _now, ended_at = CASE WHEN ended(_i.state) THEN _now END, status = coalesce(_status, i.status)
     WHERE i.instance = _id;
     turns := turns OR _i.due_at IS NOT NULL AND NOT kept;
 

@@ -374,28 +374,39 @@ END
 $$;
 
 -- Remove items of an execution whose outcomes its own turn tells, if all are held under their tokens; else the place of
--- the first that is not, from 0.
+-- the first that is not, from 0. One alone is looked at and removed in one; of several each is held before any goes.
 CREATE FUNCTION remove_items(
     _instance text, _execution bigint, _ids bigint[], _tokens text[], _now float8
 ) RETURNS integer LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     _held held_items;
 BEGIN
-    SELECT array_agg(h.place), array_agg(h.session) FILTER (WHERE h.session IS NOT NULL),
-           array_agg(h.lock_worker) FILTER (WHERE h.session IS NOT NULL)
-    INTO _held FROM (
-        SELECT array_position(_ids, a.event_id) AS place, a.session, a.lock_worker FROM activity a
-        WHERE a.instance = _instance AND a.execution = _execution AND a.event_id = ANY (_ids)
-            AND a.lock_token = _tokens[array_position(_ids, a.event_id)]
-        ORDER BY a.event_id
-        FOR UPDATE
-    ) h;
+    IF cardinality(_ids) = 1 THEN
+        DELETE FROM activity a
+        WHERE a.instance = _instance AND a.execution = _execution AND a.event_id = _ids[1] AND a.lock_token = _tokens[1]
+        RETURNING ARRAY[1], CASE WHEN a.session IS NOT NULL THEN ARRAY[a.session] END, ARRAY[a.lock_worker] INTO _held;
+    ELSE
+        SELECT array_agg(h.place), array_agg(h.session) FILTER (WHERE h.session IS NOT NULL),
+               array_agg(h.lock_worker) FILTER (WHERE h.session IS NOT NULL)
+        INTO _held FROM (
+            SELECT array_position(_ids, a.event_id) AS place, a.session, a.lock_worker FROM activity a
+            WHERE a.instance = _instance AND a.execution = _execution AND a.event_id = ANY (_ids)
+                AND a.lock_token = _tokens[array_position(_ids, a.event_id)]
+            ORDER BY a.event_id
+            FOR UPDATE
+        ) h;
+    END IF;
     IF coalesce(cardinality(_held.places), 0) < cardinality(_ids) THEN
-        RETURN (SELECT min(n) - 1 FROM generate_series(1, cardinality(_ids)) n WHERE n <> ALL (coalesce(_held.places, '{}')));
+        RETURN (
+            SELECT min(n) - 1 FROM generate_series(1, cardinality(_ids)) n
+            WHERE n <> ALL (coalesce(_held.places, '{}'))
+        );
     ELSIF _held.sessions IS NOT NULL THEN
         PERFORM note_use(_held, _now);
     END IF;
-    DELETE FROM activity a WHERE a.instance = _instance AND a.execution = _execution AND a.event_id = ANY (_ids);
+    IF cardinality(_ids) > 1 THEN
+        DELETE FROM activity a WHERE a.instance = _instance AND a.execution = _execution AND a.event_id = ANY (_ids);
+    END IF;
     RETURN NULL;
 END
 $$;

@@ -151,20 +151,18 @@ class Activities:
         attempt = Attempt(item, DEFAULT_OPTIONS)
         if not reserved:
             self.slots.take()
-        token = attempt.token
-        self.running[token] = attempt
+        self.running[attempt.token] = attempt
         key = (item.lock.instance, item.lock.execution)
         self._here[key] = self._here.get(key, 0) + 1
         self.keeper.keep(attempt, since)
-        if token in self._early:
-            del self._early[token]
+        if attempt.token in self._early:
+            del self._early[attempt.token]
             attempt.cancel_asked()
         self.crew.begin(attempt, f"activity {item.name}")
 
     def has_work(self, instance: str, execution: int) -> bool:
         """Whether activities of that execution run here, or are to as soon as there is room."""
-        key = (instance, execution)
-        return key in self._here or key in self._queued
+        return (instance, execution) in self._here or (instance, execution) in self._queued
 
     def expect(self, lock: TurnLock, scheduled: Sequence[NewActivity], in_flight: int) -> None:
         """What an execution has just scheduled and is not begun is taken from the store as soon as there is room here.
@@ -172,8 +170,7 @@ class Activities:
         """
         key = (lock.instance, lock.execution)
         more = sum(new.born is None and new.session is None and self.options.takes(new.tag) for new in scheduled)
-        if more or key in self._queued:
-            self._queued.add(key, more, in_flight - self._here.get(key, 0))
+        self._queued.add(key, more, in_flight - self._here.get(key, 0))
 
     def cancel(self, token: str) -> None:
         """Tell an attempt, if it runs here, that its end was asked for."""
@@ -229,8 +226,7 @@ class Activities:
     def _ended(self, attempt: Attempt) -> None:
         """The body has ended: its slot is free."""
         attempt.ended = True
-        if attempt.fact is not None:
-            attempt.ended_at = self.teller.now()
+        attempt.ended_at = self.teller.now()
         del self.running[attempt.token]
         key = (attempt.lock.instance, attempt.lock.execution)
         self._here[key] -= 1

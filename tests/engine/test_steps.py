@@ -68,6 +68,23 @@ def test_a_chain_schedules_one_step_at_a_time() -> None:
     assert driven.result() == 30
     assert [event.place for event in driven.scheduled] == ["0#1", "0#2"]
     assert driven.scheduled[0].payload == b'{"value":1}'
+    driven.close()
+
+
+def test_what_is_not_answered_is_in_flight() -> None:
+    """From its schedule to its answer."""
+
+    async def program() -> None:
+        await durable.gather(echo(1), echo(2))
+        await echo(3)
+
+    driven = Driven(program, app=app)
+    driven.start()
+    counted = [driven.live.in_flight]
+    for index in range(3):
+        driven.complete(driven.scheduled[index], 0)
+        counted.append(driven.live.in_flight)
+    assert counted == [2, 1, 1, 0]
     assert driven.scheduled[1].payload == b'{"value":2}'
     driven.close()
 

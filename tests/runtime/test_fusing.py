@@ -98,6 +98,46 @@ async def test_outcomes_that_are_ready_together_are_one_turn(
     assert store.calls["commit_turn"] < 40
 
 
+async def test_what_waits_for_room_is_fused_as_well(app: trioflow.App, autojump_clock: trio.testing.MockClock) -> None:
+    """The lock is held while activities wait in the store for room here: none is settled on its own."""
+    store = FaultyStore(virtual_store())
+    async with running(app, store, activity_concurrency=2) as client:
+        await (await client.start(find(app, "fan"), 20)).result()
+    assert "commit_activities" not in store.calls
+    assert "release_turn" not in store.calls
+    assert store.calls["lock_turns"] <= 3
+
+
+async def test_a_lock_is_let_go_when_others_took_what_waited_for_room(
+    app: trioflow.App, probe: Probe, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Once the store has nothing left for this runtime, and nothing runs here, the instance is free."""
+    hang = find(app, "hang")
+    only = trioflow.App("activities")
+    only.activity(name="hang")(hang.fn)
+
+    @app.orchestration
+    async def three() -> list[str]:
+        return list(await durable.gather(hang("x"), hang("y"), hang("z")))
+
+    store = virtual_store()
+    counted = FaultyStore(store)
+    async with running(app, counted, activity_concurrency=1) as client:
+        handle = await client.start(three)
+        await probe.door("x runs").wait()
+        async with running(only, store):
+            await probe.door("y runs").wait()
+            await probe.door("z runs").wait()
+            await trio.sleep(100)
+            assert "release_turn" not in counted.calls
+            probe.door("x").set()
+            await trio.sleep(1)
+            assert counted.calls["release_turn"] == 1
+            probe.door("y").set()
+            probe.door("z").set()
+            assert await handle.result() == ["x", "y", "z"]
+
+
 async def test_a_message_reaches_an_instance_whose_activity_runs(
     app: trioflow.App, probe: Probe, autojump_clock: trio.testing.MockClock
 ) -> None:

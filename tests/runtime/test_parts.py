@@ -18,6 +18,7 @@ from trioflow import activity
 from trioflow._runtime._cache import OVERHEAD, LiveCache
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._options import safe_until
+from trioflow._runtime._queued import Queued
 from trioflow._runtime._slots import Slots
 from trioflow._runtime._threads import run_in_thread
 from trioflow._runtime._watchdog import Watchdog
@@ -72,6 +73,24 @@ def test_options_answer_questions() -> None:
     assert [default.unknown_pause(fetches) for fetches in (1, 2, 3, 7, 999)] == [1, 2, 4, 60, 60]
     assert safe_until(30) == 29
     assert safe_until(1) == pytest.approx(0.9)
+
+
+def test_what_waits_for_room_is_counted() -> None:
+    """No more than can wait at all, until it is taken or nothing is left; who never had any is not counted."""
+    queued, one, two = Queued(), ("a", 1), ("a", 2)
+    queued.add(one, 5, 9)
+    queued.add(one, 5, 9)
+    queued.add(two, 1, 9)
+    queued.took(("b", 1))
+    for _ in range(8):
+        queued.took(one)
+    queued.took(two)
+    assert (one in queued, two in queued) == (True, False)
+    queued.add(one, 0, 0)
+    assert one not in queued
+    queued.add(two, 2, 2)
+    assert queued.forget() == (two,)
+    assert queued.forget() == ()
 
 
 async def test_slots_are_waited_for() -> None:

@@ -110,6 +110,11 @@ class Execution:
         return self._journal.size
 
     @property
+    def in_flight(self) -> int:
+        """How many operations that it asked for are not answered."""
+        return len(self._operations.by_id)
+
+    @property
     def ended(self) -> bool:
         """Whether its terminal event is written."""
         return self._ended

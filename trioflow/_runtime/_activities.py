@@ -25,6 +25,7 @@ from trioflow._runtime._dispatcher import Fetched
 from trioflow._runtime._heartbeats import listening
 from trioflow._runtime._leases import LeaseKeeper, Renewed
 from trioflow._runtime._options import RuntimeOptions
+from trioflow._runtime._queued import Queued
 from trioflow._runtime._sessions import SessionKeeper
 from trioflow._runtime._settling import Settlement, Settler
 from trioflow._runtime._slots import Slots
@@ -51,11 +52,13 @@ from trioflow.abc import (
     Env,
     LockActivities,
     LockedActivity,
+    NewActivity,
     ReleaseActivity,
     RenewActivities,
     SettleActivity,
     Store,
     TagFilter,
+    TurnLock,
 )
 from trioflow.app import ActivityDefinition, ActivityOptions, App, decode_options
 from trioflow.errors import HistoryError, StoreError, UnregisteredError
@@ -96,6 +99,7 @@ class Activities:
     limiter: trio.CapacityLimiter = attrs.field(init=False)  # of threads that run user code, and nothing else
     running: dict[str, Attempt] = attrs.field(factory=dict, init=False)  # token -> attempt
     _here: dict[tuple[str, int], int] = attrs.field(factory=dict, init=False)  # execution -> how many run here
+    _queued: Queued = attrs.field(factory=Queued, init=False)
     # Options and headers in an item's `data`: most items of an activity, or of a part of a trace, say the same.
     _read_options: Callable[[bytes], tuple[ActivityOptions, Mapping[str, str]]] = attrs.field(
         factory=lambda: lru_cache(KNOWN_OPTIONS)(decode_options), init=False
@@ -130,9 +134,13 @@ class Activities:
         answer = await persistently("looking for activities", lambda: self.store.lock_activities(request))
         self.clock.heard(answer.now)
         self.backlog = len(answer.activities) >= limit
+        if not self.backlog:
+            for execution in self._queued.forget():
+                self.on_gone(*execution)
         for item in answer.activities:
             self.env.reached("activity.locked")
             self.sessions.took(item.session)
+            self._queued.took((item.lock.instance, item.lock.execution))
             self.start(item, since)
         times = [] if answer.next_due is None else [answer.next_due - answer.now]
         times += self.strange.ends_in(since)
@@ -143,19 +151,26 @@ class Activities:
         attempt = Attempt(item, DEFAULT_OPTIONS, reserved)
         if not reserved:
             self.slots.take()
-        token = attempt.token
-        self.running[token] = attempt
+        self.running[attempt.token] = attempt
         key = (item.lock.instance, item.lock.execution)
         self._here[key] = self._here.get(key, 0) + 1
         self.keeper.keep(attempt, since)
-        if token in self._early:
-            del self._early[token]
+        if attempt.token in self._early:
+            del self._early[attempt.token]
             attempt.cancel_asked()
         self.crew.begin(attempt, f"activity {item.name}")
 
-    def count_here(self, instance: str, execution: int) -> int:
-        """How many of that execution's activities run here."""
-        return self._here.get((instance, execution), 0)
+    def has_work(self, instance: str, execution: int) -> bool:
+        """Whether activities of that execution run here, or are to as soon as there is room."""
+        return (instance, execution) in self._here or (instance, execution) in self._queued
+
+    def expect(self, lock: TurnLock, scheduled: Sequence[NewActivity], in_flight: int) -> None:
+        """What an execution has just scheduled and is not begun is taken from the store as soon as there is room here.
+        `in_flight`: how many it waits for at all.
+        """
+        key = (lock.instance, lock.execution)
+        more = sum(new.born is None and new.session is None and self.options.takes(new.tag) for new in scheduled)
+        self._queued.add(key, more, in_flight - self._here.get(key, 0))
 
     def cancel(self, token: str) -> None:
         """Tell an attempt, if it runs here, that its end was asked for."""
@@ -211,8 +226,7 @@ class Activities:
     def _ended(self, attempt: Attempt) -> None:
         """The body has ended: its slot is free."""
         attempt.ended = True
-        if attempt.fact is not None:
-            attempt.ended_at = self.teller.now()
+        attempt.ended_at = self.teller.now()
         del self.running[attempt.token]
         key = (attempt.lock.instance, attempt.lock.execution)
         self._here[key] -= 1

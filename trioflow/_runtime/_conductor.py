@@ -1,8 +1,8 @@
 """Serves locked instances, one task each: turn after turn, and staying while an activity of the instance runs here.
 
-Laws: a lock is held between turns only while an activity of the instance runs here, and given back as soon as a message
-or a deadline waits; after a lost lock the live execution is dropped and nothing else is done; outcomes that no turn
-took are settled on their own.
+Laws: a lock is held between turns only while an activity of the instance runs here, or waits for room here, and given
+back as soon as a message or a deadline waits; after a lost lock the live execution is dropped and nothing else is done;
+outcomes that no turn took are settled on their own.
 
 Who calls it: `_worker.py`. Read next: `_runner.py`.
 """
@@ -131,7 +131,7 @@ class Conductor:
     def gone(self, instance: str, execution: int) -> None:
         """An activity ended here without an outcome to fuse: nothing may be left to hold the lock for."""
         hold = self._holds.get(instance)
-        if hold is not None and not self.activities.count_here(instance, execution):
+        if hold is not None and not self.activities.has_work(instance, execution):
             hold.wake()
 
     def stop(self) -> None:
@@ -205,4 +205,4 @@ class Conductor:
         return bool(hold.finished) and hold.held and not self.runner.stopping
 
     def _has_work_here(self, hold: Hold) -> bool:
-        return self.activities.count_here(hold.lock.instance, hold.lock.execution) > 0
+        return self.activities.has_work(hold.lock.instance, hold.lock.execution)

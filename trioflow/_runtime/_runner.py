@@ -111,6 +111,7 @@ class TurnRunner:
             for item in _born_items(request, answer):
                 self.activities.start(item, since, reserved=True)
                 reserved -= 1
+            self.activities.expect(hold.lock, request.activities, 0 if hold.live is None else hold.live.in_flight)
         finally:
             slots.give(reserved)
         self._hurt(answer.hurt)
@@ -138,7 +139,7 @@ class TurnRunner:
     def _worded(
         self, hold: Hold, result: TurnResult, request_id: str, born: dict[int, BornLeased], subject: Subject | None
     ) -> CommitTurn:
-        here = bool(born or hold.finished) or self.activities.count_here(hold.lock.instance, hold.lock.execution) > 0
+        here = bool(born or hold.finished) or self.activities.has_work(hold.lock.instance, hold.lock.execution)
         keep = here and self.options.fuse and not result.ended and not self.stopping
         assert hold.live is not None  # it has just been evaluated
         return self.writer.commit(

@@ -112,7 +112,7 @@ class Execution:
     @property
     def in_flight(self) -> int:
         """How many operations that it asked for are not answered."""
-        return len(self._operations.by_id)
+        return len(self._unanswered)
 
     @property
     def ended(self) -> bool:

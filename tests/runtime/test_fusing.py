@@ -138,6 +138,40 @@ async def test_a_lock_is_let_go_when_others_took_what_waited_for_room(
             assert await handle.result() == ["x", "y", "z"]
 
 
+async def test_those_who_come_to_full_slots_are_fused_as_well(
+    app: trioflow.App, autojump_clock: trio.testing.MockClock
+) -> None:
+    """An instance of which nothing could be born here keeps its lock while its activities wait for room."""
+    store = FaultyStore(virtual_store())
+    async with running(app, store, activity_concurrency=2) as client, trio.open_nursery() as nursery:
+
+        async def one() -> None:
+            await (await client.start(find(app, "fan"), 5)).result()
+
+        for _ in range(10):
+            nursery.start_soon(one)
+    assert "commit_activities" not in store.calls
+    assert "release_turn" not in store.calls
+
+
+async def test_a_lock_is_let_go_when_there_is_no_room_for_long(
+    app: trioflow.App, probe: Probe, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Activities of others may keep the slots for hours: after a second the lock is given back."""
+    store = FaultyStore(virtual_store())
+    async with running(app, store, activity_concurrency=1) as client:
+        first = await client.start(find(app, "hanging"), "x")
+        await probe.door("x runs").wait()
+        second = await client.start(find(app, "hanging"), "y")
+        await trio.sleep(0.9)
+        assert "release_turn" not in store.calls
+        await trio.sleep(0.2)
+        assert store.calls["release_turn"] == 1
+        for name in ("x", "y"):
+            probe.door(name).set()
+        assert [await first.result(), await second.result()] == ["x", "y"]
+
+
 async def test_a_message_reaches_an_instance_whose_activity_runs(
     app: trioflow.App, probe: Probe, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -88,7 +88,10 @@ def test_what_waits_for_room_is_counted() -> None:
     assert (one in queued, two in queued) == (True, False)
     queued.add(one, 0, 0)
     assert one not in queued
+    queued.look()
     queued.add(two, 2, 2)
+    assert queued.forget() == ()  # they came after the look
+    queued.look()
     assert queued.forget() == (two,)
     assert queued.forget() == ()
 

@@ -52,7 +52,6 @@ from trioflow.abc import (
     Env,
     LockActivities,
     LockedActivity,
-    NewActivity,
     ReleaseActivity,
     RenewActivities,
     SettleActivity,
@@ -122,6 +121,7 @@ class Activities:
     async def fetch(self, limit: int) -> Fetched:
         """Take up to `limit` from the store and start them."""
         since = self.env.monotonic()
+        self._queued.look()
         options, strange = self.options, self.strange.now(since)
         tags = self.tags if not strange else attrs.evolve(self.tags, but=strange)
         request = LockActivities(
@@ -134,14 +134,14 @@ class Activities:
         answer = await persistently("looking for activities", lambda: self.store.lock_activities(request))
         self.clock.heard(answer.now)
         self.backlog = len(answer.activities) >= limit
-        if not self.backlog:
-            for execution in self._queued.forget():
-                self.on_gone(*execution)
         for item in answer.activities:
             self.env.reached("activity.locked")
             self.sessions.took(item.session)
             self._queued.took((item.lock.instance, item.lock.execution))
             self.start(item, since)
+        if not self.backlog:
+            for execution in self._queued.forget():
+                self.on_gone(*execution)
         times = [] if answer.next_due is None else [answer.next_due - answer.now]
         times += self.strange.ends_in(since)
         return Fetched(len(answer.activities), min(times, default=None))
@@ -160,17 +160,21 @@ class Activities:
             attempt.cancel_asked()
         self.crew.begin(attempt, f"activity {item.name}")
 
+    def runs_here(self, instance: str, execution: int) -> bool:
+        """Whether activities of that execution run here."""
+        return (instance, execution) in self._here
+
     def has_work(self, instance: str, execution: int) -> bool:
         """Whether activities of that execution run here, or are to as soon as there is room."""
         return (instance, execution) in self._here or (instance, execution) in self._queued
 
-    def expect(self, lock: TurnLock, scheduled: Sequence[NewActivity], in_flight: int) -> None:
-        """What an execution has just scheduled and is not begun is taken from the store as soon as there is room here.
+    def expect(self, lock: TurnLock, more: int, in_flight: int) -> None:
+        """So many that an execution is about to schedule are to be taken from the store as soon as there is room here.
         `in_flight`: how many it waits for at all.
         """
         key = (lock.instance, lock.execution)
-        more = sum(new.born is None and new.session is None and self.options.takes(new.tag) for new in scheduled)
-        self._queued.add(key, more, in_flight - self._here.get(key, 0))
+        if more or key in self._queued:
+            self._queued.add(key, more, in_flight - self._here.get(key, 0))
 
     def cancel(self, token: str) -> None:
         """Tell an attempt, if it runs here, that its end was asked for."""
@@ -182,9 +186,9 @@ class Activities:
         if len(self._early) > EARLY:
             del self._early[next(iter(self._early))]
 
-    def may_begin(self, name: str, tag: str | None, session: str | None) -> bool:
-        """Whether an activity that is about to be scheduled may be born leased by us, if there is a slot for it."""
-        if self.backlog or session is not None or not self.options.takes(tag):
+    def takes(self, name: str, tag: str | None, session: str | None) -> bool:
+        """Whether an activity that is about to be scheduled is for us, as far as that can be said without asking."""
+        if session is not None or not self.options.takes(tag):
             return False
         try:
             self._find(name)

@@ -1,8 +1,8 @@
 """Serves locked instances, one task each: turn after turn, and staying while an activity of the instance runs here.
 
-Laws: a lock is held between turns only while an activity of the instance runs here, or waits for room here, and given
-back as soon as a message or a deadline waits; after a lost lock the live execution is dropped and nothing else is done;
-outcomes that no turn took are settled on their own.
+Laws: a lock is held between turns only while an activity of the instance runs here, or for a moment while one waits for
+room here, and given back as soon as a message or a deadline waits; after a lost lock the live execution is dropped and
+nothing else is done; outcomes that no turn took are settled on their own.
 
 Who calls it: `_worker.py`. Read next: `_runner.py`.
 """
@@ -10,6 +10,7 @@ Who calls it: `_worker.py`. Read next: `_runner.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
 import trio
@@ -39,6 +40,9 @@ from trioflow.abc import (
 )
 from trioflow.errors import LockLost, StoreError
 from trioflow.history import REPLAY_SEMANTICS, Answer
+
+PATIENCE: Final = 1.0
+"""Seconds for which a lock is held of which no activity runs here, but some wait for room."""
 
 
 @attrs.define(eq=False)
@@ -200,9 +204,15 @@ class Conductor:
 
     async def _more(self, hold: Hold) -> bool:
         """Wait while an activity runs here. True: an outcome is ready; False: the lock is better given back."""
-        if not hold.finished and not self.runner.stopping and self._has_work_here(hold):
+        lock, activities = hold.lock, self.activities
+        if self._waits(hold) and not activities.runs_here(lock.instance, lock.execution):
+            await self.vigils.keep(hold, PATIENCE)
+        if self._waits(hold) and activities.runs_here(lock.instance, lock.execution):
             await self.vigils.keep(hold)
         return bool(hold.finished) and hold.held and not self.runner.stopping
 
-    def _has_work_here(self, hold: Hold) -> bool:
+    def _waits(self, hold: Hold) -> bool:
+        """Whether nothing is to be done with it, and something is to be waited for."""
+        if hold.finished or self.runner.stopping:
+            return False
         return self.activities.has_work(hold.lock.instance, hold.lock.execution)

@@ -20,6 +20,7 @@ class Queued:
     """Counts by execution; none is 0."""
 
     _counts: dict[Execution, int] = attrs.field(factory=dict)
+    _news: dict[Execution, None] = attrs.field(factory=dict)  # executions that have got some since the last look
 
     def __contains__(self, execution: Execution) -> bool:
         return execution in self._counts
@@ -29,6 +30,8 @@ class Queued:
         count = min(self._counts.get(execution, 0) + more, most)
         if count > 0:
             self._counts[execution] = count
+            if more:
+                self._news[execution] = None
         else:
             self._counts.pop(execution, None)
 
@@ -36,9 +39,15 @@ class Queued:
         """One of them waits no more."""
         count = self._counts.get(execution)
         if count is not None:
-            self.add(execution, -1, count)
+            self.add(execution, 0, count - 1)
+
+    def look(self) -> None:
+        """The store is about to be asked for some."""
+        self._news.clear()
 
     def forget(self) -> tuple[Execution, ...]:
-        """None waits; returns the executions that had some."""
-        counts, self._counts = self._counts, {}
-        return tuple(counts)
+        """The store had no more when it was asked; returns the executions of which none waits then."""
+        gone = tuple(execution for execution in self._counts if execution not in self._news)
+        for execution in gone:
+            del self._counts[execution]
+        return gone

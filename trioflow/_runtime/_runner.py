@@ -96,7 +96,7 @@ class TurnRunner:
 
     async def _commit(self, hold: Hold, result: TurnResult) -> bool:
         request_id = self.env.ordered_token()
-        born = self._births(result, request_id)
+        born = self._births(hold, result, request_id)
         slots, reserved = self.activities.slots, len(born)
         slots.take(reserved)
         try:
@@ -111,7 +111,6 @@ class TurnRunner:
             for item in _born_items(request, answer):
                 self.activities.start(item, since, reserved=True)
                 reserved -= 1
-            self.activities.expect(hold.lock, request.activities, 0 if hold.live is None else hold.live.in_flight)
         finally:
             slots.give(reserved)
         self._hurt(answer.hurt)
@@ -121,19 +120,25 @@ class TurnRunner:
             await persistently("pruning an instance", self.store.prune_executions, prune)
         return hold.held
 
-    def _births(self, result: TurnResult, request_id: str) -> dict[int, BornLeased]:
-        """The activities that start here at once: as many as there are slots for."""
+    def _births(self, hold: Hold, result: TurnResult, request_id: str) -> dict[int, BornLeased]:
+        """The activities that start here at once: as many as there are slots for. What else is for us is expected."""
         born: dict[int, BornLeased] = {}
-        if not self.options.born_leased or self.stopping or result.ended:
-            return born
-        worker, lease, free = self.worker, self.options.activity_lease, self.activities.slots.free
-        for action in result.actions:
+        activities, waiting = self.activities, 0
+        room = activities.slots.free if self.options.born_leased and not activities.backlog else 0
+        for action in () if self.stopping or result.ended else result.actions:
             if isinstance(action, ScheduleActivity):
                 event = action.event
-                if len(born) < free and self.activities.may_begin(event.name, event.tag, event.session):
-                    born[event.id] = BornLeased(worker=worker, token=f"{request_id}:{event.id}", lease=lease)
+                if not activities.takes(event.name, event.tag, event.session):
+                    continue
+                if len(born) < room:
+                    token, lease = f"{request_id}:{event.id}", self.options.activity_lease
+                    born[event.id] = BornLeased(worker=self.worker, token=token, lease=lease)
+                else:
+                    waiting += 1
             elif isinstance(action, CancelActivity):
                 born.pop(action.event_id, None)  # asked for and given up in one turn: it never starts
+        assert hold.live is not None  # it has just been evaluated
+        activities.expect(hold.lock, waiting, 0 if result.ended else hold.live.in_flight - len(born))
         return born
 
     def _worded(

@@ -35,7 +35,9 @@ class Vigils:
     _env: Env
     _clock: StoreClock
     _poll: float
-    _young: deque[tuple[float, Hold, trio.Event]] = attrs.field(factory=deque)  # since when; oldest first
+    _young: deque[tuple[float, Hold, trio.Event, float]] = attrs.field(
+        factory=deque
+    )  # since when, how long; oldest first
     _some: trio.Event = attrs.field(factory=trio.Event)  # set once there is one while the task waits for that
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
@@ -43,8 +45,10 @@ class Vigils:
         """Listen no more."""
         self._scope.cancel()
 
-    async def keep(self, hold: Hold) -> None:
-        """Return once the hold was woken; also if a message waits for it, or its deadline has come. A checkpoint."""
+    async def keep(self, hold: Hold, most: float = math.inf) -> None:
+        """Return once the hold was woken; also if a message waits for it, or its deadline has come, or after so many
+        seconds. A checkpoint.
+        """
         over = hold.changed = trio.Event()
         left = self._left(hold)
         if left < QUIET:
@@ -53,7 +57,7 @@ class Vigils:
             return
         if not self._young:
             self._some.set()
-        self._young.append((self._env.monotonic(), hold, over))
+        self._young.append((self._env.monotonic(), hold, over, most))
         await over.wait()
 
     def _left(self, hold: Hold) -> float:
@@ -74,19 +78,19 @@ class Vigils:
 
     def _attend_to_oldest(self, nursery: trio.Nursery) -> float:
         """See whether it is over or lasts. Returns the seconds before it is to be seen to again."""
-        since, hold, over = self._young[0]
+        since, hold, over, most = self._young[0]
         rest = since + QUIET - self._env.monotonic()
         if not over.is_set() and rest > 0:
             return rest
         self._young.popleft()
         if not over.is_set():
-            nursery.start_soon(self._listen, hold, over)
+            nursery.start_soon(self._listen, hold, over, most - QUIET)
         return 0.0
 
-    async def _listen(self, hold: Hold, over: trio.Event) -> None:
+    async def _listen(self, hold: Hold, over: trio.Event, most: float) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hear, hold, over)
-            with trio.move_on_after(min(self._left(hold), math.inf if hold.wake_at is None else self._poll)):
+            with trio.move_on_after(min(self._left(hold), math.inf if hold.wake_at is None else self._poll, most)):
                 await over.wait()
             nursery.cancel_scope.cancel()
         over.set()

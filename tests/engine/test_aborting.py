@@ -368,12 +368,12 @@ def test_what_others_may_see_of_an_execution() -> None:
     driven = Driven(program, app=app)
     driven.start()
     live = driven.live
-    assert (live.length, live.ended, live.outcome) == (2, False, None)
+    assert (live.length, live.ended, live.kernel.outcome) == (2, False, None)
     assert live.size > 128
     assert [branch.place for branch in live.kernel.branches()] == ["0"]
     driven.turn(ActivityFailedEvent(answers=2, failure=Failure(type="x.Y", message="no")))
     assert live.ended
-    assert live.outcome is not None
+    assert live.kernel.outcome is not None
     assert actions(driven.results[-1]) == []
     driven.close()
 

@@ -18,7 +18,7 @@ from trioflow import activity
 from trioflow._runtime._cache import OVERHEAD, LiveCache
 from trioflow._runtime._clock import StoreClock
 from trioflow._runtime._options import safe_until
-from trioflow._runtime._queued import Queued
+from trioflow._runtime._presence import Presence
 from trioflow._runtime._slots import Slots
 from trioflow._runtime._threads import run_in_thread
 from trioflow._runtime._watchdog import Watchdog
@@ -75,25 +75,44 @@ def test_options_answer_questions() -> None:
     assert safe_until(1) == pytest.approx(0.9)
 
 
+def test_what_runs_is_counted() -> None:
+    """An execution has activities here from the first that begins to the last that ends."""
+    presence, one, two = Presence(), ("a", 1), ("a", 2)
+    presence.began(one)
+    presence.began(one)
+    presence.ended(one)
+    assert (presence.runs(one), one in presence, presence.runs(two), two in presence) == (True, True, False, False)
+    presence.ended(one)
+    assert (presence.runs(one), one in presence) == (False, False)
+
+
 def test_what_waits_for_room_is_counted() -> None:
     """No more than can wait at all, until it is taken or nothing is left; who never had any is not counted."""
-    queued, one, two = Queued(), ("a", 1), ("a", 2)
-    queued.add(one, 5, 9)
-    queued.add(one, 5, 9)
-    queued.add(two, 1, 9)
-    queued.took(("b", 1))
-    for _ in range(8):
-        queued.took(one)
-    queued.took(two)
-    assert (one in queued, two in queued) == (True, False)
-    queued.add(one, 0, 0)
-    assert one not in queued
-    queued.look()
-    queued.add(two, 2, 2)
-    assert queued.forget() == ()  # they came after the look
-    queued.look()
-    assert queued.forget() == (two,)
-    assert queued.forget() == ()
+    presence, one, two = Presence(), ("a", 1), ("a", 2)
+    presence.began(one)
+    presence.expect(one, 5, 9)
+    presence.expect(one, 5, 9)  # one of nine runs
+    presence.ended(one)
+    presence.expect(two, 1, 9)
+    presence.took(("b", 1))
+    for _ in range(7):
+        presence.took(one)
+    presence.took(two)
+    assert (one in presence, presence.runs(one), two in presence) == (True, False, False)
+    presence.expect(one, 0, 0)
+    assert one not in presence
+
+
+def test_what_a_look_did_not_find_is_forgotten() -> None:
+    """But not what has come since."""
+    presence, one = Presence(), ("a", 1)
+    presence.look()
+    presence.expect(one, 2, 2)
+    assert presence.forget() == ()
+    presence.look()
+    assert presence.forget() == (one,)
+    assert presence.forget() == ()
+    assert one not in presence
 
 
 async def test_slots_are_waited_for() -> None:

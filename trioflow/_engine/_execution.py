@@ -120,18 +120,13 @@ class Execution:
         return self._ended
 
     @property
-    def outcome(self) -> outcome.Outcome[Any] | None:
-        """How the main task ended, raw; until it is closed."""
-        return self._kernel.outcome
-
-    @property
     def definition(self) -> OrchestrationDefinition[Any, Any]:
         """What it runs."""
         return self._host.definition
 
     @property
     def kernel(self) -> Kernel:
-        """For views and test hooks."""
+        """For views and test hooks; it knows how the main task ended, until it is closed."""
         return self._kernel
 
     @property

@@ -25,7 +25,7 @@ from trioflow._runtime._dispatcher import Fetched
 from trioflow._runtime._heartbeats import listening
 from trioflow._runtime._leases import LeaseKeeper, Renewed
 from trioflow._runtime._options import RuntimeOptions
-from trioflow._runtime._queued import Queued
+from trioflow._runtime._presence import Presence
 from trioflow._runtime._sessions import SessionKeeper
 from trioflow._runtime._settling import Settlement, Settler
 from trioflow._runtime._slots import Slots
@@ -57,7 +57,6 @@ from trioflow.abc import (
     SettleActivity,
     Store,
     TagFilter,
-    TurnLock,
 )
 from trioflow.app import ActivityDefinition, ActivityOptions, App, decode_options
 from trioflow.errors import HistoryError, StoreError, UnregisteredError
@@ -97,8 +96,7 @@ class Activities:
     builtins: Builtins = attrs.field(init=False)
     limiter: trio.CapacityLimiter = attrs.field(init=False)  # of threads that run user code, and nothing else
     running: dict[str, Attempt] = attrs.field(factory=dict, init=False)  # token -> attempt
-    _here: dict[tuple[str, int], int] = attrs.field(factory=dict, init=False)  # execution -> how many run here
-    _queued: Queued = attrs.field(factory=Queued, init=False)
+    presence: Presence = attrs.field(factory=Presence, init=False)
     # Options and headers in an item's `data`: most items of an activity, or of a part of a trace, say the same.
     _read_options: Callable[[bytes], tuple[ActivityOptions, Mapping[str, str]]] = attrs.field(
         factory=lambda: lru_cache(KNOWN_OPTIONS)(decode_options), init=False
@@ -121,7 +119,7 @@ class Activities:
     async def fetch(self, limit: int) -> Fetched:
         """Take up to `limit` from the store and start them."""
         since = self.env.monotonic()
-        self._queued.look()
+        self.presence.look()
         options, strange = self.options, self.strange.now(since)
         tags = self.tags if not strange else attrs.evolve(self.tags, but=strange)
         request = LockActivities(
@@ -137,10 +135,10 @@ class Activities:
         for item in answer.activities:
             self.env.reached("activity.locked")
             self.sessions.took(item.session)
-            self._queued.took((item.lock.instance, item.lock.execution))
+            self.presence.took((item.lock.instance, item.lock.execution))
             self.start(item, since)
         if not self.backlog:
-            for execution in self._queued.forget():
+            for execution in self.presence.forget():
                 self.on_gone(*execution)
         times = [] if answer.next_due is None else [answer.next_due - answer.now]
         times += self.strange.ends_in(since)
@@ -152,29 +150,12 @@ class Activities:
         if not reserved:
             self.slots.take()
         self.running[attempt.token] = attempt
-        key = (item.lock.instance, item.lock.execution)
-        self._here[key] = self._here.get(key, 0) + 1
+        self.presence.began((item.lock.instance, item.lock.execution))
         self.keeper.keep(attempt, since)
         if attempt.token in self._early:
             del self._early[attempt.token]
             attempt.cancel_asked()
         self.crew.begin(attempt, f"activity {item.name}")
-
-    def runs_here(self, instance: str, execution: int) -> bool:
-        """Whether activities of that execution run here."""
-        return (instance, execution) in self._here
-
-    def has_work(self, instance: str, execution: int) -> bool:
-        """Whether activities of that execution run here, or are to as soon as there is room."""
-        return (instance, execution) in self._here or (instance, execution) in self._queued
-
-    def expect(self, lock: TurnLock, more: int, in_flight: int) -> None:
-        """So many that an execution is about to schedule are to be taken from the store as soon as there is room here.
-        `in_flight`: how many it waits for at all.
-        """
-        key = (lock.instance, lock.execution)
-        if more or key in self._queued:
-            self._queued.add(key, more, in_flight - self._here.get(key, 0))
 
     def cancel(self, token: str) -> None:
         """Tell an attempt, if it runs here, that its end was asked for."""
@@ -232,10 +213,7 @@ class Activities:
         attempt.ended = True
         attempt.ended_at = self.teller.now()
         del self.running[attempt.token]
-        key = (attempt.lock.instance, attempt.lock.execution)
-        self._here[key] -= 1
-        if not self._here[key]:
-            del self._here[key]
+        self.presence.ended((attempt.lock.instance, attempt.lock.execution))
         self.slots.give()
         if not self.running:
             self._none.set()

@@ -135,7 +135,7 @@ class Conductor:
     def gone(self, instance: str, execution: int) -> None:
         """An activity ended here without an outcome to fuse: nothing may be left to hold the lock for."""
         hold = self._holds.get(instance)
-        if hold is not None and not self.activities.has_work(instance, execution):
+        if hold is not None and (instance, execution) not in self.activities.presence:
             hold.wake()
 
     def stop(self) -> None:
@@ -204,15 +204,13 @@ class Conductor:
 
     async def _more(self, hold: Hold) -> bool:
         """Wait while an activity runs here. True: an outcome is ready; False: the lock is better given back."""
-        lock, activities = hold.lock, self.activities
-        if self._waits(hold) and not activities.runs_here(lock.instance, lock.execution):
+        runs = self.activities.presence.runs
+        if self._waits(hold) and not runs(hold.key):
             await self.vigils.keep(hold, PATIENCE)
-        if self._waits(hold) and activities.runs_here(lock.instance, lock.execution):
+        if self._waits(hold) and runs(hold.key):
             await self.vigils.keep(hold)
         return bool(hold.finished) and hold.held and not self.runner.stopping
 
     def _waits(self, hold: Hold) -> bool:
         """Whether nothing is to be done with it, and something is to be waited for."""
-        if hold.finished or self.runner.stopping:
-            return False
-        return self.activities.has_work(hold.lock.instance, hold.lock.execution)
+        return not hold.finished and not self.runner.stopping and hold.key in self.activities.presence

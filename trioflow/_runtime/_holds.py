@@ -61,6 +61,11 @@ class Hold:
             wake_at=turn.wake_at,
         )
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """The execution that is held: its instance and number."""
+        return self.lock.instance, self.lock.execution
+
     def wake(self) -> None:
         """Have it looked at."""
         if self.changed is not None:

@@ -138,13 +138,13 @@ class TurnRunner:
             elif isinstance(action, CancelActivity):
                 born.pop(action.event_id, None)  # asked for and given up in one turn: it never starts
         assert hold.live is not None  # it has just been evaluated
-        activities.expect(hold.lock, waiting, 0 if result.ended else hold.live.in_flight - len(born))
+        activities.presence.expect(hold.key, waiting, 0 if result.ended else hold.live.in_flight - len(born))
         return born
 
     def _worded(
         self, hold: Hold, result: TurnResult, request_id: str, born: dict[int, BornLeased], subject: Subject | None
     ) -> CommitTurn:
-        here = bool(born or hold.finished) or self.activities.has_work(hold.lock.instance, hold.lock.execution)
+        here = bool(born or hold.finished) or hold.key in self.activities.presence
         keep = here and self.options.fuse and not result.ended and not self.stopping
         assert hold.live is not None  # it has just been evaluated
         return self.writer.commit(

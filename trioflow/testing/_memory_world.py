@@ -220,7 +220,7 @@ class MemoryWorld:
             if action not in taken_back:
                 self._carry_out(actor, action)
         if actor.ended is not None:
-            actor.result = actor.live.outcome
+            actor.result = actor.live.kernel.outcome
             actor.live.close()
 
     def _keep(self, actor: Actor, result: TurnResult) -> None:

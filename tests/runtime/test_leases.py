@@ -286,6 +286,38 @@ async def test_what_cannot_be_renewed_is_ended_before_its_lease_runs_out(
         keeper.stop()
 
 
+async def test_a_lease_whose_answer_came_late_ends_at_its_own_time(autojump_clock: trio.testing.MockClock) -> None:
+    """A lease counts from its request, also where that of a later request was kept before it, and has ended or not."""
+    keeper: LeaseKeeper[Thing] = LeaseKeeper(Env(), 30.0, 25.0)
+    ended: list[tuple[str, float]] = []
+    renewed: list[tuple[list[str], float]] = []
+    began = trio.current_time()
+    a, b, c, d = (Thing(token) for token in "abcd")
+
+    async def renew(things: Sequence[Thing]) -> Renewed:
+        renewed.append(([thing.token for thing in things], trio.current_time() - began))
+        await trio.sleep_forever()
+        return Renewed(())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.end_overdue, lambda thing: ended.append((thing.token, trio.current_time() - began)))
+        nursery.start_soon(keeper.run, renew)
+        await trio.sleep(9)
+        keeper.keep(a, began + 9)
+        await trio.sleep(1)
+        keeper.keep(b, began)
+        keeper.keep(c, began + 4)
+        await trio.sleep(90)
+        keeper.keep(a, began + 100)
+        await trio.sleep(1)
+        keeper.drop(a)
+        keeper.keep(d, began + 90)
+        await trio.sleep(90)
+        keeper.stop()
+    assert renewed == [(["b"], 25.0)]
+    assert ended == [("b", 29.0), ("c", 33.0), ("a", 38.0), ("d", 119.0)]
+
+
 async def test_cut_off_and_cancelled_it_leaves_its_leases_to_run_out(
     app: trioflow.App, probe: Probe, autojump_clock: trio.testing.MockClock
 ) -> None:

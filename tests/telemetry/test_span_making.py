@@ -54,6 +54,16 @@ def everything(seen: Seen) -> None:
     seen.instrument.saw(turn(started(), OrchestrationFailed(id=2, at=EPOCH + 3, failure=failure)))
 
 
+@attrs.define
+class Ending(SpanProcessor):
+    """A processor of a test, which looks at what is about to end."""
+
+    ending: list[str] = attrs.field(factory=list)
+
+    def _on_ending(self, span: Span) -> None:
+        self.ending.append(span.name)
+
+
 @pytest.mark.parametrize("messages", [True, False])
 def test_what_is_made_finished_is_what_a_tracer_makes(*, messages: bool) -> None:
     """A processor that looks at spans that begin makes no other difference."""
@@ -205,3 +215,12 @@ def test_a_clients_start_beneath_a_span_that_is_not_recorded() -> None:
     seen.tracers.add_span_processor(SimpleSpanProcessor(seen.exporter))
     everything(seen)
     assert "start order" not in [span.name for span in seen.all]
+
+
+def test_whoever_looks_at_spans_that_are_about_to_end_sees_all(seen: Seen) -> None:
+    """Also a processor that does nothing when they begin."""
+    looking = Ending()
+    seen.tracers.add_span_processor(looking)
+    everything(seen)
+    assert looking.ending == [span.name for span in seen.all]
+    assert len(seen.all) == 5

@@ -10,6 +10,7 @@ Must never know: turns, activities. Who calls it: `_worker.py` has one keeper fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -65,13 +66,16 @@ class LeaseKeeper(Generic[L]):
     _env: Env
     lease: float
     _renew_after: float
-    # token -> the thing and since when its lease counts; oldest first, since all leases are equally long
+    # token -> the thing and since when its lease counts; the oldest first, if `_ordered`
     _kept: dict[str, tuple[L, float]] = attrs.field(factory=dict)
+    _newest: float = -math.inf  # since when the newest lease has counted
+    _ordered: bool = True
     _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _some: trio.Event = attrs.field(factory=trio.Event)  # set once something is kept while the task waits for that
     _end: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _hasty: dict[str, None] = attrs.field(factory=dict)  # tokens of what is to be renewed at once
     _hurry: trio.Event = attrs.field(factory=trio.Event)  # set once there is such a token while the task sleeps
+    _sooner: trio.Event = attrs.field(factory=trio.Event)  # set once something is kept that runs out first
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -80,9 +84,17 @@ class LeaseKeeper(Generic[L]):
         """Keep it from now on; its lease was taken or renewed by a request sent at `since`."""
         token = thing.token
         self._kept.pop(token, None)
+        first = next(iter(self._kept.values()), None)
         self._kept[token] = (thing, since)
         thing.extended(since + safe_until(self.lease))
         self._some.set()
+        if since >= self._newest:
+            self._newest = since
+        else:  # the answer to a request came after that to a later one
+            self._ordered = False
+            if first is None or since < first[1]:
+                self._hurry.set()
+                self._sooner.set()
 
     def drop(self, thing: L) -> None:
         """Its lease ends by itself, or has been given back."""
@@ -99,7 +111,7 @@ class LeaseKeeper(Generic[L]):
         return None if kept is None else kept[0]
 
     def kept(self) -> Iterator[tuple[L, float]]:
-        """All that is kept, and since when each lease counts; the oldest first."""
+        """All that is kept, and since when each lease counts."""
         return iter(self._kept.values())
 
     def stop(self) -> None:
@@ -126,7 +138,9 @@ class LeaseKeeper(Generic[L]):
             while True:
                 left = await self.oldest() + safe_until(self.lease) - self._env.monotonic()
                 if left > 0:
-                    await trio.sleep(left)
+                    self._sooner = trio.Event()
+                    with trio.move_on_after(left):
+                        await self._sooner.wait()
                 else:
                     thing, _ = next(iter(self._kept.values()))
                     self.drop(thing)
@@ -138,6 +152,9 @@ class LeaseKeeper(Generic[L]):
             if self._some.is_set():
                 self._some = trio.Event()
             await self._some.wait()
+        if not self._ordered:
+            self._kept = dict(sorted(self._kept.items(), key=lambda kept: kept[1][1]))
+            self._ordered = True
         return next(iter(self._kept.values()))[1]
 
     async def _renew_due(self, renew: Callable[[Sequence[L]], Awaitable[Renewed]], until: float) -> None:

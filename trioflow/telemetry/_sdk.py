@@ -2,8 +2,8 @@
 
 Laws: what is told when it is over is made finished, and given to the provider's processors as such, which costs a tenth
 of a span that begins and ends. Where anybody could tell the difference, because a processor looks at spans that begin
-or the provider cuts what spans say, each is begun and ended as any other. Nobody else's spans, and nothing of the
-provider, are touched.
+or are about to end, or the provider cuts what spans say, each is begun and ended as any other. Nobody else's spans, and
+nothing of the provider, are touched.
 
 Must never know: facts. It is imported where an SDK is there, and not before. Who calls it: `_pen.py`.
 """
@@ -56,7 +56,7 @@ class Maker:
         if processors is None:
             return True  # for all that is known
         if self._asked[0] is not processors:
-            self._asked = processors, any(type(one).on_start not in DEAF for one in processors)
+            self._asked = processors, any(map(_watches, processors))
         return self._cuts or self._asked[1]
 
     def over(self, drawn: Drawn) -> None:
@@ -101,6 +101,12 @@ class Maker:
         )
         span.start(drawn.begin, context)
         return span
+
+
+def _watches(processor: Any) -> bool:
+    """Whether it does anything when a span begins, or is about to end."""
+    kind, last = type(processor), "_on_ending"  # older SDKs have none
+    return kind.on_start not in DEAF or getattr(kind, last, None) is not getattr(SpanProcessor, last, None)
 
 
 def maker_for(tracer: Any, scope: str, release: str | None, *, messages: bool) -> Maker:

@@ -55,8 +55,8 @@ FAN = Allowed(
     workload=run_one,
     name="fan",
     size=100,
-    calls={"start_instance": 1, "lock_turns": 1, "commit_turn": 8},
-    transactions=11,
+    calls={"start_instance": 1, "lock_turns": 1, "commit_turn": 4},
+    transactions=7,
     steps=202,
     encoded=6_076,
 )
@@ -65,8 +65,8 @@ TWENTY = Allowed(
     workload=run_twenty,
     name="fan",
     size=5,
-    calls={"start_instance": 20, "lock_turns": 1, "commit_turn": 50},
-    transactions=40,
+    calls={"start_instance": 20, "lock_turns": 1, "commit_turn": 44},
+    transactions=20,
     steps=240,
     encoded=7_810,
 )

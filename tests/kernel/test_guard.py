@@ -281,3 +281,25 @@ def test_ctrl_c_stops_a_stuck_turn() -> None:
     with pytest.raises(KeyboardInterrupt):
         trio.run(host)
     assert reached == ["left"]
+
+
+@pytest.mark.usefixtures("default_interrupt")
+def test_ctrl_c_stops_what_runs_at_a_stretch() -> None:
+    """KeyboardInterrupt is raised also between the runs, in the hook of a codec that never returns, say."""
+    reached: list[str] = []
+
+    def stuck() -> None:
+        signal.raise_signal(signal.SIGINT)
+        reached.append("went on")
+
+    async def host() -> None:
+        task, world = trio.lowlevel.current_task(), World(sleep, 1)
+        try:
+            at_a_stretch(world.kernel, stuck)
+        finally:
+            assert trio.lowlevel.current_task() is task
+            world.kernel.close()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(host)
+    assert reached == []

@@ -127,12 +127,13 @@ async def listening() -> list[str]:
 
 @app.orchestration
 async def timing() -> list[str]:
-    """Timers, races against them, and activities that are too slow."""
+    """Timers, races against them and between activities, and activities that are too slow."""
     await durable.sleep(30)
     with durable.move_on_after(10) as scope:
         await work("slow", 100.0)
     index, _ = await durable.race(work("quick", 1.0), durable.sleep(5.0))
-    return [str(scope.cancelled_caught), str(index)]
+    first, _ = await durable.race(work("at once"), linger(2.0))
+    return [str(scope.cancelled_caught), str(index), str(first)]
 
 
 WAYS: list[dict[str, Any]] = [

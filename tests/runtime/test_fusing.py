@@ -1,10 +1,9 @@
-"""Fused steps and born-leased activities: fewer transactions, the same history."""
+"""Fused steps and born-leased activities: fewer transactions. That the history is the same: see `test_four_ways.py`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import pytest
 import trio
 
@@ -13,57 +12,7 @@ from tests.runtime.programs import Probe, find, running, virtual_store
 from trioflow import durable
 from trioflow.abc import CommitTurn, TurnCommitted
 from trioflow.errors import LockLost
-from trioflow.history import Event
 from trioflow.testing import FaultyStore
-
-
-def without_times(history: list[Event]) -> list[dict[str, Any]]:
-    """A history as data, without what must differ between two runs."""
-    plain = []
-    for event in history:
-        fields = attrs.asdict(event, filter=lambda a, _: a.name not in ("at", "seed"))
-        plain.append({"kind": type(event).__name__, **fields})
-    return plain
-
-
-def workload() -> trioflow.App:
-    """Steps, branches, cancellations, children."""
-    app = trioflow.App("workload")
-
-    @app.activity
-    async def step(name: str) -> str:
-        return name
-
-    @app.activity
-    async def forever() -> None:
-        await trio.sleep_forever()
-
-    @app.orchestration
-    async def child(name: str) -> str:
-        return await step(name)
-
-    @app.orchestration
-    async def main() -> list[str]:
-        first = await step("first")
-        index, second = await durable.race(step("second"), forever())
-        third = await child.options(id="the-child")("third")
-        return [first, str(index), str(second), third]
-
-    return app
-
-
-@pytest.mark.parametrize("options", [{"fuse": False}, {"born_leased": False}, {"cache_executions": 0}])
-async def test_the_history_is_the_same_with_and_without(
-    options: dict[str, Any], autojump_clock: trio.testing.MockClock
-) -> None:
-    """Fused, born leased, cached or not: the recorded facts are equal, times apart."""
-    histories = []
-    for chosen in ({}, options):
-        async with running(workload(), virtual_store(), **chosen) as client:
-            handle = await client.start("main", id="it")
-            assert await handle.result() == ["first", "0", "second", "third"]
-            histories.append(without_times(await handle.history()))
-    assert histories[0] == histories[1]
 
 
 async def test_a_step_costs_one_commit(app: trioflow.App, autojump_clock: trio.testing.MockClock) -> None:

@@ -25,7 +25,9 @@ from trioflow.abc import (
     State,
 )
 from trioflow.errors import DuplicateRequestError, LockLost
+from trioflow.stores import PostgresStore
 from trioflow.stores._postgres import _requests as requests
+from trioflow.stores._postgres._statements import STATEMENTS
 from trioflow.testing._store_contract import Clock, Subject
 from trioflow.testing._store_contract._subject import LEASE, an_item, draft
 
@@ -51,6 +53,23 @@ async def test_a_message_that_arrives_during_a_commit_is_not_lost(s: Subject) ->
         await s.commit(turn, "Started")
         await s.nothing_eligible("the message is not committed yet")
     assert [message.draft.kind for message in (await s.turn()).messages] == ["Late"]
+
+
+async def test_what_goes_along_with_a_large_event_counts_it(s: Subject) -> None:
+    """An event that is raised in one transaction with a large one finds the mailbox as full as that has made it."""
+    await s.waiting()
+    most = 10 * 2**20
+
+    def post(size: int) -> tuple[object, ...]:
+        message = OutMessage(instance="a", draft=Draft(kind="Note", data=b"{}", payload=b"x" * size), mailbox=True)
+        return requests.post_message(PostMessage(request_id=s.request_id(), message=message, mailbox_bytes=most))
+
+    with in_the_middle_of(s, "post_message", post(most)) as connection:
+        assert isinstance(s.store, PostgresStore)
+        statement = STATEMENTS["post_message"].format(s.store._schema)
+        row = connection.execute(statement, post(1)).fetchone()  # type: ignore[arg-type]  # not literal
+    assert row is not None
+    assert row[0] == "large"
 
 
 async def test_a_message_that_arrives_while_work_is_looked_for_is_not_lost(s: Subject) -> None:

@@ -6,8 +6,8 @@ that teaches (else `trio.open_nursery()` written in an orchestration would attac
 has no running loop, sniffio knows no library, and new async generators belong to the kernel. What was absent stays
 absent, so all this works without trio, too. Everything is put back, whatever happened: trio dies if its task is
 missing. A kernel that runs several times at a stretch keeps the rest out all the while, which costs as much as once.
-Must never know: what runs. Who calls it: `_scheduler.py`, around each run and around closing; the engine, around a
-turn. Read next: `_asyncgens.py`.
+Must never know: what runs. Who calls it: `_scheduler.py`, around each run and around closing; the engine, around each
+turn and each stretch of a replay. Read next: `_asyncgens.py`.
 """
 
 from __future__ import annotations
@@ -95,10 +95,15 @@ def at_a_stretch(kernel: Kernel, work: Callable[[], T]) -> T:
     saved = keep_out(kernel)
     kernel.alone = True
     try:
-        return work()
+        return _stoppable(work)
     finally:
         kernel.alone = False
         let_in(saved)
+
+
+@interruptible
+def _stoppable(work: Callable[[], T]) -> T:
+    return work()  # it calls hooks of codecs, which are user code, too
 
 
 @contextmanager

@@ -240,6 +240,7 @@ BEGIN
             IF _size > 8192 OR _mail.held + 1000 > _limit OR _mail.bytes + 1000 * 8192 > _most THEN
                 PERFORM pg_advisory_xact_lock(hashtextextended('trioflow/mail/' || _id, 0));
                 SELECT * INTO _mail FROM count_mail(_id, _limit);
+                PERFORM set_config('trioflow.mail', '', true);  -- others have to count what this one brings
             END IF;
             IF _mail.held >= _limit THEN
                 verdict := 'full';

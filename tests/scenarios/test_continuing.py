@@ -328,4 +328,5 @@ async def test_thousands_of_generations_leave_nothing_behind(tmp_path: Path) -> 
         handle = await client.start(main, 1)
         assert await handle.result() == 3000
         assert (await handle.info()).execution == 3000
-    assert counts[3000] < counts[200] + 1000, counts
+    # trio itself clears away deadlines that are past in lots of a thousand, each with its scope.
+    assert counts[3000] < counts[200] + 2_500, counts

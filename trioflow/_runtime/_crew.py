@@ -2,8 +2,10 @@
 
 Laws: one body at a time, in a context of its own, which is that of whoever began it, and within a cancel scope that
 nobody has cancelled before. A body that is cancelled, raises, has a deadline, or leaves anything behind that trio ties
-to a task (a scope, a nursery, a lock) is the last of its task: nothing of a body is met by the next. A new task and a
-new scope for each body would cost each activity a quarter of its time.
+to a task (a scope, a nursery, a lock) is the last of its task: nothing of a body is met by the next. (Only trio knows
+who holds a token of a `CapacityLimiter`: one that was never given back is lost, as ever, and the next body in that task
+cannot take another; its error ends the task.) A new task and a new scope for each body would cost each activity a
+quarter of its time.
 
 Must never know: activities, leases. Who calls it: `_activities.py`, and `_body.py` with the scope. Read next:
 `_leftovers.py`.

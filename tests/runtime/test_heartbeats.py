@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import Any
 
@@ -288,3 +289,26 @@ async def test_a_thread_that_was_left_behind_may_speak_when_nobody_is_left() -> 
     watch = _Watch(attempt, 1.0, Env(), await trio.to_thread.run_sync(trio.run, token), 0.0)
     watch.note()
     assert watch.noted
+
+
+class Passing(Env):
+    """A second passes between two looks at the clock."""
+
+    def __init__(self) -> None:
+        self.looks = itertools.count(100.0)
+
+    def monotonic(self) -> float:
+        return next(self.looks)
+
+
+async def test_time_that_passes_between_two_looks_breaks_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """The limit may come while the watch works out how long to sleep."""
+    said: list[float] = []
+
+    class Silent:
+        fall_silent = staticmethod(said.append)
+
+    attempt: Any = Silent()
+    env = Passing()
+    await _Watch(attempt, 2.0, env, trio.lowlevel.current_trio_token(), next(env.looks) + 1.5).run()
+    assert said == [103.0]

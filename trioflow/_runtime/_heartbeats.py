@@ -46,10 +46,11 @@ class _Watch:
     async def run(self) -> None:
         """End the attempt once it is silent for too long, unless it ends before."""
         with self.scope:
-            while self.noted or self.silent_at > self.env.monotonic():
+            while self.noted or (left := self.silent_at - self.env.monotonic()) > 0:
                 if self.noted:
                     self._put_off()
-                await trio.sleep(self.silent_at - self.env.monotonic())
+                    left = self.limit
+                await trio.sleep(left)
             self.attempt.fall_silent(self.env.monotonic())
 
 

@@ -54,7 +54,7 @@ class System(NamedTuple):
 
     `kind`: ours, the floor, or a peer; `label`: how it is called in tables; `store`: what it keeps its state in;
     `group`: whom it is compared with; `module`: the program; `environment`: the peer whose packages it needs; `power`:
-    how the time of a run grows with its size, 2 for one that replays its whole history at each step.
+    how the time of its fan grows with the width, 2 for one that replays its whole history for each activity that ends.
     """
 
     kind: Literal["ours", "floor", "peer"]
@@ -115,7 +115,8 @@ def why_not(system: str, workload: str, size: int, before: list[Result]) -> str 
         if (earlier.system, earlier.workload) == (system, workload) and earlier.size < size:
             if not earlier.runs:
                 return "not run, since a smaller one failed"
-            expected = max(run.seconds for run in earlier.runs) * (size / earlier.size) ** SYSTEMS[system].power
+            power = SYSTEMS[system].power if workload == "fan" else 1
+            expected = max(run.seconds for run in earlier.runs) * (size / earlier.size) ** power
             if expected > TOO_LONG:
                 return f"not run, since it would take {expected / 60:,.0f} minutes or more"
     return None

@@ -55,11 +55,13 @@ def test_what_would_take_minutes_is_not_run() -> None:
     assert why_not("restate", "chain", 1_000, before) == "not run, since a smaller one failed"
 
 
-def test_what_replays_all_at_each_step_is_expected_to_take_the_square() -> None:
+def test_what_replays_all_for_each_completion_is_expected_to_take_the_square() -> None:
     """Ten times as much takes it a hundred times as long."""
     before = [Result("duroxide", "fan", 1_000, (Run((Figure("activities/s", 155.0, True),), 6.5),))]
     assert why_not("duroxide", "fan", 10_000, before) == "not run, since it would take 11 minutes or more"
     assert why_not("duroxide", "fan", 2_000, before) is None
+    steps = [Result("duroxide", "chain", 100, (Run((Figure("ms per step", 103.0),), 10.3),))]
+    assert why_not("duroxide", "chain", 1_000, steps) is None  # at this length it waits far longer than it replays
 
 
 def test_what_is_compared_is_measured_close_together() -> None:

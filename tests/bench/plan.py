@@ -111,12 +111,13 @@ def sizes_of(workload: Workload, *, size: int | None, quick: bool, whole: bool) 
 
 def why_not(system: str, workload: str, size: int, before: list[Result]) -> str | None:
     """Why a size is not run after smaller ones; None if it is to be run."""
-    for earlier in before:
-        if (earlier.system, earlier.workload) == (system, workload) and earlier.size < size:
-            if not earlier.runs:
-                return "not run, since a smaller one failed"
-            power = SYSTEMS[system].power if workload == "fan" else 1
-            expected = max(run.seconds for run in earlier.runs) * (size / earlier.size) ** power
-            if expected > TOO_LONG:
-                return f"not run, since it would take {expected / 60:,.0f} minutes or more"
+    smaller = [one for one in before if (one.system, one.workload) == (system, workload) and one.size < size]
+    if smaller:
+        nearest = max(smaller, key=lambda one: one.size)
+        if not nearest.runs:
+            return "not run, since a smaller one failed"
+        power = SYSTEMS[system].power if workload == "fan" else 1
+        expected = max(run.seconds for run in nearest.runs) * (size / nearest.size) ** power
+        if expected > TOO_LONG:
+            return f"not run, since it would take {expected / 60:,.0f} minutes or more"
     return None

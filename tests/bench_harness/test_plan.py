@@ -64,6 +64,13 @@ def test_what_replays_all_for_each_completion_is_expected_to_take_the_square() -
     assert why_not("duroxide", "chain", 1_000, steps) is None  # at this length it waits far longer than it replays
 
 
+def test_the_nearest_smaller_size_tells_how_long_it_takes() -> None:
+    """What each run takes besides its work weighs less the larger it is."""
+    sizes = ((2_000, 9.0), (10_000, 13.0))
+    before = [Result("sqlite", "asleep", size, (Run((Figure("bytes each", 1.0),), took),)) for size, took in sizes]
+    assert why_not("sqlite", "asleep", 100_000, before) is None
+
+
 def test_what_is_compared_is_measured_close_together() -> None:
     """One size of one workload on all systems, then the next; a warm-up is never larger than what it warms up for."""
     chosen = arguments(["chain", "replay", "--store", "sqlite", "--store", "memory", "--runs", "2"])

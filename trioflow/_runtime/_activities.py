@@ -129,7 +129,7 @@ class Activities:
             tags=tags,
             sessions=self.sessions.claim,
         )
-        answer = await persistently("looking for activities", lambda: self.store.lock_activities(request))
+        answer = await persistently("looking for activities", self.store.lock_activities, request)
         self.clock.heard(answer.now)
         self.backlog = len(answer.activities) >= limit
         for item in answer.activities:
@@ -184,10 +184,10 @@ class Activities:
         return self.builtins.get(name) or self.app.find_activity(name)
 
     async def _read_kv(self, instance: str) -> Mapping[str, bytes]:
-        return await persistently("reading another instance", lambda: self.store.read_kv(instance))
+        return await persistently("reading another instance", self.store.read_kv, instance)
 
     async def _read_status(self, instance: str) -> bytes | None:
-        record = await persistently("reading another instance", lambda: self.store.read_instance(instance))
+        record = await persistently("reading another instance", self.store.read_instance, instance)
         return None if record is None else record.status
 
     # -- running
@@ -277,7 +277,7 @@ class Activities:
             case Again():
                 try:
                     if attempt.heartbeat is not None:  # what it noted last, for the attempt that follows
-                        await persistently("keeping a heartbeat", lambda: self.renew([attempt]))
+                        await persistently("keeping a heartbeat", self.renew, [attempt])
                 finally:
                     self.settler.put(
                         Settlement(attempt, SettleActivity(lock=attempt.lock, retry_in=verdict.delay), verdict)
@@ -286,7 +286,7 @@ class Activities:
             case GiveBack():
                 self._gone(attempt)
                 try:
-                    await persistently("giving an activity back", lambda: self._release(attempt, verdict))
+                    await persistently("giving an activity back", self._release, attempt, verdict)
                 except trio.Cancelled:
                     await self._last_words(attempt, verdict)
                     raise

@@ -84,7 +84,6 @@ class LeaseKeeper(Generic[L]):
         """Keep it from now on; its lease was taken or renewed by a request sent at `since`."""
         token = thing.token
         self._kept.pop(token, None)
-        first = next(iter(self._kept.values()), None)
         self._kept[token] = (thing, since)
         thing.extended(since + safe_until(self.lease))
         self._some.set()
@@ -92,7 +91,8 @@ class LeaseKeeper(Generic[L]):
             self._newest = since
         else:  # the answer to a request came after that to a later one
             self._ordered = False
-            if first is None or since < first[1]:
+            _, first = next(iter(self._kept.values()))
+            if since <= first:
                 self._hurry.set()
                 self._sooner.set()
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 import attrs
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from trioflow.abc import (
     CommitTurn,
@@ -93,6 +94,39 @@ async def test_a_part_needs_no_later_one(part: Part, autojump_clock: Any) -> Non
             except AssertionError as exc:
                 needy.append(f"{check.__name__}: {exc}")
     assert needy == []
+
+
+class Talkative:
+    """A memory store whose hints come once more before each of the next verbs, as those of a connection may."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.inner, self.late = MemoryStore(clock), 5
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.inner, name)
+        return self.hinted(found) if name.startswith(VERBS) and self.late else found
+
+    def hinted(self, verb: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def asked(*args: Any, **kwargs: Any) -> Any:
+            self.late -= 1
+            self.inner.signals.bump_all()
+            await wait_all_tasks_blocked()
+            return await verb(*args, **kwargs)
+
+        return asked
+
+    async def __aenter__(self) -> Self:
+        await self.inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.inner.__aexit__(None, None, None)
+
+
+async def test_late_hints_break_no_promise(autojump_clock: Any) -> None:
+    """A hint too many costs whoever hears it a look, and no check takes it for the one that it waits for."""
+    ran = await check_store(Talkative)  # type: ignore[arg-type]  # a proxy
+    assert len(ran) < len(CHECKS) / 10  # those that need twins
 
 
 def test_each_check_belongs_to_one_part() -> None:

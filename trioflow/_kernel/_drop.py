@@ -91,14 +91,24 @@ def _ends(task: Task, fatal: list[BaseException], advance: Callable[[Any], objec
         task.context.run(advance, value)
     except FATAL as exc:
         fatal.append(exc)
-    except BaseException:
+    except BaseException as exc:
         # Also StopIteration: it swallowed `Dropped` and returned.
+        _part(exc)
         return True
     else:
         return False
     finally:
         del value  # this frame is in its traceback: holding it here would make a cycle
     return True
+
+
+def _part(error: BaseException | None) -> None:
+    """Take apart what was raised on the way. From Python 3.12 on, an `__aexit__` that was given one error and raises
+    another makes a cycle: its frame holds the first, whose traceback leads back to that frame.
+    """
+    while isinstance(error, Dropped):
+        error.__traceback__ = None
+        error.__context__, error = None, error.__context__
 
 
 def _sever(task: Task) -> None:

@@ -361,5 +361,6 @@ def test_groups_nested_too_deep_fail_the_orchestration() -> None:
     driven = Driven(program)
     driven.start()
     assert isinstance(driven.last, OrchestrationFailed)
-    assert driven.last.failure.type == "builtins.RecursionError"
+    # Python 3.13 goes deeper before it gives up.
+    assert driven.last.failure.type in ("builtins.RecursionError", "builtins.ExceptionGroup")
     driven.close()

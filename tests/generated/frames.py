@@ -9,9 +9,10 @@ Who calls it: `playing.py`. Read next: `playing.py`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from math import inf
+from types import TracebackType
 from typing import Any
 
 import attrs
@@ -210,16 +211,38 @@ def block_of(frame: Frame) -> Iterator[Block]:
     try:
         yield block
     finally:
-        running = [place for place, runs in block.places.items() if runs]
-        if running:
-            frame.stage.complain(f"a nursery has ended while {running} run")
-        durable.set_status({"over": list(block.places)})
+        end_block(frame, block)
 
 
-@asynccontextmanager
-async def nursery_of(frame: Frame) -> AsyncIterator[Frame]:
-    """A nursery; gives the frame of its body and branches."""
-    with block_of(frame) as block:
-        async with durable.open_nursery() as nursery:
-            inside = frame.within(nursery.cancel_scope)
-            yield attrs.evolve(inside, block=block, nursery=nursery, home=block, outside=frame)
+def end_block(frame: Frame, block: Block) -> None:
+    """Nothing that ran in a nursery runs any more."""
+    running = [place for place, runs in block.places.items() if runs]
+    if running:
+        frame.stage.complain(f"a nursery has ended while {running} run")
+    durable.set_status({"over": list(block.places)})
+
+
+@attrs.define(eq=False)
+class nursery_of:
+    """A nursery; gives the frame of its body and branches. No generator: one that is left with another error than it was
+    given makes a cycle on Python 3.12 and later.
+    """
+
+    frame: Frame
+    _block: Block = attrs.field(init=False)
+    _manager: Any = attrs.field(factory=durable.open_nursery)
+
+    async def __aenter__(self) -> Frame:
+        self._block = Block(self.frame.block)
+        nursery = await self._manager.__aenter__()
+        inside = self.frame.within(nursery.cancel_scope)
+        return attrs.evolve(inside, block=self._block, nursery=nursery, home=self._block, outside=self.frame)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        try:
+            suppressed: bool | None = await self._manager.__aexit__(kind, exc, tb)
+        finally:
+            end_block(self.frame, self._block)
+        return suppressed

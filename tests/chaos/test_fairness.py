@@ -43,9 +43,11 @@ class NotedStore(FaultyStore):
     order: list[tuple[str, str]] = attrs.field(factory=list, init=False)
 
     async def start_instance(self, request: StartInstance) -> Started:
-        """Note when it is acknowledged."""
+        """Note when it is acknowledged; where nothing else ran just then, its first turn began with it."""
         answer = await super().start_instance(request)
         self.order.append(("started", request.instance))
+        if answer.turn is not None:
+            self.order.append(("taken", request.instance))
         return answer
 
     async def lock_turns(self, request: LockTurns) -> LockedTurns:

@@ -224,8 +224,8 @@ def end_block(frame: Frame, block: Block) -> None:
 
 @attrs.define(eq=False)
 class nursery_of:
-    """A nursery; gives the frame of its body and branches. No generator: one that is left with another error than it was
-    given makes a cycle on Python 3.12 and later.
+    """A nursery; gives the frame of its body and branches. No generator: one that is left with another error than it
+    was given makes a cycle on Python 3.12 and later.
     """
 
     frame: Frame

@@ -22,8 +22,13 @@ from opentelemetry.trace.status import Status
 from trioflow.telemetry._attributes import ATTRIBUTES
 from trioflow.telemetry._drawn import Drawn, status_of, told
 
-DEAF: Final = (SpanProcessor.on_start, BatchSpanProcessor.on_start, SimpleSpanProcessor.on_start)
-"""What processors do that do nothing when a span begins."""
+HOOKS: Final = ("on_start", "_on_ending")
+"""What the SDK calls when a span begins and when it is about to end; older ones do not know the second."""
+
+DEAF: Final = tuple(
+    getattr(kind, hook, None) for kind in (SpanProcessor, BatchSpanProcessor, SimpleSpanProcessor) for hook in HOOKS
+)
+"""The SDK's own of them, which do nothing."""
 
 FINE: Final = Status()
 
@@ -105,8 +110,7 @@ class Maker:
 
 def _watches(processor: Any) -> bool:
     """Whether it does anything when a span begins, or is about to end."""
-    kind, last = type(processor), "_on_ending"  # older SDKs have none
-    return kind.on_start not in DEAF or getattr(kind, last, None) is not getattr(SpanProcessor, last, None)
+    return any(getattr(type(processor), hook, None) not in DEAF for hook in HOOKS)
 
 
 def maker_for(tracer: Any, scope: str, release: str | None, *, messages: bool) -> Maker:

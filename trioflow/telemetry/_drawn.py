@@ -105,5 +105,5 @@ def status_of(fault: Fault, *, messages: bool) -> Status:
 
 def nanoseconds(seconds: float) -> int:
     """A time in whole nanoseconds, as exact as it was in seconds."""
-    whole, rest = divmod(seconds, 1.0)
-    return int(whole) * 1_000_000_000 + round(rest * 1_000_000_000)
+    whole = int(seconds)
+    return whole * 1_000_000_000 + round((seconds - whole) * 1_000_000_000)

@@ -70,9 +70,9 @@ class Maker:
             span = self.begin(drawn, Context())
             if drawn.fault is not None:
                 span.set_status(status_of(drawn.fault, messages=self._messages))
-            span.end(drawn.end)
+            span.end(drawn.times[1])
             return
-        tracer = self._tracer
+        tracer, (begin, end) = self._tracer, drawn.times
         tracer.span_processor.on_end(
             ReadableSpan(
                 drawn.name,
@@ -80,11 +80,11 @@ class Maker:
                 drawn.parent,
                 tracer.resource,
                 told(drawn),
-                links=drawn.linked(),
+                links=drawn.linked() if drawn.links else (),
                 kind=drawn.kind,
                 status=FINE if drawn.fault is None else status_of(drawn.fault, messages=self._messages),
-                start_time=drawn.begin,
-                end_time=drawn.end,
+                start_time=begin,
+                end_time=end,
                 instrumentation_scope=self._scope,
             )
         )
@@ -104,7 +104,7 @@ class Maker:
             limits=self._limits,
             instrumentation_scope=self._scope,
         )
-        span.start(drawn.begin, context)
+        span.start(drawn.times[0], context)
         return span
 
 

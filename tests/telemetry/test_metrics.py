@@ -38,7 +38,7 @@ from trioflow.history import (
 )
 from trioflow.telemetry import OpenTelemetry
 from trioflow.telemetry._attributes import ATTRIBUTES
-from trioflow.telemetry._meter import _shared
+from trioflow.telemetry._meter import Waiting, _shared
 from trioflow.telemetry._metrics import METRICS, measurements
 from trioflow.telemetry._opentelemetry import _release
 
@@ -51,6 +51,14 @@ DEPTHS = QueueDepths(
     activities=QueueDepth(ready=0, leased=0, later=0),
     tagged={},
 )
+
+
+def _waiting_of(meters: MeterProvider) -> Waiting:
+    """What was measured and is not told yet."""
+    OpenTelemetry(None, meters, traces=False).saw(LeaseLost(what="turn", instance="order-1", worker="w1"))
+    waiting = _shared[meters.get_meter("trioflow", _release())]
+    waiting.tell()
+    return waiting
 
 
 def told(fact: Fact, *besides: str) -> dict[str, Any]:
@@ -265,10 +273,41 @@ def test_two_instruments_of_one_provider_add_up(seen: Seen) -> None:
     assert found["trioflow.queue.depth"][("trioflow.queue", "turns"), ("trioflow.state", "ready")] == 1
 
 
+def test_a_hundred_values_wait_for_a_reader_at_most(seen: Seen) -> None:
+    """Then they are told, and a reader is shown all of them, whatever still waits."""
+    waiting, sizes = _waiting_of(seen.meters).values, list[int]()
+    for _ in range(120):
+        seen.instrument.saw(StoreCommitted(operations=3, seconds=1))
+        sizes.append(len(waiting))
+    assert (max(sizes), sizes[49]) == (98, 0)
+    assert seen.metrics()["trioflow.store.batch"] == {(): (120, 360)}
+    assert not waiting
+
+
+def test_a_value_keeps_the_context_that_it_was_measured_in(seen: Seen) -> None:
+    """An exemplar names the span of whoever waited, not that of whoever has the values told."""
+    with seen.user.start_as_current_span("mine") as mine:
+        seen.instrument.saw(WaitEnded(seconds=1, how="answered"))
+    seen.instrument.saw(StoreCommitted(operations=3, seconds=1))
+    with seen.user.start_as_current_span("a reader's"):
+        data = seen.reader.get_metrics_data()
+    assert data is not None
+    found = {metric.name: metric.data for metric in data.resource_metrics[0].scope_metrics[0].metrics}
+    waits, batch = (
+        [e for p in found[name].data_points for e in p.exemplars]
+        for name in ("trioflow.client.waits", "trioflow.store.batch")
+    )
+    assert [exemplar.span_id for exemplar in waits] == [mine.get_span_context().span_id]
+    assert not batch
+
+
 def test_counters_go_with_their_meter() -> None:
     """What has been counted is kept for as long as the meter is, and keeps nothing alive itself."""
     provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
-    OpenTelemetry(None, provider, traces=False).saw(LeaseLost(what="turn", instance="order-1", worker="w1"))
+    instrument = OpenTelemetry(None, provider, traces=False)
+    instrument.saw(LeaseLost(what="turn", instance="order-1", worker="w1"))
+    instrument.saw(StoreCommitted(operations=3, seconds=1))  # it waits
+    del instrument
     meter = ref(provider.get_meter("trioflow", _release()))
     assert meter() in _shared
     del provider

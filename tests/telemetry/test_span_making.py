@@ -11,14 +11,16 @@ import attrs
 import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
 from tests.telemetry.seeing import EPOCH, Seen, attempt, ended, start, started, turn
 from trioflow.abc import StartAnswered
 from trioflow.history import Failure, OrchestrationFailed
+from trioflow.telemetry import OpenTelemetry
 
 
 @attrs.define
@@ -74,6 +76,21 @@ def test_what_is_made_finished_is_what_a_tracer_makes(*, messages: bool) -> None
     assert [json.loads(span.to_json()) for span in seen.all] == [json.loads(span.to_json()) for span in watched.all]
     assert [type(span.context) for span in seen.all] == [type(span.context) for span in watched.all]
     assert len(seen.all) == 5
+
+
+@pytest.mark.parametrize("kind", [BatchSpanProcessor, SimpleSpanProcessor])
+def test_the_sdks_own_processors_look_at_nothing_that_begins(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With them alone no span is begun, whatever they do in a release when one begins or is about to end: nothing."""
+    tracers, begun = TracerProvider(), list[Span]()
+    exporter = InMemorySpanExporter()
+    tracers.add_span_processor(kind(exporter))
+    seen = Seen()
+    seen.instrument = OpenTelemetry(tracers, seen.meters)
+    monkeypatch.setattr(Span, "start", lambda self, *_: begun.append(self))
+    everything(seen)
+    tracers.shutdown()
+    assert not begun
+    assert len(exporter.get_finished_spans()) == 5
 
 
 def test_whoever_looks_at_spans_that_begin_sees_all(seen: Seen) -> None:
@@ -177,16 +194,40 @@ def test_a_body_may_end_its_span(seen: Seen) -> None:
     assert len(seen.all) == 1
 
 
-def test_what_nobody_has_written_on_is_over_with_its_attempt(seen: Seen) -> None:
-    """A thread that was left behind writes on nothing."""
-    one = attempt()
+@pytest.mark.parametrize("how", ["completed", "given back"])
+@pytest.mark.parametrize("write", WRITES[:-1])
+def test_what_nobody_has_written_on_is_over_with_its_attempt(
+    seen: Seen, write: Callable[[Any], object], how: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that was left behind writes on nothing, and begins nothing that nobody would end."""
+    one, begun = attempt(), list[Span]()
+    monkeypatch.setattr(Span, "start", lambda self, *_: begun.append(self))
     with seen.instrument.inside(one):
         span = trace.get_current_span()
         assert not hasattr(span, "__deepcopy__")
-    seen.instrument.saw(ended(one))
+    seen.instrument.saw(ended(one, how))
     assert not span.is_recording()
+    write(span)
+    span.end()
+    assert not span.is_recording()
+    assert not hasattr(span, "attributes")
+    assert not begun
+    (told,) = seen.all
+    assert not told.events
+    assert set(told.attributes or {}).isdisjoint("a")
+
+
+def test_what_was_written_on_once_takes_nothing_when_it_is_over(seen: Seen, caplog: pytest.LogCaptureFixture) -> None:
+    """It is a span of the SDK, which says so itself."""
+    one = attempt()
+    with seen.instrument.inside(one):
+        span = trace.get_current_span()
+        span.set_attribute("in time", "yes")
+    seen.instrument.saw(ended(one))
     span.set_attribute("late", "yes")
-    assert "late" not in (seen.only("charge").attributes or {})
+    assert len(caplog.records) == 1
+    told = seen.only("charge").attributes or {}
+    assert ("in time" in told, "late" in told) == (True, False)
 
 
 def test_several_threads_write_on_one_span(seen: Seen) -> None:

@@ -26,13 +26,13 @@ class Headers:
 
     def subject(self, live: Execution | None) -> Subject | None:
         """Whose turn it is; None if nobody listens."""
-        if not self.instruments or live is None or live.started is None:
+        if not self.instruments.all or live is None or live.started is None:
             return None
         return Subject.of(live.started)
 
     def adopted(self, started: OrchestrationStarted, at: float) -> OrchestrationStarted:
         """A start that is about to become an event, with headers; those that it brings count."""
-        if not self.instruments or started.headers:
+        if not self.instruments.all or started.headers:
             return started
         start = Start(by="worker", instance=started.instance, name=started.name, seed=started.seed, at=at)
         return attrs.evolve(started, headers=self.instruments.headers(start))

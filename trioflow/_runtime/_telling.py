@@ -57,7 +57,7 @@ class Teller:
 
     def now(self) -> float:
         """The store's time, for a fact; where nobody is told, no clock is read."""
-        return self.clock.now() if self.instruments else 0.0
+        return self.clock.now() if self.instruments.all else 0.0
 
     # -- turns
 
@@ -83,7 +83,7 @@ class Teller:
         """Something took a turn's place. `first`: the event that began the execution, or the message that was to, where
         it can be read.
         """
-        if not self.instruments:
+        if not self.instruments.all:
             return
         subject = Subject(
             instance=record.instance,
@@ -114,7 +114,7 @@ class Teller:
 
     def began(self, attempt: Attempt, headers: Mapping[str, str]) -> AttemptFact | None:
         """An attempt begins."""
-        if not self.instruments:
+        if not self.instruments.all:
             return None
         item = attempt.item
         return AttemptFact(
@@ -170,5 +170,5 @@ class Teller:
 
     def lease_lost(self, what: Literal["turn", "activity"], instance: str) -> None:
         """A lease has gone."""
-        if self.instruments:
+        if self.instruments.all:
             self.instruments.saw(LeaseLost(what=what, instance=instance, worker=self.worker))

@@ -38,75 +38,51 @@ class Instrument(Protocol):
         """Something has happened."""
 
 
-Surroundings = tuple[Instrument, AbstractContextManager[object]]
-
-
 class Instruments:
     """Several, as one that never raises. False if there is none."""
 
     def __init__(self, instruments: Sequence[Instrument] = ()) -> None:
-        self._all = tuple(instruments)
+        self.all = tuple(instruments)
 
     def __bool__(self) -> bool:
-        return bool(self._all)
+        return bool(self.all)
 
     def headers(self, start: Start) -> dict[str, str]:
         """What all of them say; of the same header, the last."""
         merged: dict[str, str] = {}
-        for one in self._all:
+        for one in self.all:
             try:
                 merged.update(_texts(one.headers(start)))
             except Exception as exc:
-                self._drop(one, exc)
+                self.drop(one, exc)
         return merged
 
     def activity_headers(self, subject: Subject, within: str) -> dict[str, str]:
         """What all of them say; of the same header, the last."""
         merged: dict[str, str] = {}
-        for one in self._all:
+        for one in self.all:
             try:
                 merged.update(_texts(one.activity_headers(subject, within)))
             except Exception as exc:
-                self._drop(one, exc)
+                self.drop(one, exc)
         return merged
 
     def saw(self, fact: Fact) -> None:
         """Tell all of them."""
-        for one in self._all:
+        for one in self.all:
             try:
                 one.saw(fact)
             except Exception as exc:
-                self._drop(one, exc)
+                self.drop(one, exc)
 
     def inside(self, attempt: Attempt) -> AbstractContextManager[None]:
         """The surroundings that all of them give to a body."""
         return _Surroundings(self, attempt)
 
-    def enter(self, attempt: Attempt) -> list[Surroundings]:
-        """Into what each of them gives; for `leave`."""
-        entered: list[Surroundings] = []
-        for one in self._all:
-            try:
-                surroundings = one.inside(attempt)
-                surroundings.__enter__()
-            except Exception as exc:
-                self._drop(one, exc)
-            else:
-                entered.append((one, surroundings))
-        return entered
-
-    def leave(self, entered: list[Surroundings]) -> None:
-        """Out again, the last first."""
-        for one, surroundings in reversed(entered):
-            try:
-                surroundings.__exit__(None, None, None)
-            except Exception as exc:
-                self._drop(one, exc)
-
-    def _drop(self, failed: Instrument, exc: Exception) -> None:
-        """One that is raising; others that are being told go on."""
-        if any(one is failed for one in self._all):
-            self._all = tuple(one for one in self._all if one is not failed)
+    def drop(self, failed: Instrument, exc: Exception) -> None:
+        """Tell one that is raising nothing any more; others that are being told go on."""
+        if any(one is failed for one in self.all):
+            self.all = tuple(one for one in self.all if one is not failed)
             log.error(
                 "an instrument failed and is not told anything any more: %s: %s",
                 type(failed).__qualname__,
@@ -120,13 +96,24 @@ class _Surroundings(AbstractContextManager[None]):
 
     def __init__(self, instruments: Instruments, attempt: Attempt) -> None:
         self._instruments, self._attempt = instruments, attempt
-        self._entered: list[Surroundings] = []
+        self._entered: list[tuple[Instrument, AbstractContextManager[object]]] = []
 
     def __enter__(self) -> None:
-        self._entered = self._instruments.enter(self._attempt)
+        for one in self._instruments.all:
+            try:
+                surroundings = one.inside(self._attempt)
+                surroundings.__enter__()
+            except Exception as exc:
+                self._instruments.drop(one, exc)
+            else:
+                self._entered.append((one, surroundings))
 
     def __exit__(self, *raised: object) -> None:
-        self._instruments.leave(self._entered)
+        for one, surroundings in reversed(self._entered):
+            try:
+                surroundings.__exit__(None, None, None)
+            except Exception as exc:
+                self._instruments.drop(one, exc)
 
 
 def _texts(headers: Any) -> dict[str, str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import NamedTuple
 
 import attrs
 from opentelemetry import context as current
@@ -60,12 +61,20 @@ class Current:
         current.detach(self._token)
 
 
+class Begun(NamedTuple):
+    """An attempt that is recorded: where it hangs, its own place, and what is current in its body, if that is here."""
+
+    parent: SpanContext
+    here: SpanContext
+    span: Span | None
+
+
 @attrs.define(eq=False)
 class Attempts:
     """Draws them."""
 
     _pen: Pen
-    _pending: Pending[Key] = attrs.field(factory=Pending)
+    _pending: Pending[Key, Begun] = attrs.field(factory=Pending)
 
     def inside(self, attempt: Attempt) -> AbstractContextManager[object]:
         """Inside, its span is the current one; one that is not recorded keeps what is beneath it unrecorded."""
@@ -76,27 +85,32 @@ class Attempts:
             return Current(NonRecordingSpan(parent))
         here = _span(attempt, parent, attempt.attempt)
         span = self._pen.begin(here, partial(_drawn, attempt, parent, here))
-        self._pending.put(_key(attempt), span)
+        self._pending.put(_key(attempt), Begun(parent, here, span))
         return Current(span)
 
     def ended(self, fact: AttemptEnded) -> None:
         """Its end is recorded. One that nobody has written on is drawn now, like one whose body was never called."""
         attempt = fact.attempt
-        parent = context_of(attempt.headers)
-        if parent is None or not parent.trace_flags.sampled:
+        begun = self._pending.take(_key(attempt)) or _unseen(attempt)
+        if begun is None:
             return
-        span = self._pending.take(_key(attempt))
+        parent, here, span = begun
+        written = span.close() if isinstance(span, BlankSpan) else span
         if fact.how == "given back":
             here = _span(attempt, parent, attempt.attempt, "given back", attempt.worker, str(attempt.began))
-            name = f"{attempt.name}: given back"
+            self._pen.draw(_drawn(attempt, parent, here, f"{attempt.name}: given back", fact))
+        elif written is None:
+            self._pen.draw(_drawn(attempt, parent, here, attempt.name, fact))
         else:
-            here = _span(attempt, parent, attempt.attempt) if span is None else span.get_span_context()
-            written = span.close() if isinstance(span, BlankSpan) else span
-            if written is not None:
-                self._pen.finish(written, _ending(fact))
-                return
-            name = attempt.name
-        self._pen.draw(_drawn(attempt, parent, here, name, _ending(fact)))
+            self._pen.finish(written, _ending(fact))
+
+
+def _unseen(attempt: Attempt) -> Begun | None:
+    """One whose begin is not known here; None if it is not recorded."""
+    parent = context_of(attempt.headers)
+    if parent is None or not parent.trace_flags.sampled:
+        return None
+    return Begun(parent, _span(attempt, parent, attempt.attempt), None)
 
 
 def _key(attempt: Attempt) -> Key:
@@ -111,7 +125,7 @@ def _span(attempt: Attempt, parent: SpanContext, number: int, *more: str) -> Spa
 
 
 def _drawn(
-    attempt: Attempt, parent: SpanContext, here: SpanContext, name: str | None = None, over: Ending | None = None
+    attempt: Attempt, parent: SpanContext, here: SpanContext, name: str | None = None, over: AttemptEnded | None = None
 ) -> Drawn:
     """As it begins, or once it is `over`; a retry is linked to the attempt before it."""
     before = attempt.attempt - 1
@@ -120,29 +134,34 @@ def _drawn(
         span=here,
         parent=parent,
         at=attempt.began,
-        until=None if over is None else over.until,
+        until=None if over is None else over.at,
         kind=SpanKind.CONSUMER,
         attributes=_attributes(attempt, over),
-        fault=None if over is None else over.fault,
-        cancelled=over is not None and over.cancelled,
+        fault=None if over is None else _fault(over),
+        cancelled=over is not None and over.how == "cancelled",
         links=(_span(attempt, parent, before),) if before else (),
     )
 
 
 def _ending(fact: AttemptEnded) -> Ending:
-    told: dict[str, Value] = {OUTCOME: fact.how}
-    if fact.retry_in is not None:
-        told[RETRY_IN] = fact.retry_in
     return Ending(
         at=fact.attempt.began,
         until=fact.at,
-        attributes=told,
-        fault=None if fact.failure is None else Fault.of(fact.failure),
+        attributes=_outcome(fact),
+        fault=_fault(fact),
         cancelled=fact.how == "cancelled",
     )
 
 
-def _attributes(attempt: Attempt, over: Ending | None) -> Attributes:
+def _fault(fact: AttemptEnded) -> Fault | None:
+    return None if fact.failure is None else Fault.of(fact.failure)
+
+
+def _outcome(fact: AttemptEnded) -> dict[str, Value]:
+    return {OUTCOME: fact.how} if fact.retry_in is None else {OUTCOME: fact.how, RETRY_IN: fact.retry_in}
+
+
+def _attributes(attempt: Attempt, over: AttemptEnded | None) -> Attributes:
     told: dict[str, Value] = {
         INSTANCE: attempt.instance,
         EXECUTION: attempt.execution,
@@ -156,4 +175,4 @@ def _attributes(attempt: Attempt, over: Ending | None) -> Attributes:
         told[TAG] = attempt.tag
     if attempt.session is not None:
         told[SESSION] = attempt.session
-    return told if over is None else {**told, **over.attributes}
+    return told if over is None else told | _outcome(over)

@@ -1,7 +1,8 @@
 """A span that is current while something runs, and that nobody has written on yet: most stay so.
 
 Laws: whoever writes on it, or looks at what it says, finds a span of the SDK, which is begun at that moment and has the
-time of its own begin; until then it is an id. Any thread may be the first.
+time of its own begin; until then it is an id. Any thread may be the first. Where nobody was before it was over, whoever
+comes then, such as a thread that was left behind, writes on nothing, and finds none of it.
 
 Who calls it: `_pen.py`; whoever asks OpenTelemetry for the current span. Read next: `_sdk.py`.
 """
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any, Final
 
-from opentelemetry.trace import Span, SpanContext, Status, StatusCode
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, StatusCode
 
 _first: Final = Lock()
 
@@ -30,6 +31,8 @@ class BlankSpan(Span):
         if self.written is None:
             with _first:
                 if self.written is None:
+                    if self.over:
+                        return NonRecordingSpan(self._span)
                     self.written = self._begin()
         return self.written
 
@@ -41,8 +44,9 @@ class BlankSpan(Span):
 
     def close(self) -> Span | None:
         """Its time is over: the span that was written on, to be ended; None if nobody has."""
-        self.over = True
-        return self.written
+        with _first:
+            self.over = True
+            return self.written
 
     def get_span_context(self) -> SpanContext:
         """Its place."""

@@ -71,19 +71,14 @@ class Drawn:
         )
 
     @property
-    def begin(self) -> int:
-        """When it began, in nanoseconds."""
-        return nanoseconds(self.at)
-
-    @property
-    def end(self) -> int:
-        """When it ended."""
-        until = self.until
-        return nanoseconds(self.at if until is None or until < self.at else until)
+    def times(self) -> tuple[int, int]:
+        """When it began and when it ended, in nanoseconds."""
+        begin, until = nanoseconds(self.at), self.until
+        return begin, begin if until is None or until <= self.at else nanoseconds(until)
 
     def linked(self) -> tuple[Link, ...]:
         """Its links, each for one span alone."""
-        return tuple([Link(link, {}) for link in self.links]) if self.links else ()
+        return tuple([Link(link, {}) for link in self.links])
 
 
 def told(what: Drawn | Ending) -> Attributes:
@@ -105,5 +100,5 @@ def status_of(fault: Fault, *, messages: bool) -> Status:
 
 def nanoseconds(seconds: float) -> int:
     """A time in whole nanoseconds, as exact as it was in seconds."""
-    whole, rest = divmod(seconds, 1.0)
-    return int(whole) * 1_000_000_000 + round(rest * 1_000_000_000)
+    whole = int(seconds)
+    return whole * 1_000_000_000 + round((seconds - whole) * 1_000_000_000)

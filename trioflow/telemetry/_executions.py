@@ -49,6 +49,9 @@ MOMENTS: Final[dict[type[Event], str]] = {
 """What is done to an execution, and is over at once."""
 
 
+SHOWN: Final = (*ENDINGS, *MOMENTS)
+
+
 def spans_of_turn(traced: Traced, fact: TurnRan, *, messages: bool, detail: bool) -> Iterator[Drawn]:
     """What a turn shows. It is shown itself if it changed anything, and has more to say than that, or `detail` asks."""
     yield from _anchor(traced, fact.events)
@@ -99,16 +102,15 @@ def _anchor(traced: Traced, events: Sequence[Event]) -> Iterator[Drawn]:
 
 def _events(traced: Traced, events: Sequence[Event], *, messages: bool) -> Iterator[Drawn]:
     for event in events:
-        how, moment = ENDINGS.get(type(event)), MOMENTS.get(type(event))
-        if how is None and moment is None:
+        if type(event) not in SHOWN:  # most are not
             continue
+        how = ENDINGS.get(type(event))
         fault = Fault.of(event.failure) if isinstance(event, OrchestrationFailed | Parked) else None
         reason = getattr(event, "reason", None) if messages else None
         why = {} if reason is None else {REASON: reason}
         if how is None:
-            assert moment is not None
             yield Drawn(
-                name=moment,
+                name=MOMENTS[type(event)],
                 span=traced.span("event", event.id),
                 parent=traced.anchor,
                 at=event.at,

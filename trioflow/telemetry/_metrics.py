@@ -250,8 +250,8 @@ def _turn(fact: TurnRan) -> Iterator[Measurement]:
     if fact.events and fact.events[-1].ends:
         yield Measurement(LENGTH, fact.length, what)
     for span in fact.spans:
-        if isinstance(span, PartClosed):
-            yield from _closed(span)
+        if isinstance(span, PartClosed) and _poisoned(span):
+            yield Measurement(POISON, 1, {ACTIVITY: span.part.name})
 
 
 def _events(subject: Subject, what: dict[str, Value], events: Sequence[Event]) -> Iterator[Measurement]:
@@ -275,11 +275,10 @@ def _event(subject: Subject, what: dict[str, Value], event: Event) -> Iterator[M
         yield Measurement(POISON, 1, {NAME: subject.name})
 
 
-def _closed(closed: PartClosed) -> Iterator[Measurement]:
+def _poisoned(closed: PartClosed) -> bool:
     """An activity that fails as poison has no attempt that tells of it."""
-    match closed.answer:
-        case ActivityFailed(failure=Failure(category=Category.POISON)):
-            yield Measurement(POISON, 1, {ACTIVITY: closed.part.name})
+    answer = closed.answer
+    return isinstance(answer, ActivityFailed) and answer.failure.category == Category.POISON
 
 
 def _attempt(fact: AttemptEnded) -> Iterator[Measurement]:

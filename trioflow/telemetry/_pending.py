@@ -1,4 +1,4 @@
-"""Spans of attempts that have begun and wait for the word that they are over, which may never come.
+"""Attempts that have begun and wait for the word that they are over, which may never come.
 
 Law: bounded: where too many wait, the oldest is forgotten; if the word comes after all, it is drawn anew. Who calls it:
 `_attempts.py`.
@@ -9,28 +9,28 @@ from __future__ import annotations
 from typing import Final, Generic, TypeVar
 
 import attrs
-from opentelemetry.trace import Span
 
 K = TypeVar("K")
+V = TypeVar("V")
 
 MOST: Final = 10_000
 
 
 @attrs.define(eq=False)
-class Pending(Generic[K]):
+class Pending(Generic[K, V]):
     """By a key."""
 
-    _spans: dict[K, Span] = attrs.field(factory=dict)
+    _begun: dict[K, V] = attrs.field(factory=dict)
 
     def __len__(self) -> int:
-        return len(self._spans)
+        return len(self._begun)
 
-    def put(self, key: K, span: Span) -> None:
+    def put(self, key: K, begun: V) -> None:
         """It waits."""
-        self._spans[key] = span
-        if len(self._spans) > MOST:
-            del self._spans[next(iter(self._spans))]
+        self._begun[key] = begun
+        if len(self._begun) > MOST:
+            del self._begun[next(iter(self._begun))]
 
-    def take(self, key: K) -> Span | None:
+    def take(self, key: K) -> V | None:
         """It is over; None if it is not known."""
-        return self._spans.pop(key, None)
+        return self._begun.pop(key, None)

@@ -22,8 +22,13 @@ from opentelemetry.trace.status import Status
 from trioflow.telemetry._attributes import ATTRIBUTES
 from trioflow.telemetry._drawn import Drawn, status_of, told
 
-DEAF: Final = (SpanProcessor.on_start, BatchSpanProcessor.on_start, SimpleSpanProcessor.on_start)
-"""What processors do that do nothing when a span begins."""
+HOOKS: Final = ("on_start", "_on_ending")
+"""What the SDK calls when a span begins and when it is about to end; older ones do not know the second."""
+
+DEAF: Final = tuple(
+    getattr(kind, hook, None) for kind in (SpanProcessor, BatchSpanProcessor, SimpleSpanProcessor) for hook in HOOKS
+)
+"""The SDK's own of them, which do nothing."""
 
 FINE: Final = Status()
 
@@ -65,9 +70,9 @@ class Maker:
             span = self.begin(drawn, Context())
             if drawn.fault is not None:
                 span.set_status(status_of(drawn.fault, messages=self._messages))
-            span.end(drawn.end)
+            span.end(drawn.times[1])
             return
-        tracer = self._tracer
+        tracer, (begin, end) = self._tracer, drawn.times
         tracer.span_processor.on_end(
             ReadableSpan(
                 drawn.name,
@@ -75,11 +80,11 @@ class Maker:
                 drawn.parent,
                 tracer.resource,
                 told(drawn),
-                links=drawn.linked(),
+                links=drawn.linked() if drawn.links else (),
                 kind=drawn.kind,
                 status=FINE if drawn.fault is None else status_of(drawn.fault, messages=self._messages),
-                start_time=drawn.begin,
-                end_time=drawn.end,
+                start_time=begin,
+                end_time=end,
                 instrumentation_scope=self._scope,
             )
         )
@@ -99,14 +104,13 @@ class Maker:
             limits=self._limits,
             instrumentation_scope=self._scope,
         )
-        span.start(drawn.begin, context)
+        span.start(drawn.times[0], context)
         return span
 
 
 def _watches(processor: Any) -> bool:
     """Whether it does anything when a span begins, or is about to end."""
-    kind, last = type(processor), "_on_ending"  # older SDKs have none
-    return kind.on_start not in DEAF or getattr(kind, last, None) is not getattr(SpanProcessor, last, None)
+    return any(getattr(type(processor), hook, None) not in DEAF for hook in HOOKS)
 
 
 def maker_for(tracer: Any, scope: str, release: str | None, *, messages: bool) -> Maker:

@@ -42,10 +42,10 @@ class Spans:
     def saw(self, fact: Fact) -> None:
         """Draw what it shows."""
         match fact:
+            case AttemptEnded():  # the most frequent first
+                self.attempts.ended(fact)
             case StartAnswered():
                 self.starts.answered(fact)
-            case AttemptEnded():
-                self.attempts.ended(fact)
             case TurnRan() | Administered():
                 traced = self._recorded(fact.subject)
                 if traced is not None:

@@ -32,6 +32,7 @@ import tempfile
 
 import trio
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 
 import trioflow
 from trioflow import activity, durable, telemetry
@@ -62,11 +63,20 @@ async def look_for_offers(order: str) -> None:
     await trio.sleep_forever()
 
 
+def send_all() -> None:
+    """Send what has not been sent yet, however busy this machine is."""
+    provider = trace.get_tracer_provider()
+    assert isinstance(provider, TracerProvider)
+    provider.force_flush()
+
+
 @app.activity
 async def pack(order: str) -> None:
     """The first process never gets beyond this."""
     if os.environ.get("TRIOFLOW_EXAMPLE_HANG"):
         await trio.sleep(2 * EVERY)
+        with trio.move_on_after(2):  # there may be no collector
+            await trio.to_thread.run_sync(send_all, abandon_on_cancel=True)
         say("begin pack")
         await trio.sleep_forever()
 

@@ -1,5 +1,5 @@
-"""What tests of several packages share: a PostgreSQL that is started when the first of them asks for it, and an ear for
-what trioflow's loggers must never say.
+"""What tests of several packages share: a PostgreSQL that is started when the first of them asks for it, an ear for
+what trioflow's loggers must never say, and how Hypothesis makes up examples.
 """
 
 from __future__ import annotations
@@ -8,11 +8,18 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.canary import Watch
 from tests.postgres_server import Server, fresh_schema, shared_url
 
 WATCH = Watch()
+
+# The same examples in each run, and a busy machine is no failure. Who wants others says so: the slow tests do.
+settings.register_profile(
+    "trioflow", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("trioflow")
 
 
 @pytest.hookimpl(wrapper=True)

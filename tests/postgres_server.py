@@ -13,6 +13,7 @@ import atexit
 import functools
 import itertools
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -43,11 +44,15 @@ def _wheel() -> Any:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A TCP port that nobody listens on, and that no system gives to whoever connects somewhere."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Server:

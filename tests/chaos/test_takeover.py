@@ -108,7 +108,7 @@ async def test_a_zombie_that_wakes_changes_nothing(url: str, tmp_path: pathlib.P
 async def test_what_a_dead_worker_held_is_taken_over(
     url: str, tmp_path: pathlib.Path, moment: str, notices_deaths: bool
 ) -> None:
-    """Within a lease and a second, or long before where deaths are noticed, whatever it was doing."""
+    """When its lease is over, or long before where deaths are noticed, whatever it was doing."""
     ledger, lease = tmp_path / "ledger", 30.0 if notices_deaths else LEASE
     with trio.fail_after(60):
         async with trioflow.connect(url, crowd.app) as client:
@@ -116,8 +116,7 @@ async def test_what_a_dead_worker_held_is_taken_over(
                 handle = await client.start(crowd.chain, 1, id="chain-1")
                 await mortal.process.wait()
             async with worker(url, ledger, "other", "--lease", lease):
-                began = trio.current_time()
-                assert await handle.result() == 6
-                assert trio.current_time() - began < (10.0 if notices_deaths else lease + 1.0)
+                with trio.fail_after(20):  # far less than the lease where deaths are noticed
+                    assert await handle.result() == 6
     assert noted(ledger, "died")[0][2:] == ["mortal", moment]
     assert len(noted(ledger, "run")) == 5 + (moment == "activity.after_body")

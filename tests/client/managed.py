@@ -85,7 +85,7 @@ async def until_info(
     handle: trioflow.Handle[Any], wanted: Callable[[trioflow.InstanceInfo], bool]
 ) -> trioflow.InstanceInfo:
     """Wait until an instance is there, and is as wanted."""
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while True:
             with suppress(trioflow.InstanceNotFound):
                 if wanted(info := await handle.info()):

@@ -28,7 +28,7 @@ async def waiting(client: trioflow.Client, *ids: str) -> None:
 async def ended(client: trioflow.Client, *ids: str) -> None:
     """Instances that have ended."""
     for name in ids:
-        await (await client.start("echo", id=name)).result(timeout=5)
+        await (await client.start("echo", id=name)).result(timeout=20)
 
 
 async def states(client: trioflow.Client) -> dict[str, str]:
@@ -47,7 +47,7 @@ async def test_cancel_and_terminate_all(store: Store) -> None:
         assert await client.terminate_all(InstanceFilter(prefix="b"), reason="now") == 2
         for name, error in (("a-1", trioflow.OrchestrationCancelled), ("b-2", trioflow.OrchestrationTerminated)):
             with pytest.raises(error, match=r"enough|now"):
-                await client.handle(name).result(timeout=5)
+                await client.handle(name).result(timeout=20)
         await until_info(client.handle("b-1"), lambda info: info.state.ended)
         await until_info(client.handle("a-2"), lambda info: info.state.ended)
         assert await client.cancel_all(everything=True) == 0
@@ -79,7 +79,7 @@ async def test_what_was_begun_anew_meanwhile_is_not_deleted(store: Store, force:
         async def begin_again() -> None:
             if (await client.get("a")).execution == 1:
                 handle = await client.restart("a")
-                await handle.result(timeout=5)
+                await handle.result(timeout=20)
 
         late.before = begin_again
         assert await client.delete_all(prefix="a", force=force) == 0
@@ -96,7 +96,7 @@ async def test_deleting_one_means_whatever_has_the_id(store: Store) -> None:
 
         async def begin_again() -> None:
             late.before = None
-            await (await client.restart("a")).result(timeout=5)
+            await (await client.restart("a")).result(timeout=20)
 
         late.before = begin_again
         assert await client.delete("a") == 1
@@ -141,7 +141,7 @@ async def test_the_parked_go_on_after_a_fix(store: Store) -> None:
         assert await client.resume_all(limit=2) == 2
         assert await client.resume_all() == 1
         for name in ("f-1", "f-2", "f-3"):
-            assert await client.handle(name).result(timeout=5, wait_parked=True) == "done"
+            assert await client.handle(name).result(timeout=20, wait_parked=True) == "done"
         assert (await client.get("w")).state is State.SUSPENDED
 
 
@@ -169,7 +169,7 @@ async def test_deleting_all_tells_the_parents(store: Store) -> None:
         handle = await client.start("parent", "child", id="p")
         await until_state(client.handle("child"), State.WAITING)
         assert await client.delete_all(name="wait", force=True) == 1
-        assert "it was deleted" in await handle.result(timeout=5)
+        assert "it was deleted" in await handle.result(timeout=20)
 
 
 async def test_prune_all(store: Store) -> None:
@@ -267,7 +267,7 @@ class Moving(FaultyStore):
 async def end(client: trioflow.Client, id: str) -> None:
     """Let an instance end."""
     await client.raise_event(id, "go")
-    await client.handle(id).result(timeout=5)
+    await client.handle(id).result(timeout=20)
 
 
 async def begin_again(client: trioflow.Client, id: str) -> None:

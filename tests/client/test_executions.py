@@ -21,10 +21,10 @@ async def test_executions_tell_how_they_ended(store: Store) -> None:
     yard = make_yard()
     async with running(yard.app, store) as client:
         handle = await client.start("count", 1, id="x")
-        await handle.result(timeout=5)
+        await handle.result(timeout=20)
         handle = await client.start("fail", "bad", id="x", if_exists="replace_finished")
         with pytest.raises(trioflow.OrchestrationFailed):
-            await handle.result(timeout=5)
+            await handle.result(timeout=20)
         for end in ("cancel", "terminate"):
             handle = await client.start("wait", id="x", if_exists="replace_finished")
             await until_state(handle, State.WAITING)
@@ -86,7 +86,7 @@ async def test_many_executions_are_read_in_parts(store: Store, monkeypatch: pyte
     async with running(make_yard().app, store) as client:
         for times in (3, 4):
             handle = await client.start("count", times)
-            await handle.result(timeout=5)
+            await handle.result(timeout=20)
             assert [one.execution for one in await handle.executions()] == list(range(1, times + 2))
 
 

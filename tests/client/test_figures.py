@@ -21,8 +21,8 @@ async def test_metrics_count_what_is_there(store: Store) -> None:
         empty = await client.metrics()
         assert (empty.instances, empty.count(), empty.events) == ({}, 0, 0)
         for number in range(3):
-            await (await client.start("echo", number)).result(timeout=5)
-        await (await client.start("count", 2)).result(timeout=5)
+            await (await client.start("echo", number)).result(timeout=20)
+        await (await client.start("count", 2)).result(timeout=20)
         await until_state(await client.start("wait", id="w"), State.WAITING)
         await client.start("wait", delay=3600)
         metrics = await client.metrics()

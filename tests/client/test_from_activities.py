@@ -84,7 +84,7 @@ async def test_an_activity_starts_tells_lists_and_reads(store: Store) -> None:
     office = make_office()
     async with running(office.app, store) as client:
         handle = await client.start("clerk", id="c")
-        assert await handle.result(timeout=10) == ["how!", ["ann", "c"], {"note": 1}]
+        assert await handle.result(timeout=20) == ["how!", ["ann", "c"], {"note": 1}]
         assert office.found == {"metrics": 2, "status": "busy"}
 
 

@@ -82,8 +82,8 @@ async def client() -> Any:
 async def test_a_result_has_its_declared_type(client: trioflow.Client) -> None:
     """Results are decoded by the orchestration's return type."""
     handle = await client.start("colour")
-    assert await handle.result(timeout=5) is Colour.RED
-    assert await client.handle(handle.id).result(timeout=5) is Colour.RED
+    assert await handle.result(timeout=20) is Colour.RED
+    assert await client.handle(handle.id).result(timeout=20) is Colour.RED
 
 
 async def test_a_result_that_is_not_there_in_time(client: trioflow.Client) -> None:
@@ -92,14 +92,14 @@ async def test_a_result_that_is_not_there_in_time(client: trioflow.Client) -> No
     with pytest.raises(trio.TooSlowError):
         await handle.result(timeout=0)
     await handle.raise_event("go", [1, {"a": None}])
-    assert await handle.result(timeout=5) == [1, {"a": None}]
+    assert await handle.result(timeout=20) == [1, {"a": None}]
 
 
 @pytest.mark.parametrize(("kind", "cause"), [("builtin", ValueError), ("group", ExceptionGroup)])
 async def test_a_failure_has_its_cause(client: trioflow.Client, kind: str, cause: type[BaseException]) -> None:
     """The original exception is the cause, as its own class where that is known."""
     with pytest.raises(trioflow.OrchestrationFailed) as caught:
-        await (await client.start("fail", kind)).result(timeout=5)
+        await (await client.start("fail", kind)).result(timeout=20)
     assert isinstance(caught.value.__cause__, cause)
     assert caught.value.retryable
     assert caught.value.attempts == 1
@@ -109,7 +109,7 @@ async def test_an_unknown_exception_is_told_by_name(client: trioflow.Client) -> 
     """A class that is not registered is told by type, message and chain."""
     handle = await client.start("fail", "unknown")
     with pytest.raises(trioflow.OrchestrationFailed, match="who") as caught:
-        await handle.result(timeout=5)
+        await handle.result(timeout=20)
     assert caught.value.type.endswith("Unknown")
     assert caught.value.message == "who"
     assert isinstance(caught.value.__cause__, KeyError)
@@ -134,7 +134,7 @@ async def test_nobody_is_there(client: trioflow.Client) -> None:
 async def test_what_has_ended_takes_no_messages(client: trioflow.Client) -> None:
     """Events and control messages to an instance that has ended are refused."""
     handle = await client.start("colour")
-    await handle.result(timeout=5)
+    await handle.result(timeout=20)
     for act in (handle.cancel, handle.terminate, handle.suspend, handle.resume):
         with pytest.raises(trioflow.InstanceFinished):
             await act()
@@ -173,7 +173,7 @@ async def test_an_event_may_carry_a_record(client: trioflow.Client) -> None:
     """An instance of a class travels as its fields and arrives as what the waiter declared."""
     handle = await client.start("approve")
     await handle.raise_event("approval", Approval("me"))
-    assert await handle.result(timeout=5) == "me"
+    assert await handle.result(timeout=20) == "me"
 
 
 async def test_reasons_are_texts(client: trioflow.Client) -> None:
@@ -201,7 +201,7 @@ async def test_reasons_are_given_by_place_or_by_name(client: trioflow.Client, ve
             act = getattr(handle, verb) if of_handle else functools.partial(getattr(client, verb), handle.id)
             await (act(reason="x" * 2048) if by_name else act("x" * 2048))
             with pytest.raises((trioflow.OrchestrationCancelled, trioflow.OrchestrationTerminated), match="xxx"):
-                await handle.result(timeout=5)
+                await handle.result(timeout=20)
 
 
 async def test_progress_can_be_watched(client: trioflow.Client) -> None:
@@ -223,7 +223,7 @@ async def test_unread_events_are_listed_at_the_end(client: trioflow.Client) -> N
     handle = await client.start("wait", "go")
     await handle.raise_event("other", 5)
     await handle.raise_event("go")
-    await handle.result(timeout=5)
+    await handle.result(timeout=20)
     info = await handle.info()
     assert [(event.name, event.value) for event in info.unread_events] == [("other", 5)]
     assert info.ended_at is not None
@@ -256,7 +256,7 @@ async def test_an_end_that_cannot_be_read_is_a_history_error(row: EventRow | Non
         handle = await client.start("colour")
         assert (await handle.info()).failure is None
         with pytest.raises(trioflow.HistoryError):
-            await handle.result(timeout=5)
+            await handle.result(timeout=20)
 
 
 async def test_a_cancelled_instance_says_why(client: trioflow.Client) -> None:
@@ -264,11 +264,11 @@ async def test_a_cancelled_instance_says_why(client: trioflow.Client) -> None:
     handle = await client.start("wait", "go")
     await handle.cancel("no longer needed")
     with pytest.raises(trioflow.OrchestrationCancelled, match="no longer needed"):
-        await handle.result(timeout=5)
+        await handle.result(timeout=20)
     other = await client.start("wait", "go")
     await other.terminate()
     with pytest.raises(trioflow.OrchestrationTerminated, match=r"was terminated$"):
-        await other.result(timeout=5)
+        await other.result(timeout=20)
 
 
 async def test_a_lost_hint_is_made_good(autojump_clock: trio.testing.MockClock) -> None:

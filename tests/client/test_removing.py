@@ -23,7 +23,7 @@ async def test_what_has_ended_is_deleted_with_its_descendants(store: Store) -> N
         handle = await client.start("parent", "child", id="p")
         await until_state(handle, State.WAITING)
         await client.handle("child").raise_event("go", 1)
-        assert await handle.result(timeout=5) == "got 1"
+        assert await handle.result(timeout=20) == "got 1"
         await client.start("wait", id="other")
         assert await handle.delete() == 2
         assert await listed(client) == ["other"]
@@ -42,7 +42,7 @@ async def test_what_has_not_ended_is_only_deleted_by_force(store: Store) -> None
         await until_state(client.handle("w"), State.WAITING)
         await until_state(parent, State.WAITING)
         leaving = await client.start("leave", "left", id="l")
-        assert await leaving.result(timeout=5) is None
+        assert await leaving.result(timeout=20) is None
         for handle in (waiting, parent, client.handle("child"), leaving):
             with pytest.raises(trioflow.InstanceNotFinished):
                 await handle.delete()
@@ -59,7 +59,7 @@ async def test_a_parent_that_waits_is_told_of_the_deletion(store: Store) -> None
         handle = await client.start("parent", "child", id="p")
         await until_state(client.handle("child"), State.WAITING)
         assert await client.delete("child", force=True) == 1
-        assert "it was deleted" in await handle.result(timeout=5)
+        assert "it was deleted" in await handle.result(timeout=20)
         with pytest.raises(trioflow.InstanceNotFound):
             await client.get("child")
 
@@ -86,18 +86,18 @@ async def test_a_child_that_ends_right_before_its_deletion_has_ended() -> None:
 
         async def end() -> None:
             await child.raise_event("go", 7)
-            await child.result(timeout=5)
+            await child.result(timeout=20)
 
         store.before = end
         assert await child.delete(force=True) == 1
-        assert await handle.result(timeout=5) == "got 7"
+        assert await handle.result(timeout=20) == "got 7"
 
 
 async def test_what_vanishes_right_before_its_deletion_is_not_found() -> None:
     """Two that delete the same instance do not both say that they did."""
     store = LateStore(MemoryStore())
     async with running(make_yard().app, store) as client:
-        await (await client.start("echo", id="e")).result(timeout=5)
+        await (await client.start("echo", id="e")).result(timeout=20)
 
         async def other() -> None:
             store.before = None
@@ -116,7 +116,7 @@ async def test_what_waits_for_a_deleted_instance_is_told(store: Store) -> None:
 
         async def wait() -> None:
             with pytest.raises(trioflow.InstanceNotFound):
-                await handle.result(timeout=5)
+                await handle.result(timeout=20)
 
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
@@ -127,7 +127,7 @@ async def test_a_lost_answer_deletes_once() -> None:
     """A deletion whose answer was lost is repeated by its request id, and tells what it did the first time."""
     store = FaultyStore(MemoryStore())
     async with running(make_yard().app, store) as client:
-        await (await client.start("echo", id="e")).result(timeout=5)
+        await (await client.start("echo", id="e")).result(timeout=20)
         store.fail("delete_instances", trioflow.OutcomeUnknown("the answer was lost"), when="after")
         assert await client.delete("e") == 1
 
@@ -153,7 +153,7 @@ async def test_pruning_keeps_the_newest(store: Store) -> None:
     """Histories of earlier executions go, but for the newest; the current one stays, and so do status and kv."""
     async with running(make_yard().app, store) as client:
         handle = await client.start("count", 5, id="c")
-        await handle.result(timeout=5)
+        await handle.result(timeout=20)
         assert await handle.prune(keep=9) == 0
         assert await handle.prune(keep=4) == 2
         assert [one.execution for one in await handle.executions()] == [3, 4, 5, 6]

@@ -24,7 +24,7 @@ async def test_what_has_ended_begins_again(store: Store) -> None:
         handle = await client.start("wait", "first", id="w", attributes={"region": "eu"})
         await handle.raise_event("first", 1)
         await handle.raise_event("unread", 2)
-        assert await handle.result(timeout=5) == 1
+        assert await handle.result(timeout=20) == 1
         before = await handle.info()
         again = await client.restart("w")
         assert again.id == "w"
@@ -38,7 +38,7 @@ async def test_what_has_ended_begins_again(store: Store) -> None:
         assert restarted.payload == started.payload  # type: ignore[attr-defined]
         assert restarted.seed != started.seed  # type: ignore[attr-defined]
         await handle.raise_event("first", 3)
-        assert await handle.result(timeout=5) == 3
+        assert await handle.result(timeout=20) == 3
 
 
 async def test_a_failed_one_begins_again_without_an_app(store: Store) -> None:
@@ -46,7 +46,7 @@ async def test_a_failed_one_begins_again_without_an_app(store: Store) -> None:
     async with running(make_yard().app, store) as client, trioflow.connect(store) as bare:
         handle = await client.start("fail", "bad", id="f")
         with pytest.raises(trioflow.OrchestrationFailed):
-            await handle.result(timeout=5)
+            await handle.result(timeout=20)
         await bare.handle("f").restart()
         info = await until_info(handle, lambda info: info.execution == 2 and info.state.ended)
         assert info.state is State.FAILED
@@ -65,7 +65,7 @@ async def test_what_runs_is_only_begun_again_by_force(store: Store) -> None:
         first, second = await handle.executions()
         assert (first.end, second.end) == (trioflow.ExecutionEnd.TERMINATED, None)
         await handle.raise_event("x", "done")
-        assert await handle.result(timeout=5) == "done"
+        assert await handle.result(timeout=20) == "done"
 
 
 @pytest.mark.parametrize("hold", ["suspend", "park"])
@@ -86,7 +86,7 @@ async def test_what_stands_still_begins_again(store: Store, hold: str) -> None:
         await handle.restart(force=True)
         await handle.raise_event("go")
         await handle.raise_event("changed")
-        assert await handle.result(timeout=5) == "done"
+        assert await handle.result(timeout=20) == "done"
 
 
 async def test_a_child_begins_again_as_nobodys(store: Store) -> None:
@@ -96,20 +96,20 @@ async def test_a_child_begins_again_as_nobodys(store: Store) -> None:
         child = client.handle("child")
         await until_state(child, State.WAITING)
         await child.restart(force=True)
-        assert "begin again" in await parent.result(timeout=5)
+        assert "begin again" in await parent.result(timeout=20)
         assert (await child.info()).parent is None
         await child.raise_event("go", 1)
-        assert await child.result(timeout=5) == 1
+        assert await child.result(timeout=20) == 1
 
 
 async def test_the_input_is_that_of_the_current_execution(store: Store) -> None:
     """After a continue-as-new it is what that was called with."""
     async with running(make_yard().app, store) as client:
         handle = await client.start("count", 3, id="c")
-        assert await handle.result(timeout=5) == "counted"
+        assert await handle.result(timeout=20) == "counted"
         assert await handle.prune() == 3
         await handle.restart()
-        assert await handle.result(timeout=5) == "counted"
+        assert await handle.result(timeout=20) == "counted"
         assert [one.execution for one in await handle.executions()] == [4, 5]
 
 
@@ -166,7 +166,7 @@ async def test_an_execution_that_was_ended_before_it_began_has_the_input_it_was_
         await until_info(handle, lambda info: info.state.ended)
         assert [type(event).__name__ for event in await handle.history()] == ["OrchestrationTerminated"]
         await handle.restart(latest=True)
-        assert await handle.result(timeout=5) == 2
+        assert await handle.result(timeout=20) == 2
         await handle.prune()
         assert [one.execution for one in await handle.executions()] == [3]
 
@@ -201,7 +201,7 @@ async def test_the_version_is_kept_unless_the_latest_is_wanted(store: Store, lat
         return "old"
 
     async with running(app, store) as client:
-        await (await client.start("greet", id="g")).result(timeout=5)
+        await (await client.start("greet", id="g")).result(timeout=20)
 
     @app.orchestration(name="greet", version="2.0.0")
     async def new() -> str:
@@ -209,7 +209,7 @@ async def test_the_version_is_kept_unless_the_latest_is_wanted(store: Store, lat
 
     async with running(app, store) as client:
         handle = await client.restart("g", latest=latest)
-        assert await handle.result(timeout=5) == result
+        assert await handle.result(timeout=20) == result
 
 
 @pytest.mark.parametrize(
@@ -235,11 +235,11 @@ async def test_a_restart_pins_one_execution_and_no_more(
     app.use_version("hop", "1.5.0")
     async with running(app, store) as client:
         handle = await client.start("hop", [], id="h", version="1.0.0")
-        assert await handle.result(timeout=5) == ["1.0.0", "1.5.0"]
+        assert await handle.result(timeout=20) == ["1.0.0", "1.5.0"]
         goal[0] = 3
         app.use_version("hop", used)
         await handle.restart(latest=latest)
-        assert await handle.result(timeout=5) == ran
+        assert await handle.result(timeout=20) == ran
 
 
 async def test_nobody_begins_what_somebody_else_has_begun(store: Store) -> None:
@@ -301,10 +301,10 @@ async def test_children_with_ids_are_begun_again(store: Store) -> None:
     async with running(_with_named_children(), store) as client:
         handle = await client.start("root", id="root")
         await _answered(client, 1, 1)
-        assert await handle.result(timeout=5) == ["left 1", "right 1"]
+        assert await handle.result(timeout=20) == ["left 1", "right 1"]
         await handle.restart()
         await _answered(client, 2, 2)
-        assert await handle.result(timeout=5) == ["left 2", "right 2"]
+        assert await handle.result(timeout=20) == ["left 2", "right 2"]
         assert [one.execution for one in await client.executions("leaf of left")] == [1, 2]
         record = await client.store.read_instance("left")
         assert record is not None
@@ -321,7 +321,7 @@ async def test_a_whole_family_is_begun_again_by_force(store: Store) -> None:
                 await trio.sleep(0.01)
         await handle.restart(force=True)
         await _answered(client, 2, 3)
-        assert await handle.result(timeout=5) == ["left 3", "right 3"]
+        assert await handle.result(timeout=20) == ["left 3", "right 3"]
 
 
 async def test_an_activity_does_not_restart_what_would_end_it(store: Store) -> None:
@@ -354,7 +354,7 @@ async def test_an_activity_does_not_restart_what_would_end_it(store: Store) -> N
         answers = {"below": "refused: .*'below'", "above": "refused: .*'above'", "other": "begun again"}
         for number, (target, answer) in enumerate(answers.items(), 1):
             handle = await client.start(parent, target, id="above", if_exists="replace_finished")
-            result = await handle.result(timeout=5)
+            result = await handle.result(timeout=20)
             assert re.match(answer, result), result
             assert (await handle.info()).execution == number
         assert (await client.get("other")).execution == 2
@@ -395,7 +395,7 @@ async def test_what_is_abandoned_may_restart_its_parent(store: Store, parted: bo
             await until_info(above, lambda info: info.execution == 2)
         await below.raise_event("go")
         await until_info(above, lambda info: info.execution == 2 + parted)
-        assert await below.result(timeout=5) == "begun again"
+        assert await below.result(timeout=20) == "begun again"
 
 
 class Overtaken(FaultyStore):

@@ -58,8 +58,8 @@ async def test_a_name_will_do() -> None:
     whole = trioflow.App("whole")
     whole.include(app, prefix="shop.")
     async with trioflow.open_runtime(whole, MemoryStore()) as runtime:
-        assert await (await runtime.client.start("shop.quick", 3)).result(timeout=5) == 3
-        assert await (await runtime.client.start(quick, 4)).result(timeout=5) == 4
+        assert await (await runtime.client.start("shop.quick", 3)).result(timeout=20) == 3
+        assert await (await runtime.client.start(quick, 4)).result(timeout=20) == 4
 
 
 @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ async def test_a_variant_brings_its_options() -> None:
     variant = old.options(version="1.0.0", id="deal-7")
     async with trioflow.open_runtime(shop, MemoryStore()) as runtime:
         handle = await runtime.client.start(variant)
-        assert (handle.id, await handle.result(timeout=5)) == ("deal-7", "old")
+        assert (handle.id, await handle.result(timeout=20)) == ("deal-7", "old")
         handle = await runtime.client.start(variant, id="deal-8", version="2.0.0")
-        assert (handle.id, await handle.result(timeout=5)) == ("deal-8", "new")
+        assert (handle.id, await handle.result(timeout=20)) == ("deal-8", "new")
         handle = await runtime.client.start(old.options(id="deal-9"))
-        assert (handle.id, await handle.result(timeout=5)) == ("deal-9", "new")
+        assert (handle.id, await handle.result(timeout=20)) == ("deal-9", "new")
         with pytest.raises(trioflow.InstanceExists):
             await runtime.client.start(variant)
         with pytest.raises(trioflow.UnregisteredError):
@@ -151,13 +151,13 @@ async def test_an_id_that_is_taken() -> None:
     async with trioflow.open_runtime(app, MemoryStore()) as runtime:
         client = runtime.client
         first = await client.start(quick, 1, id="one")
-        assert await first.result(timeout=5) == 1
+        assert await first.result(timeout=20) == 1
         with pytest.raises(trioflow.InstanceExists, match="one"):
             await client.start(quick, 2, id="one")
         attached = await client.start(quick, 3, id="one", if_exists="attach")
-        assert await attached.result(timeout=5) == 1
+        assert await attached.result(timeout=20) == 1
         replaced = await client.start(quick, 4, id="one", if_exists="replace_finished")
-        assert await replaced.result(timeout=5) == 4
+        assert await replaced.result(timeout=20) == 4
         assert (await replaced.info()).execution == 2
         events = await replaced.history()
         assert isinstance(events[0], OrchestrationStarted)
@@ -216,7 +216,7 @@ async def test_a_client_without_an_app_reads_plain_data() -> None:
     store = MemoryStore()
     async with trioflow.open_runtime(app, store) as runtime, trioflow.connect(store) as stranger:
         handle = await runtime.client.start(quick, 5)
-        assert await stranger.handle(handle.id).result(timeout=5) == 5
+        assert await stranger.handle(handle.id).result(timeout=20) == 5
         with pytest.raises(trioflow.UnregisteredError):
             await stranger.start("quick", 1)
 

@@ -143,7 +143,7 @@ async def test_the_living_instance_does_not_notice(caplog: pytest.LogCaptureFixt
         for _ in range(20):
             await handle.raise_event("next")
             await trio.lowlevel.checkpoint()
-        assert await handle.result(timeout=10) == 20
+        assert await handle.result(timeout=20) == 20
         enough.set()
     assert looks > 5
     messages = [record.getMessage() for record in caplog.records]
@@ -161,7 +161,7 @@ async def test_a_cancelled_branch_that_waits_says_so() -> None:
         tree = await handle.tree()
         shop.door.set()
         with pytest.raises(trioflow.OrchestrationCancelled):
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
     assert (tree.cancelled, tree.cancel_reason) == (True, "withdrawn")
     assert ", waiting, cancelled (withdrawn); " in str(tree)
     packer = tree.branches[0].scopes[1].branches[0]
@@ -179,7 +179,7 @@ async def test_before_the_first_turn_and_after_the_end() -> None:
         assert str(tree).startswith("s-1: ship, execution 1, pending; 0 events, 1 message queued, ")
         async with selling(shop, store):
             await handle.raise_event("shipped")
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
         tree = await stranger.tree("s-1")
         assert (tree.state, tree.branches) == (State.COMPLETED, ())
         assert str(tree).startswith("s-1: ship 1.0.0, execution 1, completed; ")

@@ -46,16 +46,16 @@ async def test_request_and_response_through_kv(store: Store) -> None:
 
         async def ask(name: str) -> None:
             await handle.raise_event("request", name)
-            answers.append(await handle.wait_kv(name, timeout=5))
+            answers.append(await handle.wait_kv(name, timeout=20))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask, "a")
             nursery.start_soon(ask, "b")
         assert sorted(answers) == ["A", "B"]
-        assert await handle.wait_kv("a", lambda value: value == "A", type=str, timeout=5) == "A"
-        assert await handle.wait_status(lambda status: status["step"] == 2, timeout=5) == {"step": 2}
+        assert await handle.wait_kv("a", lambda value: value == "A", type=str, timeout=20) == "A"
+        assert await handle.wait_status(lambda status: status["step"] == 2, timeout=20) == {"step": 2}
         await handle.raise_event("request", "c")
-        last = await handle.wait_status(lambda progress: progress.step == 3, type=Progress, timeout=5)
+        last = await handle.wait_status(lambda progress: progress.step == 3, type=Progress, timeout=20)
         assert last == Progress(3)
 
 
@@ -86,7 +86,7 @@ async def test_a_timeout_is_kept(store: Store) -> None:
     async with running(make_app(), store) as client:
         handle = await client.start("serve", 2)
         await handle.raise_event("request", "a")
-        await handle.wait_kv("a", timeout=5)
+        await handle.wait_kv("a", timeout=20)
         for wait in (handle.wait_kv("b", timeout=0), handle.wait_kv("a", lambda _: False, timeout=0.01)):
             with pytest.raises(trio.TooSlowError):
                 await wait
@@ -108,7 +108,7 @@ async def test_what_cannot_come_is_not_waited_for(store: Store) -> None:
         nursery.start_soon(wait_in_vain)
         await until_state(handle, State.WAITING)
         await handle.raise_event("request", "a")
-        await handle.result(timeout=5)
+        await handle.result(timeout=20)
         assert await handle.wait_kv("a") == "A"
         assert await handle.wait_status() == {"step": 1}
         for wait in (client.handle("nobody").wait_kv("a"), client.handle("nobody").wait_status()):
@@ -124,7 +124,7 @@ async def test_who_waits_for_a_deleted_instance_is_told(store: Store) -> None:
 
         async def wait_in_vain() -> None:
             with pytest.raises(trioflow.InstanceNotFound):
-                await handle.wait_kv("a", timeout=5)
+                await handle.wait_kv("a", timeout=20)
 
         nursery.start_soon(wait_in_vain)
         await trio.testing.wait_all_tasks_blocked()
@@ -143,7 +143,7 @@ async def test_a_parked_instance_is_not_waited_for(store: Store) -> None:
     async with running(yard.app, store) as client:
         await client.raise_event(handle.id, "more")
         with pytest.raises(trioflow.InstanceParked, match="Nondeterminism"):
-            await client.handle(handle.id).wait_status(timeout=5)
+            await client.handle(handle.id).wait_status(timeout=20)
 
 
 async def test_status_and_values_have_types(store: Store) -> None:
@@ -152,7 +152,7 @@ async def test_status_and_values_have_types(store: Store) -> None:
         handle = await client.start("serve", 1)
         assert await handle.status(Progress) is None
         await handle.raise_event("request", "a")
-        await handle.result(timeout=5)
+        await handle.result(timeout=20)
         assert await handle.status() == {"step": 1}
         assert await handle.status(Progress) == Progress(1)
         assert await handle.kv_value("a") == await client.kv_value(handle.id, "a", str) == "A"

@@ -142,7 +142,7 @@ async def main(folder: Path, kind: str, mode: str) -> None:
         k += 1
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             try:
                 going = await trial(folder / "x.db", disk, k, once=mode == "once")
             except BaseException as exc:

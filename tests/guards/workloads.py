@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable, Iterator
 import attrs
 import pytest
 import trio
+import trio.testing
 
 import trioflow
 from trioflow import durable
 from trioflow._kernel import Kernel
-from trioflow.abc import Store
+from trioflow.abc import LockActivities, LockTurns, LockedActivities, LockedTurns, Store
 from trioflow.testing import FaultyStore
 
 app = trioflow.App("guards")
@@ -79,14 +80,40 @@ class Counts:
     encoded: int = 0  # bytes of all histories
 
 
+class Watched(FaultyStore):
+    """A store that tells when whoever opened a runtime on it has been told that there is nothing to do."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.looked = {verb: trio.Event() for verb in ("lock_turns", "lock_activities")}
+
+    async def lock_turns(self, request: LockTurns) -> LockedTurns:
+        """A look for turns."""
+        answer = await super().lock_turns(request)
+        self.looked["lock_turns"].set()
+        return answer
+
+    async def lock_activities(self, request: LockActivities) -> LockedActivities:
+        """A look for activities."""
+        answer = await super().lock_activities(request)
+        self.looked["lock_activities"].set()
+        return answer
+
+    async def at_rest(self) -> None:
+        """Wait until the first looks were answered, and nothing came of them."""
+        for looked in self.looked.values():
+            await looked.wait()
+        await trio.testing.wait_all_tasks_blocked()
+
+
 async def count(
     store: Store, workload: Callable[[trioflow.Client, str, int], Awaitable[None]], name: str, size: int
 ) -> Counts:
     """Run a workload on an empty store and count."""
-    counts, counting = Counts(), FaultyStore(store)
+    counts, counting = Counts(), Watched(store)
     async with trioflow.open_runtime(app, counting) as runtime:
         with pytest.MonkeyPatch.context() as patch, _transactions(counting, counts):
-            await trio.testing.wait_all_tasks_blocked()
+            await counting.at_rest()
             before = dict(counting.calls)
             _count_steps(patch, counts)
             await workload(runtime.client, name, size)

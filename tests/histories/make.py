@@ -27,7 +27,7 @@ OPTIONS = trioflow.RuntimeOptions(worker="maker", grace=0.0, cache_executions=0)
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while not await holds():
             await trio.sleep(0.01)
 

@@ -28,7 +28,7 @@ async def parked(client: trioflow.Client) -> trioflow.Handle[str]:
     """A parked instance."""
     handle: trioflow.Handle[str] = await client.start("main")
     with pytest.raises(trioflow.InstanceParked, match="SpinError"):
-        await handle.result(timeout=10)
+        await handle.result(timeout=20)
     return handle
 
 
@@ -45,9 +45,9 @@ async def test_a_result_is_waited_for_once_somebody_acted(store: Store, probe: P
             with pytest.raises(trio.TooSlowError):
                 await client.handle(resumed.id).result(timeout=0)  # no worker is there yet
             async with running(app, store, step_limit=50):
-                assert await client.handle(resumed.id).result(timeout=10) == "done"
+                assert await client.handle(resumed.id).result(timeout=20) == "done"
                 with pytest.raises(trioflow.OrchestrationTerminated):
-                    await client.handle(ended.id).result(timeout=10)
+                    await client.handle(ended.id).result(timeout=20)
 
 
 async def test_suspending_a_parked_instance_leaves_it_parked(store: Store, probe: Probe) -> None:
@@ -57,13 +57,13 @@ async def test_suspending_a_parked_instance_leaves_it_parked(store: Store, probe
         handle = await parked(client)
         await handle.suspend("a second lock")
         with pytest.raises(trioflow.InstanceParked, match="SpinError"):
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
         info = await handle.info()
         assert (info.state, info.queued, info.cancel_queued) == (State.PARKED, 1, False)  # its start
         assert info.failure is not None
         probe.door("repaired").set()
         await handle.resume()
-        assert await handle.result(timeout=10) == "done"
+        assert await handle.result(timeout=20) == "done"
 
 
 async def test_a_delayed_start_can_be_terminated_at_once(app: trioflow.App, store: Store, probe: Probe) -> None:
@@ -72,7 +72,7 @@ async def test_a_delayed_start_can_be_terminated_at_once(app: trioflow.App, stor
         handle = await client.start(find(app, "hello"), 4, delay=3600)
         await handle.terminate("not needed")
         with pytest.raises(trioflow.OrchestrationTerminated, match="not needed"):
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
         assert shape(await handle.history()) == ["OrchestrationTerminated"]
     assert not probe.calls
 

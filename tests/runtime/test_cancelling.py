@@ -65,7 +65,7 @@ async def test_the_receipt_of_what_went_through_is_not_lost(store: Store) -> Non
             await trio.lowlevel.checkpoint()
         probe.door("charged").set()
         with pytest.raises(trioflow.OrchestrationCancelled, match="changed my mind") as caught:
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
     assert caught.value.reason == "changed my mind"
     assert probe.calls == ["refunded receipt"]
 
@@ -77,7 +77,7 @@ async def test_a_body_hears_of_cancellation_at_once(app: trioflow.App, store: St
         await probe.door("x runs").wait()
         await handle.cancel()
         with pytest.raises(trioflow.OrchestrationCancelled):
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
         assert probe.door("x cancelled").is_set()
         events = await handle.history()
     assert [event.how for event in events if isinstance(event, ActivityCancelled)] == ["ended"]
@@ -91,7 +91,7 @@ async def test_another_runtime_in_the_process_hears_too(app: trioflow.App, store
             await probe.door("x runs").wait()
             await handle.cancel()
             with pytest.raises(trioflow.OrchestrationCancelled):
-                await handle.result(timeout=10)
+                await handle.result(timeout=20)
             assert probe.door("x cancelled").is_set()
 
 
@@ -112,7 +112,7 @@ async def test_what_never_started_is_gone(app: trioflow.App, store: Store, probe
             await trio.lowlevel.checkpoint()
         await handle.cancel()
         with pytest.raises(trioflow.OrchestrationCancelled):
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
         events = await handle.history()
     assert [event.how for event in events if isinstance(event, ActivityCancelled)] == ["never_started"]
     assert not probe.calls
@@ -263,7 +263,7 @@ async def test_a_cancelled_nursery_leaves_nothing_running(store: Store) -> None:
         return "done"
 
     async with running(app, store) as client:
-        assert await (await client.start(main)).result(timeout=10) == "done"
+        assert await (await client.start(main)).result(timeout=20) == "done"
     assert sorted(probe.calls[2:4]) == ["a ended", "b ended"]
     assert probe.calls[4:] == ["after"]
 
@@ -299,7 +299,7 @@ async def test_a_cancelled_parent_waits_for_its_child(store: Store) -> None:
             await trio.lowlevel.checkpoint()
         await handle.cancel("stop")
         with pytest.raises(trioflow.OrchestrationCancelled):
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
         assert probe.calls == ["tidied"]
         assert (await client.get("the-child")).state is trioflow.State.CANCELLED
 
@@ -319,9 +319,9 @@ async def test_terminate_ends_activities_and_children(app: trioflow.App, store: 
         await probe.door("y runs").wait()
         await handle.terminate("out of budget")
         with pytest.raises(trioflow.OrchestrationTerminated, match="out of budget"):
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
         with pytest.raises(trioflow.OrchestrationTerminated, match="out of budget"):
-            await client.handle("child").result(timeout=10)
+            await client.handle("child").result(timeout=20)
         await probe.door("x cancelled").wait()
         await probe.door("y cancelled").wait()
 

@@ -149,9 +149,9 @@ async def test_an_instance_that_merely_has_the_childs_id_is_not_cancelled(store:
 
     async with running(app, store) as client:
         innocent = await client.start(stranger, id="shared")
-        assert await (await client.start(parent)).result(timeout=10) == "trioflow.InstanceExists"
+        assert await (await client.start(parent)).result(timeout=20) == "trioflow.InstanceExists"
         await innocent.raise_event("go", "well")
-        assert await innocent.result(timeout=10) == "well"
+        assert await innocent.result(timeout=20) == "well"
 
 
 async def test_terminating_a_suspended_parent_spares_a_stranger(autojump_clock: trio.testing.MockClock) -> None:
@@ -264,6 +264,6 @@ async def test_an_activity_in_a_nursery_that_was_never_left_ends_with_its_execut
         await probe.door("runs").wait()
         await handle.raise_event("go")
         with pytest.raises(trioflow.OrchestrationFailed):
-            await handle.result(timeout=10)
-        with trio.fail_after(10):
+            await handle.result(timeout=20)
+        with trio.fail_after(60):
             await probe.door("ended").wait()

@@ -46,6 +46,13 @@ def two_generations(later: Callable[..., Coroutine[Any, Any, Any]]) -> tuple[tri
     return before, after
 
 
+async def stopped_at_its_wait(client: trioflow.Client, handle: trioflow.Handle[Any]) -> None:
+    """Wait until the old code has nothing to do but to wait for its event: whoever comes next finds no work."""
+    while "EventWaited" not in shape(await handle.history()):
+        await trio.lowlevel.checkpoint()
+    await settled(client, handle.id, State.WAITING)
+
+
 async def changed() -> str:
     """Asks for something else than the old code did."""
     await durable.sleep(1)
@@ -64,7 +71,7 @@ async def test_a_suspended_instance_waits_until_it_is_resumed(app: trioflow.App,
         info = await client.get(handle.id)
         assert (info.state, info.queued) == (State.SUSPENDED, 2)
         await handle.resume()
-        assert await handle.result(timeout=10) == 5
+        assert await handle.result(timeout=20) == 5
         kinds = shape(await handle.history())
     assert kinds[2:4] == ["Suspended", "Resumed"]
 
@@ -91,7 +98,7 @@ async def test_an_instance_can_be_suspended_before_it_began(app: trioflow.App, s
         async with running(app, store):
             await settled(client, handle.id, State.SUSPENDED)
             await handle.resume()
-            assert await handle.result(timeout=10) == 8
+            assert await handle.result(timeout=20) == 8
 
 
 @pytest.mark.parametrize("state", [State.SUSPENDED, State.PARKED])
@@ -101,7 +108,7 @@ async def test_a_held_instance_can_be_terminated(store: Store, state: State) -> 
     async with store:
         async with running(before, store) as client:
             handle = await client.start("main")
-            await settled(client, handle.id, State.WAITING)
+            await stopped_at_its_wait(client, handle)
         async with running(after, store) as client:
             handle = client.handle(handle.id)
             if state is State.SUSPENDED:
@@ -112,7 +119,7 @@ async def test_a_held_instance_can_be_terminated(store: Store, state: State) -> 
             await handle.raise_event("late", 2)
             await handle.terminate("no use")
             with pytest.raises(trioflow.OrchestrationTerminated, match="no use"):
-                await handle.result(timeout=10, wait_parked=True)
+                await handle.result(timeout=20, wait_parked=True)
             names = [event.name for event in (await handle.info()).unread_events]
             assert names == (["late"] if state is State.SUSPENDED else ["other", "late"])
 
@@ -127,23 +134,20 @@ async def test_what_cannot_be_replayed_is_parked_and_goes_on_after_a_fix(store: 
 
     async with store:
         async with running(before, store) as client:
-            handle = await client.start("main", id="order")
-            await settled(client, handle.id, State.WAITING)
-            while "ActivityCompleted" not in shape(await handle.history()):
-                await trio.lowlevel.checkpoint()
+            await stopped_at_its_wait(client, await client.start("main", id="order"))
         async with running(after, store) as client:
             await client.raise_event("order", "go")
             with pytest.raises(trioflow.InstanceParked, match="NondeterminismError"):
-                await client.handle("order").result(timeout=10)
+                await client.handle("order").result(timeout=20)
             info = await client.get("order")
             assert info.failure is not None
             assert info.failure.category == "configuration"
-            assert await (await client.start(healthy)).result(timeout=10) == "healthy"
+            assert await (await client.start(healthy)).result(timeout=20) == "healthy"
             with pytest.raises(trio.TooSlowError):
                 await client.handle("order").result(timeout=0, wait_parked=True)
         async with running(before, store) as client:
             await client.resume("order")
-            assert await client.handle("order").result(timeout=10, wait_parked=True) == "old"
+            assert await client.handle("order").result(timeout=20, wait_parked=True) == "old"
 
 
 async def test_an_option_fails_it_instead(store: Store) -> None:
@@ -152,11 +156,11 @@ async def test_an_option_fails_it_instead(store: Store) -> None:
     async with store:
         async with running(before, store) as client:
             handle = await client.start("main")
-            await settled(client, handle.id, State.WAITING)
+            await stopped_at_its_wait(client, handle)
         async with running(after, store, on_nondeterminism="fail") as client:
             await client.raise_event(handle.id, "go")
             with pytest.raises(trioflow.OrchestrationFailed) as caught:
-                await client.handle(handle.id).result(timeout=10)
+                await client.handle(handle.id).result(timeout=20)
     assert caught.value.type.endswith("NondeterminismError")
 
 
@@ -185,9 +189,9 @@ async def test_terminating_what_cannot_be_replayed_tells_everybody(store: Store)
         async with running(after, store) as client:
             await client.terminate("parent")
             with pytest.raises(trioflow.OrchestrationTerminated):
-                await client.handle("parent").result(timeout=10)
+                await client.handle("parent").result(timeout=20)
             with pytest.raises(trioflow.OrchestrationTerminated):
-                await client.handle("child").result(timeout=10)
+                await client.handle("child").result(timeout=20)
 
 
 async def exists(client: trioflow.Client, id: str) -> bool:
@@ -218,7 +222,7 @@ async def test_a_terminated_child_tells_its_parent(store: Store) -> None:
         await client.suspend("child")
         await settled(client, "child", State.SUSPENDED)
         await client.terminate("child", reason="poor thing")
-        assert "poor thing" in await handle.result(timeout=10)
+        assert "poor thing" in await handle.result(timeout=20)
 
 
 async def test_a_child_that_is_failed_by_policy_tells_its_parent(store: Store) -> None:
@@ -245,7 +249,7 @@ async def test_a_child_that_is_failed_by_policy_tells_its_parent(store: Store) -
         with pytest.raises((trioflow.InstanceFinished, trioflow.MailboxFull)):
             while True:
                 await client.raise_event("child", "more")
-        assert "history_events" in await handle.result(timeout=10)
+        assert "history_events" in await handle.result(timeout=20)
 
 
 async def test_an_instance_that_kills_its_workers_is_parked(autojump_clock: trio.testing.MockClock) -> None:
@@ -285,7 +289,7 @@ async def test_an_orchestration_that_spins_is_parked(store: Store) -> None:
     async with running(app, store, step_limit=500) as client:
         handle = await client.start(spin)
         with pytest.raises(trioflow.InstanceParked, match="SpinError"):
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
 
 
 async def test_arguments_that_no_longer_fit_park_the_instance(store: Store) -> None:
@@ -304,7 +308,7 @@ async def test_arguments_that_no_longer_fit_park_the_instance(store: Store) -> N
         handle = await client.start(old, 1)
         async with running(after, store):
             with pytest.raises(trioflow.InstanceParked, match="DecodeError"):
-                await handle.result(timeout=10)
+                await handle.result(timeout=20)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
@@ -326,7 +330,7 @@ async def test_what_is_no_error_of_the_code_goes_to_the_host(store: Store, error
                 await trio.sleep_forever()
         assert await client.history(handle.id) == []
         async with running(app, store):
-            assert await handle.result(timeout=10) == "second time"
+            assert await handle.result(timeout=20) == "second time"
 
 
 class Damaged(FaultyStore):
@@ -374,10 +378,10 @@ async def test_a_history_that_nobody_can_read_can_be_ended() -> None:
         damaged.lies = 1
         async with running(app, damaged):
             with pytest.raises(trioflow.OrchestrationTerminated):
-                await client.handle("parent").result(timeout=10, wait_parked=True)
+                await client.handle("parent").result(timeout=20, wait_parked=True)
             with pytest.raises(trioflow.OrchestrationTerminated):
-                await client.handle("patient").result(timeout=10, wait_parked=True)
-            assert await client.handle("quick").result(timeout=10) is None
+                await client.handle("patient").result(timeout=20, wait_parked=True)
+            assert await client.handle("quick").result(timeout=20) is None
 
 
 async def test_a_bug_of_one_instance_parks_that_instance(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,6 +403,6 @@ async def test_a_bug_of_one_instance_parks_that_instance(monkeypatch: pytest.Mon
     async with running(app, store) as client:
         unlucky = await client.start(main, "a", id="unlucky")
         lucky = await client.start(main, "b", id="lucky")
-        assert await lucky.result(timeout=10) == "b"
+        assert await lucky.result(timeout=20) == "b"
         with pytest.raises(trioflow.InstanceParked, match="a bug"):
-            await unlucky.result(timeout=10)
+            await unlucky.result(timeout=20)

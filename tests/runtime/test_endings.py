@@ -184,7 +184,7 @@ async def test_a_result_that_cannot_be_recorded_fails_at_once(store: Store, retr
         return "recorded"
 
     async with running(app, store) as client:
-        assert await (await client.start(main)).result(timeout=10) == "configuration False True"
+        assert await (await client.start(main)).result(timeout=20) == "configuration False True"
     assert len(calls) == 1
 
 
@@ -235,7 +235,7 @@ async def test_arguments_that_no_longer_fit_fail_the_activity(store: Store) -> N
         return "worked"
 
     async with store, running(app, store) as client, running(later, store, tags=("worker",), untagged=False):
-        assert await (await client.start(main)).result(timeout=10) == "configuration"
+        assert await (await client.start(main)).result(timeout=20) == "configuration"
 
 
 async def test_an_activity_unknown_where_it_is_scheduled_goes_to_the_queue(autojump_clock: Clock) -> None:
@@ -351,7 +351,7 @@ async def test_an_activity_knows_itself(store: Store) -> None:
 
     async with running(app, store) as client:
         handle = await client.start(main, id="me")
-        assert await handle.result(timeout=10) == "me"
+        assert await handle.result(timeout=20) == "me"
         history = await handle.history()
         assert seen == [(1, "me/1/2", client), (2, "me/1/2", client)]
         assert shape(history) == [
@@ -412,7 +412,7 @@ async def test_an_item_that_cannot_be_read_fails_its_activity(store: Store, monk
 
     monkeypatch.setattr("trioflow._runtime._turns.encode_options", lambda plain, headers: b"{}")
     async with running(app, store, tags=None) as client:
-        assert await (await client.start(main)).result(timeout=10) == "configuration"
+        assert await (await client.start(main)).result(timeout=20) == "configuration"
 
 
 @pytest.mark.parametrize("kind", ["async", "thread", "group"])

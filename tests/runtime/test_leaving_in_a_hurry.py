@@ -58,7 +58,7 @@ async def test_a_turn_that_is_being_given_back_is_given_back() -> None:
             await store.releasing.wait()
             nursery.cancel_scope.cancel()
         assert store.releasing.is_set()
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             async with trioflow.open_runtime(app, store):
                 assert await handle.result() == "done"
 
@@ -73,7 +73,7 @@ async def test_a_thread_that_does_not_hear_is_left_behind(
     @app.activity
     def deaf() -> None:
         running.set()
-        may_end.wait(60)
+        may_end.wait(600)
 
     @app.orchestration
     async def main() -> None:
@@ -84,7 +84,7 @@ async def test_a_thread_that_does_not_hear_is_left_behind(
 
     async def begin(client: trioflow.Client) -> None:
         await client.start(main)
-        assert await trio.to_thread.run_sync(running.wait, 20)
+        assert await trio.to_thread.run_sync(running.wait, 60)
 
     began = trio.current_time()
     try:
@@ -97,7 +97,7 @@ async def test_a_thread_that_does_not_hear_is_left_behind(
             async with trio.open_nursery() as nursery, trioflow.open_runtime(app, store) as runtime:
                 await begin(runtime.client)
                 nursery.cancel_scope.cancel()
-        assert trio.current_time() - began < 20
+        assert trio.current_time() - began < 60
         assert "its thread is abandoned" in caplog.text
     finally:
         may_end.set()
@@ -107,7 +107,7 @@ async def test_a_store_that_has_ended_ends_the_runtime() -> None:
     """What can never succeed is not tried for ever: the error comes out of the block, as it is."""
     store = FaultyStore(MemoryStore())
     store.fail("lock_turns", trioflow.StoreClosed("the file is gone"))
-    with pytest.raises(trioflow.StoreClosed, match="the file is gone"), trio.fail_after(20):
+    with pytest.raises(trioflow.StoreClosed, match="the file is gone"), trio.fail_after(60):
         async with trioflow.open_runtime(trioflow.App("closed"), store):
             await trio.sleep_forever()
 
@@ -117,7 +117,7 @@ async def test_one_failure_of_the_store_is_one_error_whoever_meets_it() -> None:
     store = FaultyStore(MemoryStore())
     for verb in ("lock_turns", "lock_activities"):
         store.fail(verb, trioflow.StoreClosed(f"{verb}: the file is gone"))
-    with pytest.raises(trioflow.StoreClosed, match="the file is gone") as caught, trio.fail_after(20):
+    with pytest.raises(trioflow.StoreClosed, match="the file is gone") as caught, trio.fail_after(60):
         async with trioflow.open_runtime(trioflow.App("closed"), store):
             await trio.sleep_forever()
     told = [str(caught.value), *caught.value.__notes__]
@@ -131,7 +131,7 @@ async def test_the_failure_that_the_block_met_too_is_the_block_s() -> None:
     for verb in ("lock_turns", "lock_activities"):
         store.fail(verb, trioflow.StoreClosed("the file is gone"))
     mine = trioflow.StoreClosed("the file is gone")
-    with pytest.raises(trioflow.StoreClosed) as caught, trio.fail_after(20):
+    with pytest.raises(trioflow.StoreClosed) as caught, trio.fail_after(60):
         async with trioflow.open_runtime(trioflow.App("closed"), store):
             try:
                 await trio.sleep_forever()
@@ -146,6 +146,6 @@ async def test_different_failures_stay_a_group() -> None:
     store = FaultyStore(MemoryStore())
     store.fail("lock_turns", trioflow.StoreClosed("the file is gone"))
     store.fail("lock_activities", trioflow.StoreReadOnly("no more room for ink"))
-    with trio.fail_after(20), pytest.RaisesGroup(trioflow.StoreClosed, trioflow.StoreReadOnly, flatten_subgroups=True):
+    with trio.fail_after(60), pytest.RaisesGroup(trioflow.StoreClosed, trioflow.StoreReadOnly, flatten_subgroups=True):
         async with trioflow.open_runtime(trioflow.App("closed"), store):
             await trio.sleep_forever()

@@ -69,7 +69,10 @@ async def fall_asleep(runtime: trioflow.Runtime, name: str, text: str, numbers: 
             await trio.lowlevel.checkpoint()
     worker = runtime._worker
     await until(lambda: not worker.turns.taken and not worker.slots.taken)
-    await trio.lowlevel.checkpoint()  # trio holds what this task was last resumed with, which was a history
+    # The store's threads hold what they last told until their next job, and trio what this task was last resumed with.
+    await runtime.store.read_instance("nobody")
+    await runtime.store.unregister_worker("nobody")
+    await trio.lowlevel.checkpoint()
 
 
 @pytest.mark.parametrize(

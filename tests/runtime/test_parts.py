@@ -255,7 +255,7 @@ async def test_the_activity_logger_says_for_whom_it_logs(caplog: pytest.LogCaptu
         await talk()
 
     async with trioflow.open_runtime(app, "memory:") as runtime:
-        await (await runtime.client.start(main, id="me")).result(timeout=5)
+        await (await runtime.client.start(main, id="me")).result(timeout=20)
     record = next(record for record in caplog.records if record.getMessage() == "hello")
     assert (record.__dict__["instance"], record.__dict__["activity"], record.__dict__["attempt"]) == ("me", "talk", 1)
 

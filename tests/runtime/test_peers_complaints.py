@@ -127,7 +127,7 @@ async def test_no_timer_is_left_running_by_a_cancel(store: Store) -> None:
         assert kinds.count("TimerCreated") == kinds.count("TimerCancelled") == 2
         assert (await handle.info()).wake_at is None
         await handle.raise_event("more", "done")
-        assert await handle.result(timeout=10) == "done"
+        assert await handle.result(timeout=20) == "done"
 
 
 async def test_a_cancel_with_an_activity_in_flight_does_not_wedge_the_run(autojump_clock: Clock) -> None:
@@ -186,7 +186,7 @@ async def test_a_cancel_that_was_swallowed_comes_again(store: Store) -> None:
         handle = await client.start(main)
         await handle.cancel("please")
         with pytest.raises(trioflow.OrchestrationCancelled, match="please"):
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
         assert await handle.status() == ["please"] * 5
 
 
@@ -225,7 +225,7 @@ async def test_cancel_and_wait_needs_no_heartbeat(store: Store) -> None:
         handle = await client.start(main)
         await probe.door("body runs").wait()
         await handle.raise_event("enough")
-        assert await handle.result(timeout=10) == ["body ended"]
+        assert await handle.result(timeout=20) == ["body ended"]
 
 
 async def test_a_cancelled_scope_does_not_spin(autojump_clock: Clock) -> None:
@@ -314,10 +314,10 @@ async def test_a_cancel_and_a_success_at_once_have_one_outcome(first: str, store
             await (handle.cancel("late or not") if what == "cancel" else handle.raise_event("done", "success"))
         async with running(app, store):
             if first == "completion":
-                assert await handle.result(timeout=10) == "success"
+                assert await handle.result(timeout=20) == "success"
             else:
                 with pytest.raises(trioflow.OrchestrationCancelled):
-                    await handle.result(timeout=10)
+                    await handle.result(timeout=20)
             with pytest.raises(trioflow.InstanceFinished):
                 await handle.cancel()
             info = await handle.info()
@@ -360,7 +360,7 @@ async def test_activities_and_children_in_flight_are_cancelled(store: Store) -> 
         await probe.door("the child's runs").wait()
         await handle.cancel()
         with pytest.raises(trioflow.OrchestrationCancelled):
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
         assert sorted(probe.calls) == ["its own stopped", "the child's stopped"]
         assert await handle.status() == "the code was asked"
         assert (await client.get("child")).state is State.CANCELLED
@@ -430,5 +430,5 @@ async def test_a_thread_does_not_run_on_after_a_cancel(store: Store) -> None:
         await probe.door("runs").wait()
         await handle.cancel()
         with pytest.raises(trioflow.OrchestrationCancelled):
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
         assert probe.calls == ["ended"]

@@ -48,7 +48,7 @@ async def test_the_last_commit_is_read_and_recorded(store: Store) -> None:
     app = library()
     async with running(app, store, cache_executions=0) as client:
         other = await client.start("counter", 5, id="other")
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while not await other.kv():
                 await trio.sleep(0.01)
             handle = await client.start("reader", "other")
@@ -56,9 +56,9 @@ async def test_the_last_commit_is_read_and_recorded(store: Store) -> None:
                 await trio.sleep(0.01)
         await other.raise_event("add", 3)
         await other.raise_event("add", 0)
-        await other.result(timeout=10)
+        await other.result(timeout=20)
         await handle.raise_event("again")
-        assert await handle.result(timeout=10) == [5, {"at": 5}, 8, -1]
+        assert await handle.result(timeout=20) == [5, {"at": 5}, 8, -1]
         assert (await other.info()).state is State.COMPLETED
 
 
@@ -67,7 +67,7 @@ async def test_an_unknown_instance_gives_the_default(store: Store) -> None:
     async with running(library(), store) as client:
         handle = await client.start("reader", "nobody")
         await handle.raise_event("again")
-        assert await handle.result(timeout=10) == [-1, None, -1, -1]
+        assert await handle.result(timeout=20) == [-1, None, -1, -1]
 
 
 @pytest.mark.parametrize("born_leased", [True, False])
@@ -79,7 +79,7 @@ async def test_duroxide_leaves_its_system_activities_to_untagged_workers(
     async with running(library(), store, untagged=False, born_leased=born_leased, **options) as client:
         handle = await client.start("reader", "nobody")
         await handle.raise_event("again")
-        assert await handle.result(timeout=10) == [-1, None, -1, -1]
+        assert await handle.result(timeout=20) == [-1, None, -1, -1]
 
 
 async def test_a_worker_that_knows_no_such_orchestration_reads_for_others(store: Store) -> None:
@@ -101,7 +101,7 @@ async def test_a_worker_that_knows_no_such_orchestration_reads_for_others(store:
             await busy.wait()
             handle = await client.start("reader", "nobody")
             await handle.raise_event("again")
-            assert await handle.result(timeout=10) == [-1, None, -1, -1]
+            assert await handle.result(timeout=20) == [-1, None, -1, -1]
             free.set()
 
 

@@ -49,7 +49,7 @@ async def test_work_left_by_one_runtime_is_done_by_the_next(app: trioflow.App, s
                 await trio.lowlevel.checkpoint()
         await handle.raise_event("go", 7)
         async with running(app, store):
-            assert await handle.result(timeout=10) == 7
+            assert await handle.result(timeout=20) == 7
 
 
 async def test_events_are_taken_in_order(store: Store) -> None:
@@ -64,7 +64,7 @@ async def test_events_are_taken_in_order(store: Store) -> None:
         handle = await client.start(collect)
         for number in range(5):
             await handle.raise_event("n", number)
-        assert await handle.result(timeout=10) == [0, 1, 2, 3, 4]
+        assert await handle.result(timeout=20) == [0, 1, 2, 3, 4]
 
 
 async def test_a_failure_comes_back_as_its_own_class(app: trioflow.App, store: Store) -> None:
@@ -72,7 +72,7 @@ async def test_a_failure_comes_back_as_its_own_class(app: trioflow.App, store: S
     async with running(app, store) as client:
         handle = await client.start(find(app, "failing"), 3)
         with pytest.raises(trioflow.OrchestrationFailed) as caught:
-            await handle.result(timeout=10)
+            await handle.result(timeout=20)
     assert isinstance(caught.value.__cause__, Rejected)
     assert caught.value.__cause__.args == (3, CANARY)
     assert caught.value.category == "application"
@@ -94,7 +94,7 @@ async def test_continue_as_new_goes_on_with_an_empty_history(store: Store) -> No
         handle = await client.start(loop, 3)
         for _ in range(4):
             await handle.raise_event("tick")
-        assert await handle.result(timeout=10) == 4
+        assert await handle.result(timeout=20) == 4
         info = await handle.info()
         assert info.execution == 4
         assert shape(await client.history(handle.id, 1))[-1] == "OrchestrationContinuedAsNew"
@@ -120,8 +120,8 @@ async def test_a_detached_instance_lives_on_its_own(store: Store) -> None:
 
     async with running(app, store) as client:
         handle = await client.start(main)
-        assert await handle.result(timeout=10) == "InstanceExists"
-        assert await client.handle("other-1").result(timeout=10) == "other"
+        assert await handle.result(timeout=20) == "InstanceExists"
+        assert await client.handle("other-1").result(timeout=20) == "other"
 
 
 async def test_a_child_whose_id_is_taken_fails_in_its_parent(store: Store) -> None:
@@ -143,7 +143,7 @@ async def test_a_child_whose_id_is_taken_fails_in_its_parent(store: Store) -> No
 
     async with running(app, store) as client:
         handle = await client.start(main)
-        assert await handle.result(timeout=10) == "child trioflow.InstanceExists"
+        assert await handle.result(timeout=20) == "child trioflow.InstanceExists"
 
 
 async def test_months_pass_in_no_time(app: trioflow.App, autojump_clock: trio.testing.MockClock) -> None:
@@ -187,7 +187,7 @@ async def test_an_old_version_finishes_what_it_began(store: Store) -> None:
         results = []
         for handle in (first, second, exact):
             await handle.raise_event("go")
-            results.append(await handle.result(timeout=10))
+            results.append(await handle.result(timeout=20))
     assert results == ["old", "new", "old"]
 
 
@@ -202,10 +202,10 @@ async def test_a_worker_leaves_what_it_cannot_run(app: trioflow.App, store: Stor
     async with store:
         async with running(app, store) as client, trioflow.connect(store, other) as stranger:
             handle = await stranger.start(foreign)
-            assert await (await client.start(find(app, "hello"), 1)).result(timeout=10) == 2
+            assert await (await client.start(find(app, "hello"), 1)).result(timeout=20) == 2
             assert (await handle.info()).state is trioflow.State.PENDING
         async with running(other, store) as client:
-            assert await client.handle(handle.id).result(timeout=10) == "foreign"
+            assert await client.handle(handle.id).result(timeout=20) == "foreign"
 
 
 async def test_the_runtime_tells_its_state(app: trioflow.App, probe: Probe, store: Store) -> None:
@@ -218,7 +218,7 @@ async def test_the_runtime_tells_its_state(app: trioflow.App, probe: Probe, stor
         await probe.door("a runs").wait()
         assert "activities 1/16" in repr(runtime)
         probe.door("a").set()
-        assert await handle.result(timeout=10) == "a"
+        assert await handle.result(timeout=20) == "a"
 
 
 async def test_serve_runs_until_cancelled(app: trioflow.App, store: Store) -> None:
@@ -226,7 +226,7 @@ async def test_serve_runs_until_cancelled(app: trioflow.App, store: Store) -> No
     async with trio.open_nursery() as nursery:
         runtime = await nursery.start(trioflow.serve, app, store)
         handle = await runtime.client.start(find(app, "hello"), 2)
-        assert await handle.result(timeout=10) == 4
+        assert await handle.result(timeout=20) == 4
         nursery.cancel_scope.cancel()
 
 
@@ -243,7 +243,7 @@ async def test_orchestration_logs_once(app: trioflow.App, store: Store, caplog: 
     async with running(talking, store, cache_executions=0) as client:
         handle = await client.start(talk)
         await handle.raise_event("go")
-        await handle.result(timeout=10)
+        await handle.result(timeout=20)
     lines = [record.getMessage() for record in caplog.records if record.name == "trioflow.orchestration"]
     assert lines == ["first line"]
     assert "could not be emitted" in caplog.text

@@ -31,7 +31,7 @@ async def test_an_activity_may_end_in_its_grace(app: trioflow.App, probe: Probe,
                 await probe.door("x runs").wait()
                 probe.door("left").set()
         async with running(app, store):
-            assert await handle.result(timeout=10) == "x"
+            assert await handle.result(timeout=20) == "x"
     assert probe.calls == ["x"]
 
 
@@ -169,7 +169,7 @@ async def test_cancelled_at_any_point_it_leaves_the_work_to_others(app: trioflow
                 for _ in range(steps):
                     await trio.lowlevel.checkpoint()
                 host.cancel()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             async with running(app, store):
                 assert await handle.result() == 12
     assert list(dict.fromkeys(probe.calls)) == [0, 1, 2, 3]
@@ -199,5 +199,5 @@ async def test_waiting_orchestrations_are_dropped_without_acting(store: Store) -
         assert probe.calls == []
         await handle.raise_event("go")
         async with running(app, store):
-            assert await handle.result(timeout=10) == "done"
+            assert await handle.result(timeout=20) == "done"
     assert probe.calls == ["tidy"]

@@ -46,7 +46,7 @@ def versions() -> trioflow.App:
 
 async def ran(client: trioflow.Client, *args: Any, **options: Any) -> Any:
     """What an instance that does not wait gives."""
-    return await (await client.start(*args, **options)).result(timeout=10)
+    return await (await client.start(*args, **options)).result(timeout=20)
 
 
 async def test_a_start_without_a_version_runs_what_the_app_uses(store: Store) -> None:
@@ -63,7 +63,7 @@ async def test_a_start_without_a_version_runs_what_the_app_uses(store: Store) ->
 
 async def begun(handle: trioflow.Handle[Any], execution: int) -> None:
     """Wait until an execution has had its first turn."""
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while True:
             info = await handle.info()
             if info.execution == execution and info.version is not None:
@@ -80,7 +80,7 @@ async def test_children_and_detached_starts_follow_the_same_rule(begin: str, sto
         found = []
         for version in (None, "10.0.0"):
             result = await ran(client, begin, version)
-            found.append(result if begin == "parent" else await client.handle(f"detached-{version}").result(timeout=10))
+            found.append(result if begin == "parent" else await client.handle(f"detached-{version}").result(timeout=20))
     assert found == [["9.0.0"], ["10.0.0"]]
 
 
@@ -93,7 +93,7 @@ async def test_an_execution_keeps_what_its_first_turn_took(store: Store) -> None
         await begun(handle, 2)
         app.use_version("job", "10.0.0")
         await handle.raise_event("go")
-        assert await handle.result(timeout=10) == ["1.0.0", "1.0.0"]
+        assert await handle.result(timeout=20) == ["1.0.0", "1.0.0"]
         started = (await handle.history())[0]
         assert isinstance(started, OrchestrationStarted)
         assert started.version == "1.0.0"
@@ -120,7 +120,7 @@ async def test_continue_as_new_is_where_a_version_is_changed(store: Store) -> No
             await handle.raise_event("next")
             await begun(handle, execution)
         await handle.raise_event("next", "end")
-        assert await handle.result(timeout=10) == ["1.0.0", "1.0.0", "2.0.0", "1.0.0", "2.0.0"]
+        assert await handle.result(timeout=20) == ["1.0.0", "1.0.0", "2.0.0", "1.0.0", "2.0.0"]
 
 
 async def test_a_policy_changed_in_the_first_turn_does_not_split_it(store: Store) -> None:
@@ -142,7 +142,7 @@ async def test_a_policy_changed_in_the_first_turn_does_not_split_it(store: Store
         await begun(handle, 1)
         assert (await handle.info()).version == "1.0.0"
         await handle.raise_event("go", "well")
-        assert await handle.result(timeout=10) == "old well"
+        assert await handle.result(timeout=20) == "old well"
 
 
 async def test_run_durable_follows_it_too() -> None:

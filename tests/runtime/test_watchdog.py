@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import attrs
@@ -21,7 +22,7 @@ from trioflow.abc import Store
 from trioflow.stores import MemoryStore
 
 LIMIT = 0.01
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which a test that waits for a report fails."""
 STUCK = " in stuck\n"
 """In a stack that shows the orchestration; on a busy machine a report may come before it is reached."""
@@ -84,16 +85,19 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_only_what_is_slow_is_reported(ear: Ear) -> None:
     """A stretch that is quick is passed over, one that is slow is reported and its end too; then it sleeps."""
-    with Watchdog(5 * LIMIT) as dog:
-        with dog.over("a turn", Named("quick")):
+    limit = 5 * LIMIT
+    with Watchdog(limit) as dog:
+        quick = dog.over("a turn", Named("quick"))
+        with quick:
             pass
+        took = time.monotonic() - quick.began
         until(lambda: sleeps(dog))
         with dog.over("a turn", Named("slow")):
             ear.wait("a turn of slow has been running")
         ear.wait("a turn of slow has ended, after 0.")
         until(lambda: sleeps(dog))
-    assert ear.count("quick") == 0
-    assert len(ear.heard) == ear.count("slow") >= 2
+    assert ear.count("quick") == 0 or took >= limit  # a busy machine may make anything slow
+    assert len(ear.heard) - ear.count("quick") == ear.count("slow") >= 2
 
 
 def test_slow_ones_that_follow_each_other_are_each_reported(ear: Ear) -> None:
@@ -143,9 +147,9 @@ def test_the_end_is_noticed_at_once() -> None:
 
 def test_without_a_limit_nothing_watches() -> None:
     """No thread is started."""
-    before = threading.active_count()
+    before = threading.enumerate()
     with Watchdog(None) as dog, dog.over("a turn", Named("one")):
-        assert threading.active_count() == before
+        assert [thread for thread in threading.enumerate() if thread not in before] == []  # idle ones may end any time
 
 
 def test_a_stack_without_orchestration_code_is_shown_whole() -> None:

@@ -67,7 +67,7 @@ async def test_conversations_stay_where_their_memory_is(store: Store) -> None:
         for turn in range(1, 5):
             for handle in handles:
                 await handle.raise_event("message", f"{handle.id}.{turn}")
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 for handle in handles:
                     await handle.wait_status(lambda status, turn=turn: status is not None and status["turn"] == turn)
         for handle in handles:

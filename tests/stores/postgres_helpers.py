@@ -65,7 +65,7 @@ def in_the_middle_of(s: Subject, verb: str, parameters: tuple[object, ...]) -> I
 async def until_somebody_waits_for(connection: psycopg.Connection) -> None:
     """Somebody's statement is blocked by that connection; a failure if nobody's is."""
     pid = connection.info.backend_pid
-    with psycopg.connect(shared_url(), autocommit=True) as asker, trio.fail_after(10):
+    with psycopg.connect(shared_url(), autocommit=True) as asker, trio.fail_after(60):
         while True:
             row = asker.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", (pid,)

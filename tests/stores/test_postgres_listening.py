@@ -291,6 +291,7 @@ async def test_a_server_that_does_not_answer_is_given_up(
     stage: str, tcp_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that hangs before it listens is closed in time, and the next one may listen."""
+    patience = _listening.PATIENCE
     monkeypatch.setattr(_listening, "PATIENCE", 0.1)
     monkeypatch.setattr(_connection, "LAST_WORDS", 0.01)
     ear, opened, connect = Ear(), [], TrioConnection.connect
@@ -310,6 +311,7 @@ async def test_a_server_that_does_not_answer_is_given_up(
         while proxy.connections < (2 if stage == "connecting" else 3):  # one asks the server to end the statement
             await trio.lowlevel.checkpoint()
         assert ear.told == []
+        monkeypatch.setattr(_listening, "PATIENCE", patience)  # a server that answers may take its time
         proxy.answers.flow()
         await ear.until(1)
         nursery.cancel_scope.cancel()

@@ -19,8 +19,11 @@ HOLDERS = """
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that is in use is waited for a moment only, since here nobody is about to give it up."""
+    """A name that is in use is waited for a moment only, since here nobody is about to give it up; the answer, for as
+    long as it takes.
+    """
     monkeypatch.setattr(_listening, "SESSION", _listening.SESSION.replace("'2000'", "'50'"))
+    monkeypatch.setattr(_listening, "CLAIM_PATIENCE", 60.0)
 
 
 def holders(schema: str, worker: str) -> list[int]:
@@ -30,10 +33,17 @@ def holders(schema: str, worker: str) -> list[int]:
 
 async def until_held(schema: str, worker: str, *, not_by: int = 0) -> int:
     """Wait until a name is held, by another process of the server's than the one named; by which."""
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while not (found := [pid for pid in holders(schema, worker) if pid != not_by]):
             await trio.sleep(0.02)
     return found[0]
+
+
+async def until_free(schema: str, worker: str) -> None:
+    """Wait until nobody holds a name."""
+    with trio.fail_after(60):
+        while holders(schema, worker):
+            await trio.sleep(0.02)
 
 
 async def test_a_name_is_refused_while_its_worker_is_alive_anywhere() -> None:
@@ -47,6 +57,7 @@ async def test_a_name_is_refused_while_its_worker_is_alive_anywhere() -> None:
         await two.register_worker("x")
         await one.unregister_worker("w")
         await one.unregister_worker("w")
+        await until_free(schema, "w")  # others hear of it soon, not at once
         await two.register_worker("w")
         await two.unregister_worker("w")
         await two.register_worker("w")  # whether the lock was given up meanwhile or not

@@ -60,7 +60,7 @@ async def test_what_lost_its_end_is_parked_and_not_gone_on_with(kind: str, colum
         for name in ("bad", "good"):
             handle = await client.start(ask_twice, id=name)
             await handle.raise_event("answer", "first")
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while (await handle.info()).history_length < 4 or (await handle.info()).queued:
                     await trio.lowlevel.checkpoint()
     damaged.lose_the_last_event("bad", column)

@@ -90,7 +90,7 @@ async def test_writers_go_on_meanwhile(tmp_path: Path, monkeypatch: pytest.Monke
                 written.release()
 
         nursery.start_soon(write)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             await store.backup(tmp_path / "copy.db")
         for _ in range(1000):
             pages.release()
@@ -176,7 +176,7 @@ async def test_a_running_system_goes_on_from_its_copy(tmp_path: Path) -> None:
         for number in range(5):
             await runtime.client.start(worker.order, number, id=f"order-{number}")
         await store.backup(tmp_path / "copy.db")
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with trioflow.open_runtime(worker.app, SqliteStore(tmp_path / "copy.db"), options=options) as runtime:
             for number in range(5):
                 handle = runtime.client.handle(f"order-{number}")

@@ -114,7 +114,7 @@ async def flip(path: Path, copy: Path, place: int, outcomes: Counter[str]) -> No
     copy.mkdir()
     (copy / "x.db").write_bytes(content)
     trial = Trial()
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         for use in (trial.read, trial.run):
             try:
                 await use(copy / "x.db")

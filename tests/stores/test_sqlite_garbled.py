@@ -206,7 +206,7 @@ async def test_a_runtime_meets_it(tmp_path: Path, table: str, column: str) -> No
     """
     await begin(tmp_path / "x.db")
     garble(tmp_path / "x.db", table, column)
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         outcomes = await carry_on(tmp_path / "x.db")
     assert outcomes.get(GOOD, "right") == "right"
     if table == "event":
@@ -222,7 +222,7 @@ async def test_a_parked_one_is_resumed_and_terminated(tmp_path: Path) -> None:
     """Neither needs the history, or ends the runtime: it is parked once more, and then has ended."""
     await begin(tmp_path / "x.db")
     garble(tmp_path / "x.db", "event", "kind")
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trioflow.open_runtime(app, SqliteStore(tmp_path / "x.db", durability="fast")) as runtime:
             handle = runtime.client.handle(BAD)
             with pytest.raises(InstanceParked, match="column kind of table event"):

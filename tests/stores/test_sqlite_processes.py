@@ -88,7 +88,7 @@ async def test_leases_of_a_killed_process_are_free_at_the_next_start(tmp_path: P
         await process.says("holding")
         await process.kill()
         async with SqliteStore(path) as store:
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 await take_over(store)
     assert [entry.name for entry in (tmp_path / "x.db.workers").iterdir()] == ["gate"]
 
@@ -100,7 +100,7 @@ async def test_leases_of_a_killed_process_are_noticed_by_those_that_run(tmp_path
         await process.says("holding")
         assert (await subject(store).lock_turns()).turns == ()
         await process.kill()
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await take_over(store)
 
 
@@ -140,7 +140,7 @@ async def test_a_process_hears_what_another_wrote(tmp_path: Path) -> None:
         await process.says("open")
         await process.says("waiting")
         await subject(store).start("awaited")
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while (fact := await anext(process.lines)) == "waiting":
                 pass
         assert fact == "found"
@@ -150,7 +150,7 @@ async def test_two_objects_on_one_file_hear_each_other(tmp_path: Path) -> None:
     """Two store objects in one process behave as two processes do."""
     path = tmp_path / "x.db"
     async with SqliteStore(path) as one, SqliteStore(path) as two:
-        with two.signals.watch("turns") as watch, trio.fail_after(20):
+        with two.signals.watch("turns") as watch, trio.fail_after(60):
             seen = watch.seen
             await subject(one).start("a")
             await watch.wait_beyond(seen)
@@ -198,7 +198,7 @@ async def test_two_trio_runs_share_an_object(tmp_path: Path) -> None:
     async with store:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, lambda: trio.run(other))
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 await opened.wait()
                 assert "[open 2]" in repr(store)
                 await subject(store).start("a")

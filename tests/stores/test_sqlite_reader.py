@@ -20,7 +20,7 @@ from trioflow.stores._sqlite import _database
 from trioflow.stores._sqlite._jobs import Job, Jobs
 from trioflow.stores._sqlite._opening import Settings, connect_to_read
 
-PATIENCE = 10.0  # seconds until something that does not happen is a failure
+PATIENCE = 60.0  # seconds until something that does not happen is a failure
 
 
 def meeting(act: Callable[[str], object]) -> Callable[..., sqlite3.Connection]:

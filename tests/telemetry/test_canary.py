@@ -347,15 +347,15 @@ async def test_code_that_blocks_threads_that_stay_and_tasks_that_do_not_end(net:
     app, go_on, reported = trioflow.App("birds"), threading.Event(), threading.Event()
     net.tell = lambda text: reported.set() if "has been running" in text else None
 
-    @app.activity(timeout=0.01)
+    @app.activity(timeout=0.2)  # a moment in which it begins
     def deaf(song: str) -> str:
-        go_on.wait(20)
+        go_on.wait(600)
         raise Bird(song)
 
     @app.orchestration
     async def main(song: str) -> None:
         if durable.info().history_length == 1:
-            reported.wait(20)
+            assert reported.wait(60)
         with pytest.raises(trioflow.ActivityTimedOut):
             await deaf(song)
 

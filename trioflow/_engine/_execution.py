@@ -263,14 +263,12 @@ class Execution:
         if self._host.started is None and not isinstance(event, OrchestrationStarted):
             raise HistoryError(f"the first event is {type(event).__name__}; it should be OrchestrationStarted")
         journal.open(event, segment)
-        if event.ends:  # terminated
-            self._ended = True
-            if segment is not None:
-                segment.ending = None
-            journal.close()
-            return
         if isinstance(event, Answer):
             self._answer(event)
+        elif event.ends:  # terminated
+            self._ended = True
+            journal.close()
+            return
         else:
             self._deliver(event)
         kernel.advance(event.at)

@@ -46,10 +46,10 @@ class Journal:
         self.segment = segment
         self.at = event.at
         if segment is None:
-            self._append(event)
-            self.opened = event.id, self.size
-        else:
-            self.opened = event.id, self.size + segment.opening_size
+            self.events.append(event)
+        self.length = event.id
+        self.size += size_of(event)
+        self.opened = event.id, self.size
 
     def close(self) -> None:
         """The program has blocked: raise NondeterminismError if it has not done what was recorded."""

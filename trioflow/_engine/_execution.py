@@ -18,7 +18,6 @@ from itertools import islice
 from typing import Any, Final
 
 import attrs
-import outcome
 
 from trioflow._ambient import Ask, AskActivity, AskChild, AskEvent
 from trioflow._engine._asking import agrees, can_answer, record
@@ -318,7 +317,7 @@ class Execution:
         if type(event) in CANCELLED and operation.cancel_asked:
             self._kernel.resume_cancelled(operation)
         else:
-            self._kernel.resume(operation, outcome.Value(event))
+            self._kernel.resume(operation, event)
 
     # -- what was asked
 

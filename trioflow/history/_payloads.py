@@ -11,7 +11,7 @@ Who calls it: the engine, the runtime, the client. Read next: `_exceptions.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cattrs import transform_error
@@ -62,7 +62,7 @@ class PayloadCodec:
         *,
         what: str = "value",
         limit: str = "payload_size",
-        recorded: Collection[bytes] = (),
+        recorded: bytes | None = None,
     ) -> bytes:
         """A value of the declared type as canonical JSON.
 
@@ -101,7 +101,7 @@ class PayloadCodec:
         kwargs: Mapping[str, Any] | None = None,
         *,
         what: str | None = None,
-        recorded: Collection[bytes] = (),
+        recorded: bytes | None = None,
     ) -> bytes:
         """The arguments of a call as a JSON object by parameter name. `recorded`: see `encode`.
 
@@ -172,13 +172,13 @@ class PayloadCodec:
         except Exception as exc:
             raise ConfigurationError(f"no way to store {type_name(type_)} could be made: {exc}") from exc
 
-    def _to_bytes(self, plain: Any, what: str, limit: str, recorded: Collection[bytes]) -> bytes:
+    def _to_bytes(self, plain: Any, what: str, limit: str, recorded: bytes | None) -> bytes:
         try:
-            unusual = inspect(plain, DEEPEST if recorded else self.limits.depth)
+            unusual = inspect(plain, self.limits.depth if recorded is None else DEEPEST)
             data = write(plain) if unusual else self._write(plain)
-            if recorded:
-                if data in recorded:
-                    return data
+            if recorded is not None:
+                if data == recorded:
+                    return recorded
                 inspect(plain, self.limits.depth)
         except NotPlain as exc:
             raise self._not_plain(exc, what, EncodeError) from None

@@ -167,7 +167,7 @@ class Execution:
         ahead = segments(history)
         while at_a_stretch(self._kernel, partial(self._replay_some, ahead)):
             yield
-        self._journal.length = max(self._journal.length, history[-1].id)
+        self._journal.length = history[-1].id
 
     def _replay_some(self, ahead: Iterator[Segment]) -> bool:
         """Evaluate the next segments; whether there may be more."""

@@ -39,7 +39,6 @@ class Segment:
     """One delivered event, and what the history says was asked for behind it."""
 
     opening: Event
-    last_id: int  # of its last event
     size: int = 0  # bytes of the events behind the first, about
     ending: Event | None = None  # the terminal event among those, if the execution ended here
     asked: dict[str, Event] = attrs.field(factory=dict, init=False)  # by `key_of`; only what is compared
@@ -47,7 +46,6 @@ class Segment:
 
     def add(self, event: Event) -> None:
         """Take the next event of the history."""
-        self.last_id = event.id
         self.size += size_of(event)
         if isinstance(event, AskedAt):
             self.asked[event.place] = event
@@ -88,10 +86,9 @@ def segments(history: Iterable[Event]) -> Iterator[Segment]:
         if event.delivered:
             if current is not None:
                 yield current
-            current = Segment(event, event.id)
+            current = Segment(event)
         elif event.administrative:
-            if current is not None:
-                current.last_id = event.id
+            continue
         elif current is None:
             raise HistoryError(f"the history begins with {describe(event)}; it should begin with OrchestrationStarted")
         else:

@@ -143,11 +143,12 @@ class Kernel:
         # What `inside` does, by hand: there is a run for each event.
         saved = None if self.alone else keep_out(self)
         before, CURRENT.kernel = CURRENT.kernel, self
-        self._state = "broken"  # unless we get through
         self.outside = sys.exception()
         try:
             self._run()
-            self._state = "usable"
+        except BaseException:
+            self._state = "broken"
+            raise
         finally:
             self.running = self.outside = self._fatal = None
             CURRENT.kernel = before

@@ -108,7 +108,7 @@ class ActivityDefinition(Generic[P, R]):
         settings, recorded = self.settings, host.recorded_next()
         name = host.registered_name(self)
         payload = host.codec.encode_arguments(
-            self.spec, args, kwargs, what=f"activity {name!r}", recorded=getattr(recorded, "payload", None)
+            self.spec, args, kwargs, what=("activity", name), recorded=getattr(recorded, "payload", None)
         )
         ask = AskActivity(name, payload, settings.on_cancel, settings.tag, settings.session, self._plain)
         answer = await perform(ask, on_cancel=getattr(recorded, "on_cancel", settings.on_cancel))
@@ -214,7 +214,7 @@ class OrchestrationDefinition(Generic[P, R]):
         if self.child_id is not None and getattr(recorded, "instance", None) != self.child_id:
             host.codec.limits.check_id("instance id", self.child_id)
         payload = host.codec.encode_arguments(
-            self.spec, args, kwargs, what=f"orchestration {name!r}", recorded=getattr(recorded, "payload", None)
+            self.spec, args, kwargs, what=("orchestration", name), recorded=getattr(recorded, "payload", None)
         )
         mode = self.on_cancel or CLOSING[self.on_parent_close]
         ask = AskChild(name, self.child_version, self.child_id, payload, mode, self.on_parent_close)

@@ -82,7 +82,7 @@ async def start_detached(
     if wanted is not None and getattr(recorded, "instance", None) != wanted:
         host.codec.limits.check_id("instance id", wanted)
     payload = host.codec.encode_arguments(
-        definition.spec, args, kwargs, what=f"orchestration {name!r}", recorded=getattr(recorded, "payload", None)
+        definition.spec, args, kwargs, what=("orchestration", name), recorded=getattr(recorded, "payload", None)
     )
     answer = await perform(AskDetached(name, definition.child_version, wanted, payload), on_cancel="wait")
     if isinstance(answer, DetachedRefused):

@@ -109,7 +109,7 @@ def replay(definition: Definition, history: list[Event]) -> None:
     execution.close()
 
 
-@pytest.mark.parametrize(("definition", "most"), [(chain, 70), (fan, 95)], ids=["chain", "fan"])
+@pytest.mark.parametrize(("definition", "most"), [(chain, 66), (fan, 89)], ids=["chain", "fan"])
 def test_a_replayed_step_costs_no_more_calls(definition: Definition, most: int) -> None:
     """A step is two events: an activity asked for, and its answer."""
     history = run(definition, FEW)
@@ -118,7 +118,7 @@ def test_a_replayed_step_costs_no_more_calls(definition: Definition, most: int) 
     assert most / 2 < counted < most, counted
 
 
-@pytest.mark.parametrize(("definition", "most"), [(chain, 118), (fan, 120)], ids=["chain", "fan"])
+@pytest.mark.parametrize(("definition", "most"), [(chain, 112), (fan, 113)], ids=["chain", "fan"])
 def test_a_live_step_costs_no_more_calls(definition: Definition, most: int) -> None:
     """From the answer of one activity to the next one's item, as bytes."""
     run(definition, 1)  # hooks are made at their first use

@@ -15,6 +15,7 @@ from trioflow._kernel import (
     Cancelled,
     checkpoint,
     checkpoint_if_cancelled,
+    current_time,
     move_on_after,
     open_nursery,
     perform,
@@ -40,7 +41,7 @@ def gives_none(_: Any) -> Any:
 
 
 @pytest.mark.parametrize("abort", [raises_cancelled, raises_odd, gives_none])
-@pytest.mark.parametrize("by", ["time", "the driver", "the program"])
+@pytest.mark.parametrize("by", ["time", "the driver", "the program", "a deadline set to now"])
 def test_a_broken_abort_function_leaves_the_next_run(abort: Any, by: str) -> None:
     """Whoever cancels, be it the driver between two runs, the run that follows says what is broken, and where."""
 
@@ -51,6 +52,10 @@ def test_a_broken_abort_function_leaves_the_next_run(abort: Any, by: str) -> Non
                 if by == "the program":
                     await checkpoint()
                     nursery.cancel_scope.cancel()
+                if by == "a deadline set to now":
+                    await checkpoint()
+                    nursery.cancel_scope.deadline = current_time()
+                    return  # nothing else is left that could be run
                 await sleep_forever()
 
     world = World(main)

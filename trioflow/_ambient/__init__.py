@@ -18,8 +18,6 @@ from trioflow._ambient._host import (
     LogEntry as LogEntry,
     OrchestrationInfo as OrchestrationInfo,
     current_host as current_host,
-    recorded_input as recorded_input,
-    recorded_mode as recorded_mode,
 )
 from trioflow._ambient._own import (
     ANY_WORKER as ANY_WORKER,
@@ -62,6 +60,4 @@ __all__ = (
     "SpanKind",
     "current_host",
     "essence_of",
-    "recorded_input",
-    "recorded_mode",
 )

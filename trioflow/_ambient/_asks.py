@@ -1,14 +1,17 @@
 """What a branch of an orchestration may ask for and wait for: a small closed union.
 
-Laws: an ask is what the program said, before anybody gave it an id. The answer to an ask is always the event that
-answers it; what that means to the program is read by whoever asked.
+Laws: an ask is what the program said, before anybody gave it an id. Nobody changes one; a frozen class or a tuple would
+say so, and take its time at each step of each replay. The answer to an ask is always the event that answers it; what
+that means to the program is read by whoever asked.
 Who makes them: `app` (calls of definitions) and `durable` (verbs). Who reads them: `_engine`. Read next: `_host.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Literal, final
+
+import attrs
 
 OnCancel = Literal["wait", "request", "abandon"]
 OnParentClose = Literal["cancel", "wait", "abandon"]
@@ -17,7 +20,8 @@ Mode = OnCancel | Literal["stay"]
 
 
 @final
-class AskActivity(NamedTuple):
+@attrs.define
+class AskActivity:
     """Run an activity. `options` is for whoever runs it, and is not compared on replay."""
 
     name: str
@@ -28,7 +32,8 @@ class AskActivity(NamedTuple):
     options: Mapping[str, Any] | None = None
 
 
-class AskChild(NamedTuple):
+@attrs.define
+class AskChild:
     """Run another orchestration and wait for it. `instance=None`: an id made from the place."""
 
     name: str
@@ -39,7 +44,8 @@ class AskChild(NamedTuple):
     on_parent_close: OnParentClose = "cancel"
 
 
-class AskDetached(NamedTuple):
+@attrs.define
+class AskDetached:
     """Start a new root instance."""
 
     name: str
@@ -48,7 +54,8 @@ class AskDetached(NamedTuple):
     payload: bytes
 
 
-class AskEvent(NamedTuple):
+@attrs.define
+class AskEvent:
     """Wait for the next event of a name."""
 
     name: str

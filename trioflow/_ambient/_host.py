@@ -8,12 +8,11 @@ Read next: `durable`, `app`, and then `_engine._execution`.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import attrs
 
-from trioflow._ambient._asks import Mode
 from trioflow._kernel import Task, current_kernel
 from trioflow.history import AskedAt, CarriedEvent, FailureCodec, ParentLink, PayloadCodec, Recorded
 
@@ -71,7 +70,7 @@ class Host(Protocol):
 
     def recorded_next(self) -> AskedAt | None:
         """The event that recorded the operation which is asked for next, if it is replayed: what it holds is beyond no
-        limit of today.
+        limit of today, and what cancelling the branch is to do to the operation is what was to be done then.
         """
         ...
 
@@ -91,13 +90,13 @@ class Host(Protocol):
         """The oldest unread event of that name, taken; None if there is none."""
         ...
 
-    def recorded_value(self, key: str) -> Collection[bytes]:
-        """What the history says was stored next, if that was under this key: it is beyond no limit of today. Nothing
-        where nothing is replayed.
+    def recorded_value(self, key: str) -> bytes | None:
+        """What the history says was stored next, if that was under this key: it is beyond no limit of today. None where
+        nothing is replayed.
         """
         ...
 
-    def recorded_status(self) -> Collection[bytes]:
+    def recorded_status(self) -> bytes | None:
         """As `recorded_value`, of the status."""
         ...
 
@@ -122,19 +121,6 @@ class Host(Protocol):
     def fatal(self, exc: BaseException) -> BaseException:
         """The turn cannot go on, whatever the code does: returns `exc`, to be raised."""
         ...
-
-
-def recorded_input(recorded: AskedAt | None) -> tuple[bytes, ...]:
-    """What an operation was given, if it is replayed."""
-    payload: bytes | None = None if recorded is None else getattr(recorded, "payload", None)
-    return () if payload is None else (payload,)
-
-
-def recorded_mode(recorded: AskedAt | None, wanted: Mode) -> Mode:
-    """What cancelling the branch is to do to an operation: as recorded, if it is replayed, whatever the code wants
-    today.
-    """
-    return wanted if recorded is None else getattr(recorded, "on_cancel", wanted)
 
 
 def current_host() -> Host:

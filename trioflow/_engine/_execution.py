@@ -18,7 +18,6 @@ from itertools import islice
 from typing import Any, Final
 
 import attrs
-import outcome
 
 from trioflow._ambient import Ask, AskActivity, AskChild, AskEvent
 from trioflow._engine._asking import agrees, can_answer, record
@@ -168,7 +167,7 @@ class Execution:
         ahead = segments(history)
         while at_a_stretch(self._kernel, partial(self._replay_some, ahead)):
             yield
-        self._journal.length = max(self._journal.length, history[-1].id)
+        self._journal.length = history[-1].id
 
     def _replay_some(self, ahead: Iterator[Segment]) -> bool:
         """Evaluate the next segments; whether there may be more."""
@@ -263,14 +262,12 @@ class Execution:
         if self._host.started is None and not isinstance(event, OrchestrationStarted):
             raise HistoryError(f"the first event is {type(event).__name__}; it should be OrchestrationStarted")
         journal.open(event, segment)
-        if event.ends:  # terminated
-            self._ended = True
-            if segment is not None:
-                segment.ending = None
-            journal.close()
-            return
         if isinstance(event, Answer):
             self._answer(event)
+        elif event.ends:  # terminated
+            self._ended = True
+            journal.close()
+            return
         else:
             self._deliver(event)
         kernel.advance(event.at)
@@ -320,7 +317,7 @@ class Execution:
         if type(event) in CANCELLED and operation.cancel_asked:
             self._kernel.resume_cancelled(operation)
         else:
-            self._kernel.resume(operation, outcome.Value(event))
+            self._kernel.resume(operation, event)
 
     # -- what was asked
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -108,15 +108,15 @@ class EngineHost:
             return None
         return segment.asked.get(next_operation_key())  # type: ignore[return-value]  # by a place, nothing else is there
 
-    def recorded_value(self, key: str) -> Collection[bytes]:
+    def recorded_value(self, key: str) -> bytes | None:
         """What was stored next, if that was under this key."""
         head = self._said_next()
-        return (head.payload,) if isinstance(head, KeyValueSet) and head.key == key else ()
+        return head.payload if isinstance(head, KeyValueSet) and head.key == key else None
 
-    def recorded_status(self) -> Collection[bytes]:
+    def recorded_status(self) -> bytes | None:
         """The status that was set next, if that is what came next."""
         head = self._said_next()
-        return (head.payload,) if isinstance(head, StatusSet) else ()
+        return head.payload if isinstance(head, StatusSet) else None
 
     def _said_next(self) -> Said | None:
         segment = self.journal.segment
@@ -128,11 +128,11 @@ class EngineHost:
             self.journal.segment.say(event)
         self.journal.say(event)
 
-    def recorded_end(self, kind: type[OrchestrationCompleted | OrchestrationContinuedAsNew]) -> Collection[bytes]:
+    def recorded_end(self, kind: type[OrchestrationCompleted | OrchestrationContinuedAsNew]) -> bytes | None:
         """What the execution ended with, if it ended in this segment, and in that way."""
         segment = self.journal.segment
         ending = None if segment is None else segment.ending
-        return (ending.payload,) if isinstance(ending, kind) else ()
+        return ending.payload if isinstance(ending, kind) else None
 
     def info(self) -> OrchestrationInfo:
         """At the point of history that is being evaluated."""
@@ -235,7 +235,7 @@ class EngineHost:
     def set_status(self, payload: bytes) -> None:
         """Progress for clients."""
         limit = self.app.limits.status_size
-        if len(payload) > limit and payload not in self.recorded_status():
+        if len(payload) > limit and payload != self.recorded_status():
             raise LimitExceeded(
                 f"a status of {len(payload)} bytes is larger than status_size ({limit}); keep large values in kv, "
                 f"or in a store of your own",
@@ -258,7 +258,7 @@ class EngineHost:
 
     def kv_set(self, key: str, payload: bytes) -> None:
         """Store a value."""
-        limits, known = self.app.limits, payload in self.recorded_value(key)
+        limits, known = self.app.limits, payload == self.recorded_value(key)
         if len(payload) > limits.kv_value_size and not known:
             raise LimitExceeded(
                 f"kv[{key!r}]: a value of {len(payload)} bytes is larger than kv_value_size ({limits.kv_value_size})",

@@ -24,7 +24,7 @@ class Journal:
     """The history of one execution, as far as it has got."""
 
     owner: str  # for messages: "instance 'order-1'"
-    length: int = 0  # id of the last event
+    length: int = 0  # id of the last event; while replayed, of the last delivered one
     size: int = 0  # bytes of all events, about
     at: float = 0.0  # time of the last delivered event
     opened: tuple[int, int] = (0, 0)  # `length` and `size` with that event, which is being evaluated
@@ -46,10 +46,10 @@ class Journal:
         self.segment = segment
         self.at = event.at
         if segment is None:
-            self._append(event)
-            self.opened = event.id, self.size
-        else:
-            self.opened = event.id, self.size + segment.opening_size
+            self.events.append(event)
+        self.length = event.id
+        self.size += size_of(event)
+        self.opened = event.id, self.size
 
     def close(self) -> None:
         """The program has blocked: raise NondeterminismError if it has not done what was recorded."""
@@ -63,7 +63,6 @@ class Journal:
             self._disagree(key, describe(missing), None)
         if self._disagreement is not None:
             raise self._disagreement
-        self.length = segment.last_id
         self.size += segment.size
         self.segment = None
 

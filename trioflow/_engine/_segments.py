@@ -39,16 +39,13 @@ class Segment:
     """One delivered event, and what the history says was asked for behind it."""
 
     opening: Event
-    opening_size: int  # bytes of that event, about
-    last_id: int  # of its last event
-    size: int  # bytes of its events, about
-    ending: Event | None  # the terminal event, if the execution ended here
-    asked: dict[str, Event] = attrs.field(factory=dict)  # by `key_of`; only what is compared
+    size: int = 0  # bytes of the events behind the first, about
+    ending: Event | None = None  # the terminal event among those, if the execution ended here
+    asked: dict[str, Event] = attrs.field(factory=dict, init=False)  # by `key_of`; only what is compared
     said: deque[Said] | None = None  # in order, as far as the code has not said it again; None: nothing was said
 
     def add(self, event: Event) -> None:
         """Take the next event of the history."""
-        self.last_id = event.id
         self.size += size_of(event)
         if isinstance(event, AskedAt):
             self.asked[event.place] = event
@@ -83,19 +80,15 @@ def segments(history: Iterable[Event]) -> Iterator[Segment]:
     one.
     """
     current: Segment | None = None
-    expected_id = 1
-    for event in history:
+    for expected_id, event in enumerate(history, 1):
         if event.id != expected_id:
             raise HistoryError(f"the history goes on with event {event.id} where {expected_id} should be")
-        expected_id += 1
         if event.delivered:
             if current is not None:
                 yield current
-            size = size_of(event)
-            current = Segment(event, size, event.id, size, event if event.ends else None)
+            current = Segment(event)
         elif event.administrative:
-            if current is not None:
-                current.last_id = event.id
+            continue
         elif current is None:
             raise HistoryError(f"the history begins with {describe(event)}; it should begin with OrchestrationStarted")
         else:

@@ -9,7 +9,6 @@ Who calls it: `_execution.py`. Read next: `_ending.py`.
 from __future__ import annotations
 
 import attrs
-import outcome
 
 from trioflow._engine._host import EngineHost
 from trioflow._kernel import Kernel, Operation
@@ -39,7 +38,7 @@ class EventWaits:
             operation = next(iter(self.by_name[name]))
             self.end(operation, name)
             if operation.waiting:  # it may have given up in the very step in which it began
-                kernel.resume(operation, outcome.Value(host.take_event(name)))
+                kernel.resume(operation, host.take_event(name))
                 served.append(operation)
         return served
 

@@ -51,10 +51,10 @@ class Nursery(metaclass=NoConstructor):
     # Those that have not ended, in the order they came.
     _children: dict[Task, None] = attrs.field(factory=dict, init=False)
     _errors: list[BaseException] = attrs.field(factory=list, init=False)
-    _body_running: bool = attrs.field(default=True, init=False)
-    _parent_waiting: bool = attrs.field(default=False, init=False)  # at the end of the block, for the last task
-    _starting: int = attrs.field(default=0, init=False)  # `start` calls under way, which may still bring a task
-    _closed: bool = attrs.field(default=False, init=False)  # nothing left in it; never opens again
+    _body_running: bool = True
+    _parent_waiting: bool = False  # at the end of the block, for the last task
+    _starting: int = 0  # `start` calls under way, which may still bring a task
+    _closed: bool = False  # nothing left in it; never opens again
 
     @property
     def child_tasks(self) -> AbstractSet[Task]:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from outcome import Error, Outcome, Value, capture
 
@@ -42,7 +42,8 @@ from trioflow._kernel._tree import Namer, TreeBranch, by_key, tree_of
 from trioflow._kernel._watching import Watcher
 from trioflow.errors import SpinError
 
-RESUMED: Value[Any] = Value(None)
+RETURNED: Final = Value(None)
+"""How a branch ended that raised nothing: what it returned is nobody's business."""
 
 
 class Kernel:
@@ -142,11 +143,12 @@ class Kernel:
         # What `inside` does, by hand: there is a run for each event.
         saved = None if self.alone else keep_out(self)
         before, CURRENT.kernel = CURRENT.kernel, self
-        self._state = "broken"  # unless we get through
         self.outside = sys.exception()
         try:
             self._run()
-            self._state = "usable"
+        except BaseException:
+            self._state = "broken"
+            raise
         finally:
             self.running = self.outside = self._fatal = None
             CURRENT.kernel = before
@@ -170,8 +172,8 @@ class Kernel:
                 with inside(self):
                     self.deadlines.expire(now)
 
-    def resume(self, operation: Operation, result: Outcome[Any]) -> bool:
-        """Answer an operation; False if its branch no longer waits for it."""
+    def resume(self, operation: Operation, result: object) -> bool:
+        """Answer an operation, with an Outcome or a value that is none; False if its branch no longer waits for it."""
         task = operation.task
         if task is None:
             return False
@@ -245,12 +247,12 @@ class Kernel:
         steps = 0
         heap, abandoned, idle = self.deadlines.heap, self.generators.abandoned, self.idle
         while True:
-            if self._fatal is not None:  # also where it came up between two runs
-                raise_as_it_was(self._fatal)
             if heap and heap[0][0] <= self.now:
                 self.deadlines.expire(self.now)
             if abandoned:
                 self.task_for(self.generators.take_abandoned())
+            if self._fatal is not None:  # it came up between two runs, or just now, in an abort function
+                raise_as_it_was(self._fatal)
             batch = self._ready
             if not batch:
                 if idle:
@@ -277,7 +279,7 @@ class Kernel:
         try:
             message = task.context.run(task._advance, value)
         except StopIteration as stop:
-            result = Value(stop.value)
+            result = Value(stop.value) if task is self._main else RETURNED
         except FATAL:
             raise
         except BaseException as exc:
@@ -293,7 +295,6 @@ class Kernel:
                 if kind is Wait:  # else `perform` looked for cancellation just before it yielded
                     task._deliver_cancellation()
             elif kind is Checkpoint:
-                task._next = RESUMED
                 task.custom_sleep_data = None
                 self._ready.append(task)
             else:
@@ -306,8 +307,8 @@ class Kernel:
         self._ended(task, result)
         del result
 
-    def wake(self, task: Task, result: Outcome[Any] = RESUMED) -> None:
-        """Make a waiting task ready; its wait returns, or raises, `result`."""
+    def wake(self, task: Task, result: Outcome[Any] | None = None) -> None:
+        """Make a waiting task ready; its wait returns, or raises, `result`; without one it returns None."""
         if self.closing:
             return
         if task._waiting is None:

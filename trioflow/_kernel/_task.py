@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
-from outcome import Outcome, capture
+from outcome import capture
 
 from trioflow._kernel._cancelled import UNKNOWN_REASON, Cancelled
 from trioflow._kernel._fatal import FATAL
@@ -59,34 +59,34 @@ class Task(metaclass=NoConstructor):
     parent_nursery: Nursery | None
     _kernel: Kernel  # deleted when the task ends: a traceback that mentions the task must not keep the kernel
 
-    # `context.run(_advance, _next)` takes the next step: `coro.send` and an Outcome (None at the first step).
+    # `context.run(_advance, _next)` takes the next step: `coro.send`, and what its wait returns, or an Outcome of that.
     _advance: Callable[[Any], object]
-    _next: Outcome[Any] | None = attrs.field(default=None, init=False)
+    _next: object = None
 
     # Innermost status. Changed by `_activate` only.
-    _status: CancelStatus = attrs.field(default=None, init=False)
+    _status: CancelStatus = attrs.field(default=None)
     # The task may not do anything durable any more: its kernel is closing, or it closes an abandoned async generator.
-    _barred: bool = attrs.field(default=False, init=False)
+    _barred: bool = False
 
     # What it yielded and waits for; None while it is ready, running or ended. `_abortable` until its abort was asked
     # once.
-    _waiting: Wait | Operation | None = attrs.field(default=None, init=False)
-    _abortable: bool = attrs.field(default=False, init=False)
+    _waiting: Wait | Operation | None = None
+    _abortable: bool = False
 
     # Numbers given so far.
-    _spawns: int = attrs.field(default=0, init=False)
-    _operations: int = attrs.field(default=0, init=False)
-    _scopes: int = attrs.field(default=0, init=False)
+    _spawns: int = 0
+    _operations: int = 0
+    _scopes: int = 0
     # For `assert_checkpoints`.
-    _cancel_points: int = attrs.field(default=0, init=False)
-    _schedule_points: int = attrs.field(default=0, init=False)
+    _cancel_points: int = 0
+    _schedule_points: int = 0
 
     # Open ones, outermost first. Such a list is never changed in place: most tasks have none, and share it.
-    _child_nurseries: list[Nursery] = attrs.field(default=NO_NURSERIES, init=False)
-    eventual_parent_nursery: Nursery | None = attrs.field(default=None, init=False)
-    custom_sleep_data: Any = attrs.field(default=None, init=False)
+    _child_nurseries: list[Nursery] = NO_NURSERIES
+    eventual_parent_nursery: Nursery | None = None
+    custom_sleep_data: Any = None
     # Called, in order, when the task has ended. Nearly all tasks have none, and there may be very many tasks.
-    _exit_callbacks: list[Callable[[Task], object]] | tuple[()] = attrs.field(default=(), init=False)
+    _exit_callbacks: list[Callable[[Task], object]] | tuple[()] = ()
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r} at {self.place}>"

@@ -1,9 +1,9 @@
 """The one module that yields to the scheduler.
 
-Laws: what is yielded is a `Checkpoint`, a `Wait` or an `Operation`, nothing else; what comes back is an `Outcome`,
-which is unwrapped here, in the frame that waited (`.throw` into coroutines is kept for foreign yields). A wait is given
-up by cancellation only if its `abort` says that it can be, and is asked at most once. Nobody waits while handling what
-ends the whole run.
+Laws: what is yielded is a `Checkpoint`, a `Wait` or an `Operation`, nothing else; what comes back is a value, or an
+`Outcome`, which is unwrapped here, in the frame that waited (`.throw` into coroutines is kept for foreign yields). A
+wait is given up by cancellation only if its `abort` says that it can be, and is asked at most once. Nobody waits while
+handling what ends the whole run.
 Must never know: who schedules. Who calls it: whatever waits. Read next: `_scheduler.py`, the other side of the yield.
 """
 
@@ -16,7 +16,7 @@ from sys import exception
 from typing import Any, NoReturn, TypeAlias
 
 import attrs
-from outcome import Outcome, Value
+from outcome import Error, Value
 
 from trioflow._kernel._cancelled import Dropped
 from trioflow._kernel._current import current_task, running_kernel
@@ -54,9 +54,9 @@ def trap(message: object) -> Generator[object, Any, Any]:
     if (handled := exception()) is not None:
         notice(handled, running_kernel())
         handled = None  # this frame may be in its traceback
-    result: Outcome[Any] = yield message
-    if type(result) is Value:  # the common case, without the bookkeeping of `outcome`
-        return result.value
+    result = yield message
+    if type(result) is not Error:
+        return result.value if type(result) is Value else result
     try:
         return result.unwrap()
     finally:

@@ -30,6 +30,7 @@ from trioflow.history import (
     ChildTerminated as ChildTerminatedEvent,
     Event,
     Failure,
+    What,
 )
 
 TIMED_OUT = "trioflow.ActivityTimedOut"
@@ -39,7 +40,7 @@ TIMED_OUT = "trioflow.ActivityTimedOut"
 def read_activity(answer: Event, host: Host, type_: Any, name: str) -> Any:
     """The value of a completed activity; raises what a failed one means."""
     if isinstance(answer, ActivityCompleted):
-        return read_value(answer.payload, host, type_, f"the recorded result of activity {name!r}")
+        return read_value(answer.payload, host, type_, ("the recorded result of activity", name))
     assert isinstance(answer, ActivityFailedEvent), answer
     failure = answer.failure
     if failure.category is Category.POISON:
@@ -53,7 +54,7 @@ def read_child(answer: Event, host: Host, type_: Any, name: str) -> Any:
     """The value of a completed child; raises what any other end means."""
     match answer:
         case ChildCompleted():
-            return read_value(answer.payload, host, type_, f"the recorded result of child {name!r}")
+            return read_value(answer.payload, host, type_, ("the recorded result of child", name))
         case ChildFailedEvent():
             raise rebuilt(ChildFailed, "child", name, answer.failure, host)
         case ChildCancelledEvent():
@@ -65,7 +66,7 @@ def read_child(answer: Event, host: Host, type_: Any, name: str) -> Any:
             raise ChildTerminated(f"child {name!r} was terminated: {answer.reason or 'no reason given'}")
 
 
-def read_value(payload: bytes, host: Host, type_: Any, what: str) -> Any:
+def read_value(payload: bytes, host: Host, type_: Any, what: What) -> Any:
     """A recorded value as today's type. One that does not fit cannot be answered for by the code: the turn stops."""
     try:
         return host.codec.decode(payload, type_, what=what)

@@ -22,8 +22,6 @@ from trioflow._ambient import (
     OnCancel,
     OnParentClose,
     current_host,
-    recorded_input,
-    recorded_mode,
 )
 from trioflow._kernel import in_kernel, perform
 from trioflow.app._answers import read_activity, read_child
@@ -110,10 +108,10 @@ class ActivityDefinition(Generic[P, R]):
         settings, recorded = self.settings, host.recorded_next()
         name = host.registered_name(self)
         payload = host.codec.encode_arguments(
-            self.spec, args, kwargs, what=f"activity {name!r}", recorded=recorded_input(recorded)
+            self.spec, args, kwargs, what=("activity", name), recorded=getattr(recorded, "payload", None)
         )
         ask = AskActivity(name, payload, settings.on_cancel, settings.tag, settings.session, self._plain)
-        answer = await perform(ask, on_cancel=recorded_mode(recorded, settings.on_cancel))
+        answer = await perform(ask, on_cancel=getattr(recorded, "on_cancel", settings.on_cancel))
         return read_activity(answer, host, self.spec.returns, name)  # type: ignore[no-any-return]
 
     async def _run_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
@@ -216,11 +214,11 @@ class OrchestrationDefinition(Generic[P, R]):
         if self.child_id is not None and getattr(recorded, "instance", None) != self.child_id:
             host.codec.limits.check_id("instance id", self.child_id)
         payload = host.codec.encode_arguments(
-            self.spec, args, kwargs, what=f"orchestration {name!r}", recorded=recorded_input(recorded)
+            self.spec, args, kwargs, what=("orchestration", name), recorded=getattr(recorded, "payload", None)
         )
         mode = self.on_cancel or CLOSING[self.on_parent_close]
         ask = AskChild(name, self.child_version, self.child_id, payload, mode, self.on_parent_close)
-        answer = await perform(ask, on_cancel=recorded_mode(recorded, mode))
+        answer = await perform(ask, on_cancel=getattr(recorded, "on_cancel", mode))
         return read_child(answer, host, self.spec.returns, name)  # type: ignore[no-any-return]
 
     def options(

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
-from trioflow._ambient import AskDetached, ContinueAsNew, current_host, recorded_input
+from trioflow._ambient import AskDetached, ContinueAsNew, current_host
 from trioflow._kernel import perform
 from trioflow.errors import InstanceExists
 from trioflow.history import ArgumentSpec, DetachedRefused, DetachedStarted
@@ -82,7 +82,7 @@ async def start_detached(
     if wanted is not None and getattr(recorded, "instance", None) != wanted:
         host.codec.limits.check_id("instance id", wanted)
     payload = host.codec.encode_arguments(
-        definition.spec, args, kwargs, what=f"orchestration {name!r}", recorded=recorded_input(recorded)
+        definition.spec, args, kwargs, what=("orchestration", name), recorded=getattr(recorded, "payload", None)
     )
     answer = await perform(AskDetached(name, definition.child_version, wanted, payload), on_cancel="wait")
     if isinstance(answer, DetachedRefused):

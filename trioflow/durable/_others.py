@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, overload
 
-from trioflow._ambient import ANY_WORKER, READ_KV, READ_STATUS, AskActivity, current_host, recorded_input, recorded_mode
+from trioflow._ambient import ANY_WORKER, READ_KV, READ_STATUS, AskActivity, current_host
 from trioflow._kernel import perform
 from trioflow.errors import ActivityFailed
 from trioflow.history import ActivityCompleted, ActivityFailed as ActivityFailedEvent
@@ -63,14 +63,15 @@ async def read_status(instance_id: str, type: Any = Any, default: Any = None) ->
 async def _read(name: str, instance_id: str, further: dict[str, str], type_: Any, default: Any) -> Any:
     host = current_host()
     codec = host.codec
-    before = host.recorded_next()
-    recorded = recorded_input(before)
-    payload = codec.encode({"instance": instance_id, **further}, what=name, recorded=recorded)
-    if payload not in recorded:
+    recorded = host.recorded_next()
+    then = getattr(recorded, "payload", None)
+    payload = codec.encode({"instance": instance_id, **further}, what=name, recorded=then)
+    if payload != then:
         codec.limits.check_id("instance id", instance_id)
         if "key" in further:
             codec.limits.check_kv_key(further["key"])
-    answer = await perform(AskActivity(name, payload, tag=ANY_WORKER), on_cancel=recorded_mode(before, "wait"))
+    ask = AskActivity(name, payload, tag=ANY_WORKER)
+    answer = await perform(ask, on_cancel=getattr(recorded, "on_cancel", ask.on_cancel))
     if isinstance(answer, ActivityFailedEvent):
         failure = answer.failure
         raise ActivityFailed(

@@ -45,7 +45,7 @@ class KeyValues(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         host = current_host()
         recorded = host.recorded_value(key)
-        if not recorded:
+        if recorded is None:
             host.codec.limits.check_kv_key(key)
         host.kv_set(key, host.codec.encode(value, _type_of(value), what=f"kv[{key!r}]", recorded=recorded))
 

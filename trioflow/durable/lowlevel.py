@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from outcome import Outcome, Value
+from outcome import Outcome
 
 from trioflow._kernel import (
     Abort as Abort,
@@ -44,7 +44,7 @@ def reschedule(task: Task, next_send: Outcome[Any] | None = None) -> None:
     kernel = current_kernel()
     if task not in kernel.tasks:
         raise RuntimeError(f"{task!r} has ended, or belongs to another orchestration than {kernel.name}")
-    kernel.wake(task, Value(None) if next_send is None else next_send)
+    kernel.wake(task, next_send)
 
 
 __all__ = (

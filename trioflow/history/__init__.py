@@ -70,6 +70,7 @@ from trioflow.history._limits import (
 )
 from trioflow.history._payloads import (
     PayloadCodec as PayloadCodec,
+    What as What,
 )
 
 __all__ = (
@@ -126,6 +127,7 @@ __all__ = (
     "TimerCreated",
     "TimerFired",
     "Upcaster",
+    "What",
     "derive",
     "qualified_name",
 )

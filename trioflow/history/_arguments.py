@@ -29,8 +29,8 @@ class ArgumentSpec:
     signature: inspect.Signature
     types: Mapping[str, Any]  # of each parameter as it is stored: a list for *args, a dict for **kwargs
     returns: Any  # the declared type of the result
-    simple: tuple[str, ...] | None  # the names, if all parameters may be given by position and none is *args
-    required: int  # how many of `simple` have no default
+    simple: tuple[str, ...]  # the names, if all parameters may be given by position and none is *args
+    counts: range  # with how many arguments, given by position alone, that is all there is to know
 
     @classmethod
     def of(cls, fn: Callable[..., Any], *, name: str | None = None) -> ArgumentSpec:
@@ -46,14 +46,15 @@ class ArgumentSpec:
             raise ConfigurationError(f"{shown} has no signature that can be read: {exc}") from None
         hints = _resolve_hints(fn, shown)
         parameters = signature.parameters.values()
-        simple = all(p.kind in _POSITIONAL for p in parameters)
+        simple = tuple(signature.parameters) if all(p.kind in _POSITIONAL for p in parameters) else ()
+        required = sum(p.default is _Parameter.empty for p in parameters)
         return cls(
             name=shown,
             signature=signature,
             types={p.name: _stored_type(p, hints.get(p.name, Any)) for p in parameters},
             returns=hints.get("return", Any),
-            simple=tuple(signature.parameters) if simple else None,
-            required=sum(p.default is _Parameter.empty for p in parameters),
+            simple=simple,
+            counts=range(required, len(simple) + 1),
         )
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +63,7 @@ class ArgumentSpec:
         Raises:
             TypeError: the function cannot be called like this.
         """
-        if not kwargs and self.simple is not None and self.required <= len(args) <= len(self.simple):
+        if not kwargs and len(args) in self.counts:
             return dict(zip(self.simple, args, strict=False))
         try:
             bound = self.signature.bind(*args, **kwargs).arguments
@@ -82,7 +83,7 @@ class ArgumentSpec:
         Raises:
             KeyError: with the name of a parameter that has neither a value nor a default.
         """
-        if self.simple is not None and len(values) == len(self.simple):
+        if self.counts and len(values) == len(self.simple):
             return tuple([values[name] for name in self.simple]), {}
         args: list[Any] = []
         kwargs: dict[str, Any] = {}

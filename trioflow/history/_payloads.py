@@ -11,7 +11,7 @@ Who calls it: the engine, the runtime, the client. Read next: `_exceptions.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cattrs import transform_error
@@ -23,6 +23,11 @@ from trioflow.history._json import Backend, NotPlain, choose_writer, inspect, re
 from trioflow.history._leaves import Hooks
 from trioflow.history._limits import DEEPEST, LARGEST_INTEGER, LARGEST_NUMBER, Limits
 from trioflow.history._misfit import Misfit, type_name
+
+What = str | tuple[str, str]
+"""What a value is, for messages: a text, or one and the name behind it, which are put together where there is something
+to say, since each step of each replay brings its own.
+"""
 
 
 class PayloadCodec:
@@ -60,16 +65,16 @@ class PayloadCodec:
         value: Any,
         type_: Any = Any,
         *,
-        what: str = "value",
+        what: What = "value",
         limit: str = "payload_size",
-        recorded: Collection[bytes] = (),
+        recorded: bytes | None = None,
     ) -> bytes:
         """A value of the declared type as canonical JSON.
 
         Args:
             value: what to encode.
             type_: its declared type.
-            what: it, for messages, such as "result of charge".
+            what: it, for messages, such as "result of charge", or ("result of", "charge").
             limit: the name of the limit on its size.
             recorded: what it may have been before, where it is encoded again: then it is beyond no limit.
 
@@ -85,7 +90,7 @@ class PayloadCodec:
             raise self._too_deep(what) from None
         return self._to_bytes(plain, what, limit, recorded)
 
-    def decode(self, data: bytes, type_: Any = Any, *, what: str = "value") -> Any:
+    def decode(self, data: bytes, type_: Any = Any, *, what: What = "value") -> Any:
         """The value of the declared type that canonical JSON stands for.
 
         Raises:
@@ -100,8 +105,8 @@ class PayloadCodec:
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
         *,
-        what: str | None = None,
-        recorded: Collection[bytes] = (),
+        what: What | None = None,
+        recorded: bytes | None = None,
     ) -> bytes:
         """The arguments of a call as a JSON object by parameter name. `recorded`: see `encode`.
 
@@ -116,10 +121,10 @@ class PayloadCodec:
             try:
                 plain[name] = self._hooks(spec.types[name])[0](value)
             except Misfit as exc:
-                raise _refused(exc, f"{what}: argument {name!r}") from exc.origin
+                raise _refused(exc, f"{_text(what)}: argument {name!r}") from exc.origin
             except RecursionError:
-                raise self._too_deep(f"{what}: argument {name!r}") from None
-        return self._to_bytes(plain, f"{what}: the argument list", "payload_size", recorded)
+                raise self._too_deep(f"{_text(what)}: argument {name!r}") from None
+        return self._to_bytes(plain, what, "payload_size", recorded, ": the argument list")
 
     def decode_arguments(
         self, spec: ArgumentSpec, data: bytes, *, what: str | None = None
@@ -172,35 +177,35 @@ class PayloadCodec:
         except Exception as exc:
             raise ConfigurationError(f"no way to store {type_name(type_)} could be made: {exc}") from exc
 
-    def _to_bytes(self, plain: Any, what: str, limit: str, recorded: Collection[bytes]) -> bytes:
+    def _to_bytes(self, plain: Any, what: What, limit: str, recorded: bytes | None, part: str = "") -> bytes:
         try:
-            unusual = inspect(plain, DEEPEST if recorded else self.limits.depth)
+            unusual = inspect(plain, self.limits.depth if recorded is None else DEEPEST)
             data = write(plain) if unusual else self._write(plain)
-            if recorded:
-                if data in recorded:
-                    return data
+            if recorded is not None:
+                if data == recorded:
+                    return recorded
                 inspect(plain, self.limits.depth)
         except NotPlain as exc:
-            raise self._not_plain(exc, what, EncodeError) from None
+            raise self._not_plain(exc, _text(what) + part, EncodeError) from None
         if len(data) > getattr(self.limits, limit):
-            self.limits.check_size(limit, what, len(data))
+            self.limits.check_size(limit, _text(what) + part, len(data))
         return data
 
-    def _from_bytes(self, data: bytes, what: str) -> Any:
+    def _from_bytes(self, data: bytes, what: What) -> Any:
         try:
             plain = read(data)
         except RecursionError:
             raise self._too_deep(what, DEEPEST) from None
         except ValueError:
-            text = f"{what}: the {len(data):,} recorded bytes are not JSON with distinct keys in valid UTF-8"
+            text = f"{_text(what)}: the {len(data):,} recorded bytes are not JSON with distinct keys in valid UTF-8"
             raise DecodeError(text) from None
         try:
             inspect(plain, DEEPEST)
         except NotPlain as exc:
-            raise self._not_plain(exc, what, DecodeError) from None
+            raise self._not_plain(exc, _text(what), DecodeError) from None
         return plain
 
-    def _from_plain(self, plain: Any, type_: Any, what: str) -> Any:
+    def _from_plain(self, plain: Any, type_: Any, what: What) -> Any:
         try:
             return self._hooks(type_)[1](plain, type_)
         except ConfigurationError:
@@ -208,15 +213,15 @@ class PayloadCodec:
         except Exception as exc:
             reasons = "; ".join(transform_error(exc, format_exception=_reason)[:5])
             raise DecodeError(
-                f"{what} does not fit its declared type {type_name(type_)}: {reasons}. The type changed since it was "
-                "recorded, or it came from other code: give new fields a default, and keep old types until what uses "
-                "them has ended."
+                f"{_text(what)} does not fit its declared type {type_name(type_)}: {reasons}. The type changed since "
+                "it was recorded, or it came from other code: give new fields a default, and keep old types until what "
+                "uses them has ended."
             ) from None
 
-    def _too_deep(self, what: str, allowed: int | None = None) -> LimitExceeded:
+    def _too_deep(self, what: What, allowed: int | None = None) -> LimitExceeded:
         allowed = self.limits.depth if allowed is None else allowed
         return LimitExceeded(
-            f"{what} is nested deeper than the limit 'depth' allows ({allowed} levels), or contains itself",
+            f"{_text(what)} is nested deeper than the limit 'depth' allows ({allowed} levels), or contains itself",
             limit="depth",
             allowed=allowed,
         )
@@ -248,8 +253,12 @@ def _where(path: list[str | int]) -> str:
     return " at $" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path) if path else ""
 
 
-def _refused(exc: Misfit, what: str) -> EncodeError:
-    return EncodeError(f"{what}: {exc}{_where(exc.path)}. What is stored has to have its declared type.")
+def _text(what: What) -> str:
+    return what if isinstance(what, str) else f"{what[0]} {what[1]!r}"
+
+
+def _refused(exc: Misfit, what: What) -> EncodeError:
+    return EncodeError(f"{_text(what)}: {exc}{_where(exc.path)}. What is stored has to have its declared type.")
 
 
 def _reason(exc: BaseException, type_: Any) -> str:

@@ -14,6 +14,8 @@ from trioflow.abc import SessionClaim
 from trioflow.stores import SqliteStore
 from trioflow.testing._store_contract._subject import an_item
 
+PATIENCE = 60.0  # seconds; nobody is to give up because this machine is slow
+
 
 def say(fact: str) -> None:
     print(fact, flush=True)
@@ -21,7 +23,7 @@ def say(fact: str) -> None:
 
 async def hold(path: str) -> None:
     """Lease a turn, an item and its session for an hour, mark another item, and wait for ever."""
-    async with SqliteStore(path) as store:
+    async with SqliteStore(path, patience=PATIENCE) as store:
         s = subject(store)
         await store.register_worker("worker")
         for name in ("turn", "item"):
@@ -42,7 +44,7 @@ async def hold(path: str) -> None:
 async def write(path: str) -> None:
     """Start many instances and run their turns, each in a transaction of its own."""
     name = sys.argv[3]
-    async with SqliteStore(path) as store:
+    async with SqliteStore(path, patience=PATIENCE) as store:
         s = subject(store)
         await store.register_worker(f"worker {name}")
         say("open")
@@ -57,7 +59,7 @@ async def write(path: str) -> None:
 
 async def watch(path: str) -> None:
     """Wait until an instance of a given name appears, without looking again unless told to."""
-    async with SqliteStore(path) as store:
+    async with SqliteStore(path, patience=PATIENCE) as store:
         say("open")
         with store.signals.watch("turns") as waiting:
             while True:

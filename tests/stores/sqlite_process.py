@@ -14,6 +14,8 @@ from trioflow.abc import SessionClaim
 from trioflow.stores import SqliteStore
 from trioflow.testing._store_contract._subject import an_item
 
+PATIENCE = 60.0  # seconds; nobody is to give up because this machine is slow
+
 
 PATIENCE = 60.0  # seconds; nobody is to give up because this machine is slow
 

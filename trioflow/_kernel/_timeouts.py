@@ -8,10 +8,12 @@ Must never know: timers. Who calls it: user code. Read next: `_deadlines.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from math import inf, isnan
+from types import TracebackType
 from typing import NoReturn
+
+import attrs
 
 from trioflow._kernel._current import current_task
 from trioflow._kernel._scope import CancelScope, current_time
@@ -32,20 +34,28 @@ def move_on_after(seconds: float, *, shield: bool = False) -> CancelScope:
 
 def fail_at(deadline: float, *, shield: bool = False) -> AbstractContextManager[CancelScope]:
     """Like `move_on_at`, but raises `TooSlowError` behind a block that was cancelled by it."""
-    return _failing(move_on_at(deadline, shield=shield))
+    return _Failing(move_on_at(deadline, shield=shield))
 
 
 def fail_after(seconds: float, *, shield: bool = False) -> AbstractContextManager[CancelScope]:
     """Like `move_on_after`, but raises `TooSlowError` behind a block that was cancelled by it."""
-    return _failing(move_on_after(seconds, shield=shield))
+    return _Failing(move_on_after(seconds, shield=shield))
 
 
-@contextmanager
-def _failing(scope: CancelScope) -> Iterator[CancelScope]:
-    with scope:
-        yield scope
-    if scope.cancelled_caught:
-        raise TooSlowError("the block was not done when its deadline came")
+@attrs.define(eq=False)
+class _Failing(AbstractContextManager[CancelScope]):
+    """No generator: since Python 3.12 one that is left with another error than it was given makes a cycle."""
+
+    _scope: CancelScope
+
+    def __enter__(self) -> CancelScope:
+        return self._scope.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> bool:
+        over = self._scope.__exit__(kind, exc, tb)
+        if self._scope.cancelled_caught:
+            raise TooSlowError("the block was not done when its deadline came")
+        return over
 
 
 async def sleep(seconds: float) -> None:

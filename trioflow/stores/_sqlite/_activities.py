@@ -163,7 +163,7 @@ class SqliteActivities:
 
     def held_activities(self, worker: str, now: float) -> list[ActivityRow]:
         """Items that a worker has neither settled nor given back, and whose leases have not run out."""
-        return self._items(sql.HELD_ACTIVITIES, now, worker)
+        return self._items(sql.HELD_ACTIVITIES, now, worker, now, worker)
 
     # -- sessions
 

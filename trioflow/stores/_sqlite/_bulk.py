@@ -9,8 +9,9 @@ Who calls it: `_pending.py`, for what is written, and `_tables.py`, for what is 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any, Final, TypeVar
 
 from trioflow.stores._rules import ACTIVITY_COLUMNS, INSTANCE_COLUMNS
 from trioflow.stores._sqlite import _statements as sql
@@ -38,9 +39,8 @@ def _values(columns: int, count: int, *constants: str) -> str:
     return f"VALUES {', '.join([row] * count)}"
 
 
-def _numbered(names: Sequence[str], columns: Sequence[str]) -> str:
-    """What changes, where the parameters are all columns in their order."""
-    return ", ".join(f"{name} = ?{columns.index(name) + 1}" for name in names)
+def _set(names: Sequence[str]) -> str:
+    return ", ".join(f"{name} = ?" for name in names)
 
 
 def _changes(names: Sequence[str]) -> str:
@@ -48,6 +48,19 @@ def _changes(names: Sequence[str]) -> str:
 
 
 # -- writes
+
+Row = tuple[Any, ...]
+
+
+def _parameters(columns: Sequence[str], names: Sequence[str]) -> Callable[[Row], Row]:
+    return itemgetter(*map(columns.index, names))
+
+
+INSTANCE_CHANGE: Final = _parameters(INSTANCE_COLUMNS, (*sql.INSTANCE_CHANGING, "instance"))
+"""The parameters of `change_instances(1)`, from a row."""
+
+ITEM_CHANGE: Final = _parameters(ACTIVITY_COLUMNS, (*sql.CHANGING, "instance", "execution", "event_id"))
+"""Those of `change_activities(1)`."""
 
 
 @functools.cache
@@ -63,7 +76,7 @@ def put_instances(count: int) -> str:
 def change_instances(count: int) -> str:
     """Write what changes about instances that are there."""
     if count == 1:
-        return f"UPDATE instance SET {_numbered(sql.INSTANCE_CHANGING, INSTANCE_COLUMNS)} WHERE instance = ?1"  # noqa: S608 - constants
+        return f"UPDATE instance SET {_set(sql.INSTANCE_CHANGING)} WHERE instance = ?"  # noqa: S608 - constants
     # An insertion that always finds its row there: SQLite has no shorter way to change many.
     return (
         f"INSERT INTO instance ({sql.INSTANCE}, attributes) {_values(INSTANCE_WIDTH, count, EMPTY_TEXT)} "
@@ -94,8 +107,7 @@ def insert_activities(count: int) -> str:
 def change_activities(count: int) -> str:
     """Write what changes about items that are there; parameters are all columns but the payload."""
     if count == 1:
-        key = "instance = ?1 AND execution = ?2 AND event_id = ?3"
-        return f"UPDATE activity SET {_numbered(sql.CHANGING, ACTIVITY_COLUMNS)} WHERE {key}"  # noqa: S608 - as above
+        return f"UPDATE activity SET {_set(sql.CHANGING)} WHERE {sql.KEY}"  # noqa: S608 - as above
     return (
         f"INSERT INTO activity ({sql.ACTIVITY}) {_values(ITEM_CHANGE_WIDTH, count, EMPTY_BLOB)} "
         f"ON CONFLICT (instance, execution, event_id) DO UPDATE SET {_changes(sql.CHANGING)}"

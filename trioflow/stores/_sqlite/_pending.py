@@ -20,7 +20,7 @@ import attrs
 
 from trioflow.stores._sqlite import _bulk
 
-Row = tuple[Any, ...]
+Row = _bulk.Row
 ItemKey = tuple[str, int, int]
 
 
@@ -35,6 +35,7 @@ class Pile:
     text: Callable[[int], str]
     key: int = 0  # columns of a key of which the last row counts; 0: no two rows are about the same
     width: int | None = None  # columns that are written, if not all
+    alone: Callable[[Row], Row] | None = None  # from a row, the parameters of the statement for one, if they differ
     rows: list[Row] = attrs.field(factory=list)
 
     def write(self, db: sqlite3.Connection) -> int:
@@ -42,16 +43,18 @@ class Pile:
         rows = self.rows
         if self.width is not None:
             rows = [row[: self.width] for row in rows]
-        if len(rows) == 1:
-            count = db.execute(self.text(1), rows[0]).rowcount
-        else:
-            if self.key:
-                rows = list({row[: self.key]: row for row in rows}.values())
-            count = 0
-            for some in _bulk.portions(rows):
-                count += db.execute(self.text(len(some)), list(chain.from_iterable(some))).rowcount
+        if self.key and len(rows) > 1:
+            rows = list({row[: self.key]: row for row in rows}.values())
+        count = 0
+        for some in _bulk.portions(rows):
+            count += db.execute(self.text(len(some)), self._parameters(some)).rowcount
         self.rows.clear()
         return count
+
+    def _parameters(self, rows: Sequence[Row]) -> Sequence[Any]:
+        if len(rows) > 1:
+            return list(chain.from_iterable(rows))
+        return rows[0] if self.alone is None else self.alone(rows[0])
 
 
 @attrs.define(eq=False)
@@ -69,14 +72,16 @@ class Pending:
     begun: dict[str, Row] = attrs.field(factory=dict)  # instances of this transaction: what was said at their start
 
     new_instances: Pile = attrs.field(factory=lambda: Pile(_bulk.put_instances, key=1))
-    changed_instances: Pile = attrs.field(factory=lambda: Pile(_bulk.change_instances, key=1))
+    changed_instances: Pile = attrs.field(
+        factory=lambda: Pile(_bulk.change_instances, key=1, alone=_bulk.INSTANCE_CHANGE)
+    )
     events: Pile = attrs.field(factory=lambda: Pile(_bulk.append_events))
     messages: Pile = attrs.field(factory=lambda: Pile(_bulk.put_messages))
     taken: Pile = attrs.field(factory=lambda: Pile(_bulk.remove_messages))
     emptied: Pile = attrs.field(factory=lambda: Pile(_bulk.empty_inboxes))
     new_items: Pile = attrs.field(factory=lambda: Pile(_bulk.insert_activities))
     changed_items: Pile = attrs.field(
-        factory=lambda: Pile(_bulk.change_activities, key=3, width=_bulk.ITEM_CHANGE_WIDTH)
+        factory=lambda: Pile(_bulk.change_activities, key=3, width=_bulk.ITEM_CHANGE_WIDTH, alone=_bulk.ITEM_CHANGE)
     )
     gone_items: Pile = attrs.field(factory=lambda: Pile(_bulk.remove_activities))
     answers: Pile = attrs.field(factory=lambda: Pile(_bulk.put_requests))

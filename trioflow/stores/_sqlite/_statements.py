@@ -116,8 +116,8 @@ SHORT_EXECUTIONS: Final = (
 )
 READ_BARE_EVENT: Final = "SELECT id, at, kind, data, NULL FROM event WHERE instance = ? AND execution = ? AND id = ?"
 OLD_EXECUTIONS: Final = (
-    "SELECT execution FROM event WHERE instance = ?1 AND execution < ?2 GROUP BY execution "
-    "HAVING ?3 IS NULL OR max(at) < ?3 ORDER BY execution"
+    "SELECT execution FROM event WHERE instance = ? AND execution < ? GROUP BY execution "
+    "HAVING ? IS NULL OR max(at) < ? ORDER BY execution"
 )
 REMOVE_EXECUTION: Final = "DELETE FROM event WHERE instance = ? AND execution = ?"
 
@@ -125,9 +125,9 @@ HAS_MESSAGE: Final = "SELECT 1 FROM message WHERE instance = ? AND kind = ? LIMI
 REMOVE_MESSAGES_FOR_OTHERS: Final = "DELETE FROM message WHERE instance = ? AND execution <> ?"
 COUNT_MESSAGES: Final = (
     "SELECT count(*), ifnull(sum(mailbox), 0), ifnull(sum(length(payload)) FILTER (WHERE mailbox = 1), 0), min(at), "
-    "min(CASE WHEN control = 1 OR kind = ?2 AND EXISTS (SELECT 1 FROM message WHERE instance = ?1 AND kind = ?3) "
+    "min(CASE WHEN control = 1 OR kind = ? AND EXISTS (SELECT 1 FROM message WHERE instance = ? AND kind = ?) "
     "THEN at END), min(seq) "
-    "FROM message WHERE instance = ?1"
+    "FROM message WHERE instance = ?"
 )
 
 READ_STATUS: Final = "SELECT value FROM status WHERE instance = ?"
@@ -149,7 +149,7 @@ CHANGING: Final = tuple(name for name in ACTIVITY_COLUMNS[7:] if name != "payloa
 ALL_ACTIVITIES: Final = f"SELECT {ACTIVITY} FROM activity WHERE instance = ? ORDER BY execution, event_id"  # noqa: S608 - as above
 # By the ends of their leases: an index of holders would be written twice for each item, and read after a death only.
 HELD_ACTIVITIES: Final = " UNION ALL ".join(
-    f"SELECT {ACTIVITY} FROM activity WHERE cancelled = {cancelled} AND due_at > ?1 AND lock_worker = ?2"  # noqa: S608 - as above
+    f"SELECT {ACTIVITY} FROM activity WHERE cancelled = {cancelled} AND due_at > ? AND lock_worker = ?"  # noqa: S608 - as above
     for cancelled in (0, 1)
 )
 DUE_CANCELLED: Final = (
@@ -219,8 +219,8 @@ FORGET_SESSIONS: Final = "DELETE FROM session WHERE until < ?"
 # -- numbers: these look at all rows of an index or a table
 
 _DEPTH: Final = (
-    "count(*) FILTER (WHERE due_at <= ?1), count(*) FILTER (WHERE due_at > ?1 AND lock_token IS NOT NULL), "
-    "count(*) FILTER (WHERE due_at > ?1 AND lock_token IS NULL), ?1 - min(due_at) FILTER (WHERE due_at <= ?1)"
+    "count(*) FILTER (WHERE due_at <= :now), count(*) FILTER (WHERE due_at > :now AND lock_token IS NOT NULL), "
+    "count(*) FILTER (WHERE due_at > :now AND lock_token IS NULL), :now - min(due_at) FILTER (WHERE due_at <= :now)"
 )
 COUNT_TURNS: Final = f"SELECT {_DEPTH} FROM instance WHERE due_at IS NOT NULL"  # noqa: S608 - constants of this module
 COUNT_ACTIVITIES: Final = f"SELECT {_DEPTH} FROM activity WHERE cancelled = 0"  # noqa: S608 - as above

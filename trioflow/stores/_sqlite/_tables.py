@@ -196,7 +196,7 @@ class SqliteTables(SqliteActivities):
     def old_executions(self, instance: str, below: int, ended_before: float | None) -> list[int]:
         """See `Tables`."""
         self.pending.flush_events()
-        return [row[0] for row in self._all(sql.OLD_EXECUTIONS, instance, below, ended_before)]
+        return [row[0] for row in self._all(sql.OLD_EXECUTIONS, instance, below, ended_before, ended_before)]
 
     def remove_execution(self, instance: str, execution: int) -> None:
         """See `Tables`."""
@@ -244,7 +244,7 @@ class SqliteTables(SqliteActivities):
     def inbox(self, instance: str) -> Inbox:
         """See `Tables`."""
         self.pending.flush_messages()
-        row = self._one(sql.COUNT_MESSAGES, instance, CANCEL, START)
+        row = self._one(sql.COUNT_MESSAGES, CANCEL, instance, START, instance)
         assert row is not None
         return Inbox(*row)
 
@@ -285,9 +285,9 @@ class SqliteTables(SqliteActivities):
         """See `Tables`."""
         self.pending.flush()
         return QueueDepths(
-            turns=to_depth(*self._all(sql.COUNT_TURNS, now)),
-            activities=to_depth(*self._all(sql.COUNT_ACTIVITIES, now)),
-            tagged={row[0]: to_depth(row[1:]) for row in self._all(sql.COUNT_TAGGED, now)},
+            turns=to_depth(*self._rows(sql.COUNT_TURNS, {"now": now})),
+            activities=to_depth(*self._rows(sql.COUNT_ACTIVITIES, {"now": now})),
+            tagged={row[0]: to_depth(row[1:]) for row in self._rows(sql.COUNT_TAGGED, {"now": now})},
         )
 
     def metrics(self) -> StoreMetrics:

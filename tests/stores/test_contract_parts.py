@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import attrs
 import pytest
@@ -21,10 +21,11 @@ from trioflow.abc import (
     TagFilter,
 )
 from trioflow.stores import MemoryStore
-from trioflow.testing import check_store
+from trioflow.testing import FaultyStore, check_store
 from trioflow.testing._check_store import run_check
 from trioflow.testing._store_contract import CHECKS, Check, Examined, Part, chosen, part_of
 
+A = TypeVar("A")
 PARTS = list(Part)
 VERBS = ("start_", "post_", "lock_", "commit_", "delete_", "list_", "prune_", "re")
 
@@ -96,36 +97,24 @@ async def test_a_part_needs_no_later_one(part: Part, autojump_clock: Any) -> Non
     assert needy == []
 
 
-class Talkative:
-    """A memory store whose hints come once more before each of the next verbs, as those of a connection may."""
+class Talkative(FaultyStore):
+    """A memory store whose hints come once more before each of the first verbs, as those of a connection may."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.inner, self.late = MemoryStore(clock), 5
+        super().__init__(MemoryStore(clock))
+        self.late = 5
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.inner, name)
-        return self.hinted(found) if name.startswith(VERBS) and self.late else found
-
-    def hinted(self, verb: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def asked(*args: Any, **kwargs: Any) -> Any:
+    async def _through(self, verb: str, call: Callable[[], Awaitable[A]]) -> A:
+        if self.late:
             self.late -= 1
-            self.inner.signals.bump_all()
+            self.signals.bump_all()
             await wait_all_tasks_blocked()
-            return await verb(*args, **kwargs)
-
-        return asked
-
-    async def __aenter__(self) -> Self:
-        await self.inner.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.inner.__aexit__(None, None, None)
+        return await super()._through(verb, call)
 
 
 async def test_late_hints_break_no_promise(autojump_clock: Any) -> None:
     """A hint too many costs whoever hears it a look, and no check takes it for the one that it waits for."""
-    ran = await check_store(Talkative)  # type: ignore[arg-type]  # a proxy
+    ran = await check_store(Talkative)
     assert len(ran) < len(CHECKS) / 10  # those that need twins
 
 

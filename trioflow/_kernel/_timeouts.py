@@ -44,7 +44,9 @@ def fail_after(seconds: float, *, shield: bool = False) -> AbstractContextManage
 
 @attrs.define(eq=False)
 class _Failing(AbstractContextManager[CancelScope]):
-    """No generator: since Python 3.12 one that is left with another error than it was given makes a cycle."""
+    """A scope behind which `TooSlowError` is raised if it was cancelled by itself. No generator: since Python 3.12 one
+    that is left with another error than it was given makes a cycle.
+    """
 
     _scope: CancelScope
 
